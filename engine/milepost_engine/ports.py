@@ -1,0 +1,340 @@
+"""What the engine asks of the world: Table, Blobs, Queue, Invoker, Clock, Chance.
+
+Each port's docstring lists its promises; one contract suite (`tests/contract`) holds every adapter to them.
+All times are aware UTC datetimes, or integers of milliseconds since 1970 where an attribute must be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, Protocol
+
+__all__ = [
+    "LISTED_ATTRIBUTES",
+    "MAX_DELAY_SECONDS",
+    "Absent",
+    "AllOf",
+    "AnyOf",
+    "Blobs",
+    "Chance",
+    "Changes",
+    "Clock",
+    "Condition",
+    "ConditionFailed",
+    "Delete",
+    "Equals",
+    "Has",
+    "HasNot",
+    "In",
+    "InvocationProblem",
+    "Invoker",
+    "Item",
+    "Key",
+    "LessThan",
+    "Message",
+    "Page",
+    "ProblemKind",
+    "Put",
+    "Queue",
+    "Request",
+    "Response",
+    "Table",
+    "TableBusy",
+    "Target",
+    "TransactionFailed",
+    "Update",
+    "Value",
+    "Write",
+]
+
+Value = str | int | bool | bytes
+Item = dict[str, Value]
+"""Attributes by name; always with `pk` and `sk`. May carry `lpk` and `lsk` (then it is listed) and `expires_at`
+(whole Unix seconds; from then on no read returns it)."""
+
+LISTED_ATTRIBUTES: Final = (
+    "run_id", "function_id", "app_id", "status", "queued_at", "started_at", "ended_at", "event_id", "event_name",
+    "origin_run_id", "received_at", "expires_at",
+)  # fmt: skip
+"""What the listing index projects besides the keys; nothing else may be read from a listing."""
+
+MAX_DELAY_SECONDS: Final = 900
+"""Longest delay of a queue message (an SQS limit, kept everywhere)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    pk: str
+    sk: str
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """No item stands under the key (one that has expired but was not swept yet counts as standing)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Has:
+    attribute: str
+
+
+@dataclass(frozen=True, slots=True)
+class HasNot:
+    """The attribute is missing; true for a missing item."""
+
+    attribute: str
+
+
+@dataclass(frozen=True, slots=True)
+class Equals:
+    """The attribute is there, has the same type and the same value."""
+
+    attribute: str
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class LessThan:
+    """The attribute is there, is a number and is less."""
+
+    attribute: str
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class In:
+    attribute: str
+    values: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AllOf:
+    conditions: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    conditions: tuple[Condition, ...]
+
+
+Condition = Absent | Has | HasNot | Equals | LessThan | In | AllOf | AnyOf
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What an update does: set attributes, remove some, add to numbers (a missing number counts as 0)."""
+
+    set: Mapping[str, Value] = field(default_factory=dict)
+    remove: tuple[str, ...] = ()
+    add: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    item: Item
+    when: Condition | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    key: Key
+    changes: Changes
+    when: Condition | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    key: Key
+    when: Condition | None = None
+
+
+Write = Put | Update | Delete
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Items in sort-key order and, if there may be more, the place to go on from (opaque)."""
+
+    items: list[Item]
+    next: str | None = None
+
+
+class ConditionFailed(Exception):
+    """A write's condition did not hold and nothing was written; `existing` is the item that stood there."""
+
+    def __init__(self, key: Key, existing: Item | None) -> None:
+        super().__init__(f"condition failed at {key.pk} / {key.sk}")
+        self.key = key
+        self.existing = existing
+
+
+class TransactionFailed(Exception):
+    """A transaction wrote nothing: `failed` are the positions of the writes whose condition did not hold."""
+
+    def __init__(self, failed: tuple[int, ...]) -> None:
+        super().__init__(f"conditions failed at writes {failed}")
+        self.failed = failed
+
+
+class TableBusy(Exception):
+    """The table refused for now (throttled, or a conflicting transaction); nothing was written; try again later."""
+
+
+class Table(Protocol):
+    """Items by partition and sort key, DynamoDB's data model.
+
+    Promises:
+    - every write is atomic, and durable when the call returns;
+    - of concurrent writes with conditions that exclude each other exactly one succeeds;
+    - `get` and a partition `query` see every write that returned before they began (strongly consistent);
+    - a listing `query` (`listing=True`) may lag behind by seconds and returns `LISTED_ATTRIBUTES` only;
+    - no read returns an item whose `expires_at` has passed;
+    - `put` replaces the whole item; `update` creates a missing item unless its condition forbids it;
+    - a call that raises `ConditionFailed`, `TransactionFailed` or `TableBusy` wrote nothing; after any other
+      exception the write may or may not have taken effect.
+    Limits: an item at most 400 KB, a transaction at most 100 writes, keys not empty, pk ≤ 2048 and sk ≤ 1024 bytes.
+    """
+
+    async def get(self, key: Key) -> Item | None: ...
+
+    async def get_many(self, keys: Sequence[Key]) -> list[Item | None]:
+        """The items in the order of the keys; any number of keys."""
+        ...
+
+    async def put(self, item: Item, when: Condition | None = None) -> None: ...
+
+    async def update(self, key: Key, changes: Changes, when: Condition | None = None) -> Item:
+        """Returns the whole item as it stands after the update."""
+        ...
+
+    async def delete(self, key: Key, when: Condition | None = None) -> None: ...
+
+    async def query(
+        self,
+        partition: str,
+        *,
+        first: str | None = None,
+        last: str | None = None,
+        limit: int | None = None,
+        newest_first: bool = False,
+        after: str | None = None,
+        listing: bool = False,
+    ) -> Page:
+        """Items of a partition whose sort key is within [first, last], both inclusive, in key order.
+
+        `limit` counts returned items (None: all that there are); `after` is `Page.next` of the page before.
+        With `listing` the keys are `lpk` and `lsk`.
+        """
+        ...
+
+    async def transact(self, writes: Sequence[Write]) -> None:
+        """All writes or none; at most one write for each key."""
+        ...
+
+
+class Blobs(Protocol):
+    """Large values by key. Promises: durable when `put` returns; a key is written once with one content."""
+
+    async def put(self, key: str, content: bytes) -> None: ...
+
+    async def get(self, key: str) -> bytes | None: ...
+
+    async def delete_prefix(self, prefix: str) -> int:
+        """Deletes every blob whose key begins so; returns how many."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """`body` is JSON text; at most 900 seconds of delay (fractions are kept where the queue can)."""
+
+    body: str
+    delay_seconds: float = 0.0
+
+
+class Queue(Protocol):
+    """Messages to the engine's own consumers.
+
+    Promises: a message is durable when `send` returns; it is delivered at least once, in any order, not before
+    its delay is over; it is delivered again until its consumer has finished with it.
+    """
+
+    async def send(self, messages: Sequence[Message]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a function's code is served. `kind` picks the invoker: "inprocess", "http" or "lambda".
+
+    `address` is the app id, the serve URL, or the (versioned) function ARN.
+    """
+
+    kind: str
+    address: str
+    timeout_seconds: float = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call of user code, shaped as HTTP whatever the transport."""
+
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+    method: str = "POST"
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """Header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class ProblemKind:
+    """Why an invocation brought no answer; each has its own retry rule."""
+
+    UNREACHABLE: Final = "unreachable"  # counts as an attempt
+    TIMEOUT: Final = "timeout"  # counts as an attempt
+    CRASHED: Final = "crashed"  # counts as an attempt: exit, out of memory, import error
+    TOO_LARGE: Final = "too_large"  # counts as an attempt, not retried
+    THROTTLED: Final = "throttled"  # platform: tried again without counting
+    MISSING: Final = "missing"  # no such function or version: counts as an attempt
+    FORBIDDEN: Final = "forbidden"  # a permission is missing: counts as an attempt
+
+
+class InvocationProblem(Exception):
+    """An invocation that brought no answer. `kind` is one of `ProblemKind`; `detail` says what happened."""
+
+    def __init__(self, kind: str, detail: str) -> None:
+        super().__init__(f"{kind}: {detail}")
+        self.kind = kind
+        self.detail = detail
+
+
+class Invoker(Protocol):
+    """Calls user code. Promises: at most one answer; raises InvocationProblem and nothing else when there is none."""
+
+    async def invoke(self, target: Target, request: Request) -> Response: ...
+
+
+class Clock(Protocol):
+    """The only source of time. `now` never goes backwards within one process."""
+
+    def now(self) -> datetime: ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class Chance(Protocol):
+    """The only source of randomness: ids and jitter."""
+
+    def random_bytes(self, count: int) -> bytes: ...
+
+    def uniform(self) -> float:
+        """A number in [0, 1)."""
+        ...

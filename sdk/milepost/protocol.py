@@ -1,0 +1,171 @@
+"""The wire contract between engine and SDK: words, limits, ids, durations and signatures.
+
+Both sides read it from here, so that neither can drift. The rules are those of the open Inngest SDK
+protocol; what Milepost adds is marked "extension" and is ignored by other implementations.
+
+Laws: standard library only, no I/O, no clock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+__all__ = [
+    "DISCOVERY",
+    "MAX_EVENTS_PER_REQUEST",
+    "MAX_EVENT_BYTES",
+    "MAX_EVENT_NAME_CHARS",
+    "MAX_OPEN_DAYS",
+    "MAX_RESPONSE_BYTES",
+    "MAX_RETRIES",
+    "MAX_STATE_BYTES",
+    "MAX_STEPS_DEFAULT",
+    "MAX_STEP_OUTPUT_BYTES",
+    "SIGNATURE_WINDOW_SECONDS",
+    "EventName",
+    "Header",
+    "Opcode",
+    "format_duration",
+    "hash_step_id",
+    "normalize_key",
+    "parse_duration",
+    "sign",
+    "verify",
+]
+
+DISCOVERY: Final = "step"
+"""Target of a call that looks for new steps; any other target is the hashed id of one planned step."""
+
+MAX_EVENT_BYTES: Final = 3 * 1024 * 1024
+MAX_EVENTS_PER_REQUEST: Final = 5000
+MAX_EVENT_NAME_CHARS: Final = 512
+MAX_STEP_OUTPUT_BYTES: Final = 4 * 1024 * 1024
+MAX_RESPONSE_BYTES: Final = 8 * 1024 * 1024
+MAX_STATE_BYTES: Final = 32 * 1024 * 1024
+MAX_STEPS_DEFAULT: Final = 1000
+MAX_RETRIES: Final = 20
+MAX_OPEN_DAYS: Final = 366
+"""Longest sleep or wait."""
+SIGNATURE_WINDOW_SECONDS: Final = 300
+
+
+class Opcode(StrEnum):
+    """What an invocation reports."""
+
+    STEP_RUN = "StepRun"
+    STEP_ERROR = "StepError"
+    STEP_FAILED = "StepFailed"
+    STEP_PLANNED = "StepPlanned"
+    SLEEP = "Sleep"
+    WAIT_FOR_EVENT = "WaitForEvent"
+    INVOKE_FUNCTION = "InvokeFunction"
+    RUN_COMPLETE = "RunComplete"
+    DISCOVERY_REQUEST = "DiscoveryRequest"
+    NONE = "None"
+
+    @classmethod
+    def parse(cls, word: str) -> Opcode | None:
+        """The opcode for a word of the wire, in any case; None for one that Milepost does not know."""
+        return _OPCODES.get(word.lower())
+
+
+_OPCODES: Final = {op.value.lower(): op for op in Opcode} | {"step": Opcode.STEP_RUN}
+
+
+class Header(StrEnum):
+    """HTTP headers, lower case as they travel through Lambda."""
+
+    SDK = "x-inngest-sdk"
+    SIGNATURE = "x-inngest-signature"
+    SERVER_KIND = "x-inngest-server-kind"
+    EXPECTED_SERVER_KIND = "x-inngest-expected-server-kind"
+    SYNC_KIND = "x-inngest-sync-kind"
+    REQUEST_VERSION = "x-inngest-req-version"
+    NO_RETRY = "x-inngest-no-retry"
+    RETRY_AFTER = "retry-after"
+    RUN_ID = "x-run-id"
+    REQUEST_ID = "x-request-id"
+    EVENT_ID_SEED = "x-inngest-event-id-seed"
+    FRAMEWORK = "x-inngest-framework"
+    ENV = "x-inngest-env"
+
+
+class EventName(StrEnum):
+    """Events that the engine itself publishes. The prefix is reserved: users cannot send it."""
+
+    FAILED = "inngest/function.failed"
+    FINISHED = "inngest/function.finished"
+    CANCELLED = "inngest/function.cancelled"
+    INVOKED = "inngest/function.invoked"
+    CRON = "inngest/scheduled.timer"
+
+
+def hash_step_id(name: str, index: int = 0) -> str:
+    """The wire id of the `index`-th use (from 0) of a step name: lower-case hex SHA-1."""
+    text = name if index == 0 else f"{name}:{index}"
+    return hashlib.sha1(text.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
+
+
+_UNIT_MS: Final = {"w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|w|d|h|m|s)")
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read a duration such as `"90s"`, `"1h30m"` or `"1w2d"`; units w d h m s ms, largest first or not.
+
+    Raises ValueError with the offending text when it is anything else.
+    """
+    total, end = 0.0, 0
+    for match in _DURATION.finditer(text):
+        if match.start() != end:
+            break
+        total += float(match[1]) * _UNIT_MS[match[2]]
+        end = match.end()
+    if not text or end != len(text):
+        raise ValueError(f"{text!r} is not a duration: write it like '30s', '5m', '1h30m', '7d' (units w d h m s ms)")
+    try:
+        return timedelta(milliseconds=round(total))
+    except OverflowError:
+        raise ValueError(f"{text!r} is too long a duration") from None
+
+
+def format_duration(duration: timedelta) -> str:
+    """The shortest exact text of a duration down to milliseconds; negative ones are `0s`."""
+    left = max(0, round(duration / timedelta(milliseconds=1)))
+    parts: list[str] = []
+    for unit, size in _UNIT_MS.items():
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0s"
+
+
+_KEY_PREFIX: Final = re.compile(r"^signkey-\w+-")
+
+
+def normalize_key(key: str) -> str:
+    """A signing key without its `signkey-<env>-` prefix."""
+    return _KEY_PREFIX.sub("", key)
+
+
+def sign(key: str, body: bytes, now: datetime) -> str:
+    """The signature header of a body: HMAC-SHA256 over body + decimal Unix seconds."""
+    seconds = str(int(now.timestamp()))
+    digest = hmac.new(normalize_key(key).encode(), body + seconds.encode(), hashlib.sha256).hexdigest()
+    return f"t={seconds}&s={digest}"
+
+
+def verify(key: str, body: bytes, header: str, now: datetime) -> bool:
+    """Whether a signature header is right for a body and at most five minutes old or early; constant time."""
+    fields = dict(part.split("=", 1) for part in header.split("&") if "=" in part)
+    seconds, given = fields.get("t", ""), fields.get("s", "")
+    if not (seconds.isascii() and seconds.isdigit() and len(seconds) <= 12):
+        return False
+    digest = hmac.new(normalize_key(key).encode(), body + seconds.encode(), hashlib.sha256).hexdigest()
+    fresh = abs(now.timestamp() - int(seconds)) <= SIGNATURE_WINDOW_SECONDS
+    return hmac.compare_digest(digest.encode(), given.encode("utf-8", "replace")) and fresh
