@@ -34,8 +34,8 @@ __all__ = [
     "check_condition",
     "check_item",
     "check_key",
-    "check_limit",
     "check_message",
+    "check_query",
     "check_writes",
     "item_size",
     "text_size",
@@ -76,9 +76,7 @@ def text_size(text: str, where: str) -> int:
 
 def item_size(item: Mapping[str, Value]) -> int:
     """Bytes as DynamoDB counts them: the names and the values."""
-    return sum(
-        text_size(name, "an attribute name") + _value_size(name, value) for name, value in item.items()
-    )
+    return sum(_name_size(name) + _value_size(name, value) for name, value in item.items())
 
 
 def check_key(key: Key) -> None:
@@ -123,7 +121,7 @@ def check_changes(key: Key, changes: Changes) -> int:
         if type(amount) is not int:
             raise ValueError(f"{where} would add {amount!r} to {name}: only whole numbers are added")
     _check_expiry(changes.set)
-    return item_size(changes.set) + item_size(changes.add) + sum(len(name) for name in changes.remove)
+    return item_size(changes.set) + item_size(changes.add) + sum(_name_size(name) for name in changes.remove)
 
 
 def check_condition(condition: Condition | None) -> None:
@@ -179,8 +177,12 @@ def write_key(write: Write) -> Key:
     return write.key
 
 
-def check_limit(limit: int | None) -> None:
-    """Refuses a page of no items."""
+def check_query(partition: str, first: str | None, last: str | None, limit: int | None) -> None:
+    """Refuses keys that cannot be, and a page of no items."""
+    _check_key_text("pk", partition)
+    for bound in (first, last):
+        if bound is not None:
+            _check_key_text("sk", bound)
     if limit is not None and limit < 1:
         raise ValueError(f"a query's limit is at least 1, not {limit}")
 
@@ -225,6 +227,12 @@ def _check_expiry(attributes: Mapping[str, Value]) -> None:
         type(expires_at) is not int or not -_EXPIRY_LIMIT <= expires_at < _EXPIRY_LIMIT
     ):
         raise ValueError(f"expires_at is whole Unix seconds, not {expires_at!r}")
+
+
+def _name_size(name: str) -> int:
+    if not name:
+        raise ValueError("an attribute has an empty name")
+    return text_size(name, "an attribute name")
 
 
 def _value_size(name: str, value: Value) -> int:

@@ -18,7 +18,7 @@ from milepost_engine.adapters.limits import (
     check_condition,
     check_item,
     check_key,
-    check_limit,
+    check_query,
     check_writes,
     write_key,
 )
@@ -124,7 +124,7 @@ class SqliteTable:
         listing: bool = False,
     ) -> Page:
         """Items of a partition, or of a listing, within a range of sort keys."""
-        check_limit(limit)
+        check_query(partition, first, last, limit)
         place = None if after is None else place_of(after, listing=listing)
         pk, sk = ("lpk", "lsk") if listing else ("pk", "sk")
         order = ("lsk", "pk", "sk") if listing else ("sk",)

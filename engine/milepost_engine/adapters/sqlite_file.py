@@ -46,8 +46,8 @@ _SCHEMA: Final = (
 class DataFileError(Exception):
     """The data file cannot be used.
 
-    `code` is stable: data_file_in_use (another process owns it), data_file_foreign (another program's, or
-    damaged), data_file_other_version (another schema), data_file_unreachable (path, rights), data_file_closed.
+    `code` is stable: data_file_in_use (by another process), data_file_foreign (not ours, or damaged),
+    data_file_other_version (another schema), data_file_unreachable (path or rights), data_file_closed.
     """
 
     def __init__(self, code: str, message: str) -> None:

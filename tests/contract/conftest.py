@@ -1,0 +1,56 @@
+"""The adapters that the contract suites run over."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from milepost_engine.adapters.clock import WoundClock
+from milepost_engine.adapters.sqlite import SqliteStore
+
+from .labs import BlobsLab, Lab
+
+ATOMIC = ["sqlite_memory", "sqlite_file"]
+ALL = ATOMIC
+
+
+@pytest.fixture
+def clock() -> WoundClock:
+    return WoundClock()
+
+
+@pytest.fixture
+def store(tmp_path: Path, clock: WoundClock) -> Iterator[SqliteStore]:
+    """A store in a file."""
+    store = SqliteStore.open(tmp_path / "milepost.db", clock=clock)
+    yield store
+    store.close()
+
+
+async def _lab(kind: str, request: pytest.FixtureRequest, clock: WoundClock) -> AsyncIterator[Lab]:
+    if kind == "sqlite_memory":
+        memory = SqliteStore.open(":memory:", clock=clock)
+        yield Lab(kind, memory.table, clock)
+        memory.close()
+    elif kind == "sqlite_file":
+        yield Lab(kind, request.getfixturevalue("store").table, clock)
+
+
+@pytest.fixture(params=ALL)
+async def lab(request: pytest.FixtureRequest, clock: WoundClock) -> AsyncIterator[Lab]:
+    """Every table there is."""
+    async for lab in _lab(request.param, request, clock):
+        yield lab
+
+
+@pytest.fixture(params=ATOMIC)
+async def strict_lab(request: pytest.FixtureRequest, clock: WoundClock) -> AsyncIterator[Lab]:
+    """Every table but moto's, which neither checks sizes and types nor is atomic across threads."""
+    async for lab in _lab(request.param, request, clock):
+        yield lab
+
+
+@pytest.fixture(params=["sqlite"])
+def blobs_lab(request: pytest.FixtureRequest) -> BlobsLab:
+    """Every blob store there is."""
+    return BlobsLab(request.getfixturevalue("store").blobs)

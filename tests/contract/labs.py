@@ -1,0 +1,43 @@
+"""A port's adapter under test, with the clock that drives it and names nobody else uses."""
+
+import itertools
+from dataclasses import dataclass
+
+from milepost_engine.adapters.clock import WoundClock
+from milepost_engine.ports import Blobs, Item, Key, Table
+
+__all__ = ["BlobsLab", "Lab"]
+
+_numbers = itertools.count()
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A table that may be shared by many tests: each takes partitions of its own by `name`."""
+
+    kind: str
+    table: Table
+    clock: WoundClock
+
+    def name(self, stem: str = "p") -> str:
+        return f"{stem}-{next(_numbers)}"
+
+    def item(self, **attributes: str | int | bool | bytes) -> Item:
+        return {"pk": self.name(), "sk": "s", **attributes}
+
+    def now(self) -> int:
+        return int(self.clock.now().timestamp())
+
+
+@dataclass(frozen=True)
+class BlobsLab:
+    """A blob store, perhaps shared."""
+
+    blobs: Blobs
+
+    def name(self, stem: str = "run") -> str:
+        return f"{stem}-{next(_numbers)}"
+
+
+def key_of(item: Item) -> Key:
+    return Key(str(item["pk"]), str(item["sk"]))
