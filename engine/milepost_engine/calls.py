@@ -1,0 +1,96 @@
+"""Builds the call request of the wire protocol (§2.3) from a run and the job to do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from milepost.protocol import DISCOVERY, Header, sign
+
+from .codec import dumps
+from .core.inputs import Call
+from .core.run import Run
+from .ports import Request
+from .values import Values
+
+__all__ = ["INLINE_CALL_BYTES", "build_call", "build_request", "memo_json"]
+
+INLINE_CALL_BYTES: Final = 4 * 1024 * 1024 - 1024
+"""A larger call carries no steps: the SDK fetches them (protocol §2.3, `use_api`)."""
+
+
+def build_call(run: Run, job: str, attempt: int, now: datetime) -> Call:
+    """What this invocation is told: a discovery all closed steps, a planned step those that its plan had seen."""
+    if job.startswith(DISCOVERY):
+        return Call(job, attempt, run.order, now)
+    plan = run.plan_of(job)
+    return Call(job, attempt, plan.order if plan else run.order, now)
+
+
+def max_attempts(run: Run, job: str) -> int:
+    op = run.open_op(job)
+    policy = op.retries if op is not None and op.retries is not None else run.retries
+    return policy.max_attempts
+
+
+async def memo_json(run: Run, order: Sequence[str], values: Values) -> bytes:
+    """The memoised steps by id, as JSON text."""
+    memos = await asyncio.gather(*(values.load(run.closed[step_id].memo) for step_id in order))
+    return b"{" + b",".join(b'"%s":%s' % (sid.encode(), memo) for sid, memo in zip(order, memos, strict=True)) + b"}"
+
+
+async def build_request(
+    run: Run,
+    call: Call,
+    events: Sequence[bytes],
+    values: Values,
+    *,
+    request_id: str,
+    signing_key: str | None,
+    now: datetime,
+) -> Request:
+    """The signed request. `events` are JSON texts; the first is the trigger event."""
+    steps = await memo_json(run, call.order, values)
+    use_api = len(steps) + sum(map(len, events)) > INLINE_CALL_BYTES
+    if use_api:
+        steps = b"{}"
+    # Rule 4 of the machine: with planned steps in flight an invocation only looks.
+    looks_only = bool(run.in_flight) and call.target == DISCOVERY
+    context = {
+        "attempt": call.attempt,
+        "max_attempts": max_attempts(run, call.job),
+        "disable_immediate_execution": looks_only,
+        "env": "",
+        "fn_id": run.function_id,
+        "run_id": run.run_id,
+        "request_id": request_id,
+        "job_id": f"{run.run_id}.{call.job}.{call.attempt}",
+        "qi_id": f"{run.run_id}.{call.job}.{call.attempt}",
+        "generation_id": 1,
+        "stack": {"stack": list(call.order), "current": len(call.order)},
+        "step_id": call.target,
+        "use_api": use_api,
+        # Extension: tells our SDK that it may run on after a step, and the names of steps kept or vanished.
+        "milepost": {"version": 1, "replay": bool(run.origin_run_id), "checkpoint": run.checkpoint},
+    }
+    inline = [] if use_api and sum(map(len, events)) > INLINE_CALL_BYTES else events
+    body = b'{"ctx":%s,"event":%s,"events":[%s],"steps":%s,"defers":{},"use_api":%s,"version":-1}' % (
+        dumps(context),
+        events[0],
+        b",".join(inline),
+        steps,
+        b"true" if use_api else b"false",
+    )
+    headers = {
+        "content-type": "application/json",
+        "user-agent": "Milepost",
+        Header.RUN_ID.value: run.run_id,
+        Header.REQUEST_ID.value: request_id,
+        Header.REQUEST_VERSION.value: "-1",
+        "x-inngest-step-id": call.target,
+    }
+    if signing_key:
+        headers[Header.SIGNATURE.value] = sign(signing_key, body, now)
+    return Request({"fnId": run.function_id, "stepId": call.target}, headers, body)

@@ -1,0 +1,473 @@
+"""The machine: what happens to a run is decided here, by (run, input, now) alone.
+
+Rules
+ 1. A closed step stays as it is: the first result wins, whatever comes later.
+ 2. An ended run accepts nothing; a repeated message makes it finish its farewells again.
+ 3. One discovery looks for steps at a time: its outcome is a plan, a closed step or the end, each written once.
+ 4. While planned steps are in flight, a discovery only looks, it never runs a step.
+ 5. The last planned step to close causes the next discovery. Before that a discovery follows at once when a sleep,
+    a wait or an invoke closed, or when the steps race; otherwise soon, if the SDK can use it ("peek").
+ 6. Attempts belong to a job: a discovery at one position of the run, or one planned step. Moving on starts at 0.
+ 7. A step that failed for good never fails the run by itself: the function is called once more and decides.
+ 8. What is outstanding follows from the run alone; `RunResumed` asks for it again.
+
+Which input each status accepts stands in `ACCEPTS`; what each opcode does stands in `opcodes.py`.
+Laws: no I/O, no clock, no chance, no logging.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from milepost.protocol import DISCOVERY, MAX_STATE_BYTES, Opcode
+
+from . import opcodes
+from .commands import Command, FinishRun, Invoke, SetTimer
+from .inputs import (
+    CancelRequested,
+    ChildFinished,
+    EventMatched,
+    Input,
+    InvocationFailed,
+    InvocationReturned,
+    RunResumed,
+    RunStarted,
+    StepsCheckpointed,
+    TimerDue,
+    TimerKind,
+)
+from .opcodes import failure_text
+from .retries import RetryPolicy, clip_retry_after
+from .run import (
+    ClosedStep,
+    FailedAttempt,
+    OpenOp,
+    Outcome,
+    Plan,
+    Record,
+    Run,
+    RunBegun,
+    RunEnded,
+    RunStatus,
+    StepStatus,
+)
+
+__all__ = ["ACCEPTS", "PEEK_DELAY", "Decision", "advance"]
+
+PEEK_DELAY: Final = timedelta(milliseconds=250)
+"""How long a finished parallel step waits for its siblings before the function may look at it alone."""
+
+_THROTTLE_DELAY: Final = timedelta(seconds=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The run as it will be, the records that make it so (in the order to write them) and what to do then.
+
+    Each record is written only where none stands; from the first that stands already, nothing further is written.
+    """
+
+    run: Run
+    records: tuple[Record, ...] = ()
+    commands: tuple[Command, ...] = ()
+
+
+def advance(run: Run, given: Input, now: datetime) -> Decision:
+    """Decide what an input does to a run."""
+    decide = ACCEPTS[run.status].get(type(given))
+    return decide(run, given, now) if decide else Decision(run)
+
+
+# --- messages without news ------------------------------------------------------------------------------------
+
+
+def _start(run: Run, _: Input, now: datetime) -> Decision:
+    return Decision(run, commands=(*_timeouts(run, now), *_outstanding(run, f"{DISCOVERY}#0", now)))
+
+
+def _start_queued(run: Run, _: Input, now: datetime) -> Decision:
+    if run.start_at is not None and now < run.start_at:
+        return Decision(run, commands=(*_timeouts(run, now), SetTimer(TimerKind.BEGIN, run.start_at)))
+    begun = RunBegun(now)
+    return _settle(run, [begun], now, extra=(*_timeouts(run, now), *_outstanding(run.with_record(begun), "", now)))
+
+
+def _timeouts(run: Run, now: datetime) -> tuple[Command, ...]:
+    pairs = ((TimerKind.START_TIMEOUT, run.start_by), (TimerKind.FINISH_TIMEOUT, run.finish_by))
+    return tuple(SetTimer(kind, due) for kind, due in pairs if due is not None and due > now)
+
+
+def _resume(run: Run, given: Input, now: datetime) -> Decision:
+    job = given.job if isinstance(given, RunResumed) else None
+    return Decision(run, commands=_outstanding(run, job, now))
+
+
+def _farewell(run: Run, _: Input, __: datetime) -> Decision:
+    return Decision(run, commands=(FinishRun(),))
+
+
+def _outstanding(run: Run, job: str | None, now: datetime) -> tuple[Command, ...]:
+    """What a message about `job` still has to bring about; None: everything that the run waits for."""
+    commands: list[Command] = []
+    if _discovery_due(run):
+        commands.append(_discover(run, now))
+    elif job is not None and job in run.closed:
+        commands += _peek(run, (job,), now)
+    if job is None:
+        ops: Iterable[OpenOp] = run.open_ops
+    elif job.startswith(DISCOVERY) or job == "":
+        ops = (op for op in run.plans[-1].ops if op.step_id not in run.closed) if run.plans else ()
+    else:
+        found = run.open_op(job)
+        ops = (found,) if found else ()
+    for op in ops:
+        commands += _commands_for(run, op, now)
+    return tuple(commands)
+
+
+def _commands_for(run: Run, op: OpenOp, now: datetime) -> tuple[Command, ...]:
+    if op.kind is Opcode.STEP_PLANNED:
+        return (Invoke(op.step_id, run.attempt_of(op.step_id), run.next_try_at(op.step_id) or now),)
+    plan = run.plan_of(op.step_id)
+    return opcodes.open_commands(op, plan.recorded_at if plan else now)
+
+
+def _discover(run: Run, now: datetime) -> Invoke:
+    job = run.discovery_job
+    return Invoke(job, run.attempt_of(job), run.next_try_at(job) or now)
+
+
+# --- what follows from a closed step ----------------------------------------------------------------------------
+
+
+def _discovery_due(run: Run) -> bool:
+    if not run.discovered:
+        return True
+    unseen = run.unseen
+    if not unseen:
+        return False
+    in_flight = run.in_flight
+    if not in_flight:
+        return True
+    # Rule 5: planned steps wait for their siblings, unless they race; all else goes on at once.
+    return any(_races(run, step_id) for step_id in unseen)
+
+
+def _races(run: Run, step_id: str) -> bool:
+    plan = run.plan_of(step_id)
+    if plan is None:
+        return True
+    op = next(op for op in plan.ops if op.step_id == step_id)
+    return op.kind is not Opcode.STEP_PLANNED or op.opts.get("parallelMode") == "race"
+
+
+def _peek(run: Run, closed: Iterable[str], now: datetime) -> tuple[Command, ...]:
+    """A look soon at what finished early. Only the least unseen step asks for it, so that one asks, not each."""
+    unseen = run.unseen
+    if run.peeks and run.in_flight and unseen and min(unseen) in closed:
+        return (SetTimer(TimerKind.PEEK, now + PEEK_DELAY),)
+    return ()
+
+
+def _follow(run: Run, closed: Iterable[str], now: datetime) -> tuple[Command, ...]:
+    if _discovery_due(run):
+        return (_discover(run, now),)
+    return _peek(run, tuple(closed), now)
+
+
+def _settle(run: Run, records: list[Record], now: datetime, extra: tuple[Command, ...] = ()) -> Decision:
+    """Add the records to the run and derive what comes next from the last of them."""
+    for record in records:
+        run = run.with_record(record)
+    if run.status.ended:
+        return Decision(run, tuple(records), (FinishRun(),))
+    commands: list[Command] = list(extra)
+    last = records[-1] if records else None
+    match last:
+        case Plan():
+            for op in sorted(last.ops, key=opcodes.acting_order):
+                commands += _commands_for(run, op, now)
+            if _discovery_due(run):
+                commands.append(_discover(run, now))
+        case FailedAttempt():
+            commands.append(Invoke(last.job, last.attempt + 1, last.next_at))
+        case ClosedStep():
+            commands += _follow(run, (r.step_id for r in records if isinstance(r, ClosedStep)), now)
+        case _:
+            pass
+    return Decision(run, tuple(records), tuple(commands))
+
+
+# --- answers of user code ---------------------------------------------------------------------------------------
+
+
+def _returned(run: Run, given: Input, now: datetime) -> Decision:
+    assert isinstance(given, InvocationReturned)
+    records, run_then, failed = _results(run, given, now)
+    if failed is not None:
+        return _settle(run, [*records, failed], now)
+    complete = next((op for op in given.ops if op.kind is Opcode.RUN_COMPLETE), None)
+    if complete is not None:
+        ended = RunEnded(
+            RunStatus.COMPLETED,
+            Outcome.RETURNED,
+            complete.data,
+            now,
+            given.call.attempt,
+            given.call.started_at,
+        )
+        return _settle(run, [*records, ended], now)
+    if problem := _overflow(run_then, given):
+        return _settle(run, [*records, _fatal(problem, given, now)], now)
+    opened = opcodes.open_ops(run_then, given.ops, now)
+    if isinstance(opened, opcodes.Refusal):
+        return _settle(run, [*records, _fatal(opened.error, given, now)], now)
+    if opened or (given.call.target == DISCOVERY and not records and _waits_for_something(run_then)):
+        records.append(_plan(run_then, given.call.job, opened, now))
+    elif not records:
+        return _nothing_reported(run, given, now)
+    return _settle(run, records, now)
+
+
+def _results(
+    run: Run, given: InvocationReturned | StepsCheckpointed, now: datetime
+) -> tuple[list[Record], Run, FailedAttempt | None]:
+    """The finished steps of an answer as records, the run with them, and a failed attempt if there is one."""
+    records: list[Record] = []
+    call = given.call
+    for op in given.ops:
+        if op.step_id in run.closed or op.kind not in opcodes.RESULTS:
+            continue
+        # Rule 6: a step that follows a finished one within the same invocation is on its own first try.
+        attempt, job = (call.attempt, call.job) if not records else (0, run.discovery_job)
+        if op.kind is Opcode.STEP_ERROR and isinstance(given, InvocationReturned):
+            failed = _retry(run, job, attempt, given, op, now)
+            if failed is not None:
+                return records, run, failed
+        step = opcodes.close_result(run, op, job=job, attempt=attempt, call=call, now=now)
+        records.append(step)
+        run = run.with_record(step)
+    target = call.target
+    if target != DISCOVERY and not run.status.ended and run.open_op(target) and not records:
+        # Protocol §2.8 rule 7: the code has changed and no longer knows the step; others must not wait for it.
+        gone = opcodes.vanish(run, target, call, now)
+        records.append(gone)
+        run = run.with_record(gone)
+    return records, run, None
+
+
+def _retry(
+    run: Run, job: str, attempt: int, given: InvocationReturned, op: opcodes.Op, now: datetime
+) -> FailedAttempt | None:
+    """The record of a failed try that will be repeated; None when it was the last one."""
+    policy = _policy(run, job, op)
+    error = op.error or {}
+    if given.no_retry or error.get("noRetry") is True or attempt + 1 >= policy.max_attempts:
+        return None
+    wait = opcodes.retry_after_of(op, now) or given.retry_after
+    delay = clip_retry_after(wait) if wait is not None else policy.delay(attempt, salt=f"{run.run_id}{job}{attempt}")
+    return FailedAttempt(
+        job,
+        attempt,
+        op.step_id,
+        op.name,
+        error,
+        op.started_at or given.call.started_at,
+        op.ended_at or now,
+        now + delay,
+    )
+
+
+def _policy(run: Run, job: str, op: opcodes.Op | None = None) -> RetryPolicy:
+    own = opcodes.retries_of(op.opts, run.retries) if op is not None else None
+    if own is not None:
+        return own
+    planned = run.open_op(job)
+    return planned.retries if planned is not None and planned.retries is not None else run.retries
+
+
+def _waits_for_something(run: Run) -> bool:
+    return bool(run.open_ops)
+
+
+def _plan(run: Run, job: str, ops: tuple[OpenOp, ...], now: datetime) -> Plan:
+    return Plan(len(run.plans), job, run.order, ops, now)
+
+
+def _overflow(run: Run, given: InvocationReturned) -> dict[str, object] | None:
+    count = run.step_count_with(op.step_id for op in given.ops if op.kind in opcodes.COUNTED)
+    if count > run.step_limit:
+        return failure_text(
+            "InngestErrFunctionOverflowed",
+            f"The run of function {run.function_id!r} has more than {run.step_limit} steps. "
+            "Split the work: invoke another function, or send an event for each part.",
+        )
+    if run.stored_bytes > MAX_STATE_BYTES:
+        return failure_text(
+            "InngestErrStateOverflowed",
+            f"The steps of function {run.function_id!r} have returned more than {MAX_STATE_BYTES >> 20} MiB together. "
+            "Return a reference (such as an S3 key) from large steps instead of the content.",
+        )
+    return None
+
+
+def _fatal(error: dict[str, object], given: InvocationReturned, now: datetime) -> RunEnded:
+    return RunEnded(
+        RunStatus.FAILED,
+        Outcome.ERROR,
+        opcodes.to_json(error),
+        now,
+        given.call.attempt,
+        given.call.started_at,
+    )
+
+
+def _nothing_reported(run: Run, given: InvocationReturned, now: datetime) -> Decision:
+    """An answer that moves nothing: harmless when it only repeats what is closed, an error when nothing is left."""
+    if not _discovery_due(run):
+        return Decision(run)
+    error = failure_text(
+        "NothingReported",
+        f"Function {run.function_id!r} answered without a result and without a new step. "
+        "Its steps may have changed while the run was under way; replay the run to use the new code.",
+    )
+    return _failed(run, InvocationFailed(given.call, error), now)
+
+
+def _checkpointed(run: Run, given: Input, now: datetime) -> Decision:
+    assert isinstance(given, StepsCheckpointed)
+    records, run_then, _ = _results(run, given, now)
+    # The invocation goes on by itself: what follows from these steps is its own business, or the sweeper's.
+    return Decision(run_then, tuple(records))
+
+
+def _failed(run: Run, given: Input, now: datetime) -> Decision:
+    assert isinstance(given, InvocationFailed)
+    call = given.call
+    if not given.counts:
+        return Decision(run, commands=(Invoke(call.job, call.attempt, now + _THROTTLE_DELAY),))
+    planned = run.open_op(call.target) if call.target != DISCOVERY else None
+    policy = _policy(run, call.job)
+    if not given.no_retry and call.attempt + 1 < policy.max_attempts:
+        salt = f"{run.run_id}{call.job}{call.attempt}"
+        delay = (
+            clip_retry_after(given.retry_after)
+            if given.retry_after is not None
+            else policy.delay(call.attempt, salt=salt)
+        )
+        step_id, name = (planned.step_id, planned.name) if planned else ("", "")
+        failed = FailedAttempt(call.job, call.attempt, step_id, name, given.error, call.started_at, now, now + delay)
+        return _settle(run, [failed], now)
+    if planned is not None:
+        # The function never got to decide: its step is closed with the error, and it may catch it (rule 7).
+        op = opcodes.Op(planned.step_id, Opcode.STEP_FAILED, planned.name, error=given.error)
+        step = opcodes.close_result(run, op, job=call.job, attempt=call.attempt, call=call, now=now)
+        return _settle(run, [step], now)
+    output = opcodes.to_json(given.error)
+    ended = RunEnded(RunStatus.FAILED, Outcome.ERROR, output, now, call.attempt, call.started_at)
+    return _settle(run, [ended], now)
+
+
+# --- timers, events, children, cancellation -----------------------------------------------------------------------
+
+
+def _timer(run: Run, given: Input, now: datetime) -> Decision:
+    assert isinstance(given, TimerDue)
+    match given.kind:
+        case TimerKind.STEP:
+            return _step_due(run, given.step_id, now)
+        case TimerKind.FINISH_TIMEOUT:
+            return _late(run, run.finish_by, Outcome.FINISH_TIMEOUT, given.kind, now)
+        case TimerKind.PEEK:
+            return Decision(run, commands=(_discover(run, now),) if run.unseen else ())
+        case TimerKind.BEGIN | TimerKind.START_TIMEOUT:
+            return _resume(run, RunResumed(""), now)
+
+
+def _timer_queued(run: Run, given: Input, now: datetime) -> Decision:
+    assert isinstance(given, TimerDue)
+    match given.kind:
+        case TimerKind.BEGIN:
+            return _start_queued(run, RunStarted(), now)
+        case TimerKind.START_TIMEOUT:
+            return _late(run, run.start_by, Outcome.START_TIMEOUT, given.kind, now)
+        case TimerKind.FINISH_TIMEOUT:
+            return _late(run, run.finish_by, Outcome.FINISH_TIMEOUT, given.kind, now)
+        case _:
+            return Decision(run)
+
+
+def _late(run: Run, limit: datetime | None, outcome: Outcome, kind: TimerKind, now: datetime) -> Decision:
+    if limit is None:
+        return Decision(run)
+    if now < limit:
+        return Decision(run, commands=(SetTimer(kind, limit),))
+    return _cancel(run, CancelRequested(outcome), now)
+
+
+def _step_due(run: Run, step_id: str, now: datetime) -> Decision:
+    op = run.open_op(step_id)
+    if op is None or op.due_at is None:
+        return _resume(run, RunResumed(step_id), now)
+    if now < op.due_at:
+        return Decision(run, commands=(SetTimer(TimerKind.STEP, op.due_at, step_id),))
+    return _settle(run, [opcodes.close_due(run, op, now)], now)
+
+
+def _matched(run: Run, given: Input, now: datetime) -> Decision:
+    assert isinstance(given, EventMatched)
+    op = run.open_op(given.step_id)
+    if op is None or op.kind is not Opcode.WAIT_FOR_EVENT:
+        return _resume(run, RunResumed(given.step_id), now)
+    if op.due_at is not None and given.received_at > op.due_at:
+        return Decision(run)
+    step = opcodes.close_open(run, op, StepStatus.COMPLETED, given.memo, now, {"event_id": given.event_id})
+    return _settle(run, [step], now)
+
+
+def _child(run: Run, given: Input, now: datetime) -> Decision:
+    assert isinstance(given, ChildFinished)
+    op = run.open_op(given.step_id)
+    # A wait ends this way too when its expression cannot be bound to the event; it fails then.
+    if op is None or not (op.kind is Opcode.INVOKE_FUNCTION or (given.failed and op.kind is Opcode.WAIT_FOR_EVENT)):
+        return _resume(run, RunResumed(given.step_id), now)
+    status = StepStatus.FAILED if given.failed else StepStatus.COMPLETED
+    step = opcodes.close_open(run, op, status, given.memo, now, {"run_id": given.child_run_id})
+    return _settle(run, [step], now)
+
+
+def _cancel(run: Run, given: Input, now: datetime) -> Decision:
+    assert isinstance(given, CancelRequested)
+    reason = {"outcome": given.outcome.value, "reason": given.reason}
+    return _settle(run, [RunEnded(RunStatus.CANCELLED, given.outcome, opcodes.to_json(reason), now)], now)
+
+
+_Decide = Callable[[Run, Input, datetime], Decision]
+
+_ENDED: Final[dict[type, _Decide]] = {RunStarted: _farewell, RunResumed: _farewell}
+
+ACCEPTS: Final[dict[RunStatus, dict[type, _Decide]]] = {
+    RunStatus.QUEUED: {
+        RunStarted: _start_queued,
+        RunResumed: _start_queued,
+        TimerDue: _timer_queued,
+        CancelRequested: _cancel,
+    },
+    RunStatus.RUNNING: {
+        RunStarted: _start,
+        RunResumed: _resume,
+        InvocationReturned: _returned,
+        StepsCheckpointed: _checkpointed,
+        InvocationFailed: _failed,
+        TimerDue: _timer,
+        EventMatched: _matched,
+        ChildFinished: _child,
+        CancelRequested: _cancel,
+    },
+    RunStatus.COMPLETED: _ENDED,
+    RunStatus.FAILED: _ENDED,
+    RunStatus.CANCELLED: _ENDED,
+}

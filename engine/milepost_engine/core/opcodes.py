@@ -1,0 +1,308 @@
+"""What each opcode means: one small function per opcode, and the tables that name them.
+
+Memo shapes follow the protocol §2.6, error texts for what an SDK or its tests can see follow §2.5 and §2.6.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from milepost.protocol import DISCOVERY, MAX_OPEN_DAYS, Opcode, parse_duration
+
+from .commands import Command, OpenWait, SetTimer, StartRunFor
+from .expressions import ExpressionError, compile_expression
+from .inputs import Call, Op, TimerKind
+from .retries import RetryPolicy
+from .run import ClosedStep, Json, OpenOp, Run, StepStatus, Stored
+
+__all__ = [
+    "COUNTED",
+    "RESULTS",
+    "Op",
+    "Refusal",
+    "acting_order",
+    "close_due",
+    "close_open",
+    "close_result",
+    "error_memo",
+    "failure_text",
+    "open_commands",
+    "open_ops",
+    "policy_of",
+    "retries_of",
+    "retry_after_of",
+    "to_json",
+    "vanish",
+]
+
+RESULTS: Final = frozenset({Opcode.STEP_RUN, Opcode.STEP_ERROR, Opcode.STEP_FAILED})
+"""Opcodes that report a finished try of a step."""
+
+COUNTED: Final = frozenset({*RESULTS, Opcode.STEP_PLANNED, Opcode.SLEEP, Opcode.WAIT_FOR_EVENT, Opcode.INVOKE_FUNCTION})
+"""Opcodes that are steps, for the limit of steps in a run."""
+
+_INVOKE_TIMEOUT: Final = timedelta(days=365)
+_LONGEST: Final = timedelta(days=MAX_OPEN_DAYS)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Open work that cannot be: the run fails at once, without a retry."""
+
+    error: dict[str, Json]
+
+
+def to_json(value: Json) -> bytes:
+    """Compact JSON text of a plain structure."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
+
+
+def failure_text(name: str, message: str) -> dict[str, Json]:
+    """An error of the engine's own, in the shape that SDKs give theirs."""
+    return {"error": f"{name}: {message}", "name": name, "message": message, "stack": ""}
+
+
+def error_memo(error: Mapping[str, Json]) -> bytes:
+    """The memo of a failed step: only the keys that the protocol knows."""
+    known = ("error", "name", "message", "stack", "data", "cause")
+    return to_json({"error": {key: error[key] for key in known if key in error}})
+
+
+# --- results ----------------------------------------------------------------------------------------------------
+
+
+def close_result(run: Run, op: Op, *, job: str, attempt: int, call: Call, now: datetime) -> ClosedStep:
+    """The record of a step whose code has run for the last time."""
+    failed = op.kind is not Opcode.STEP_RUN
+    if failed:
+        memo: Stored = error_memo(op.error or {"name": "Error", "message": "the step failed without saying why"})
+    elif isinstance(op.data, bytes):
+        memo = b'{"data":' + op.data + b"}"
+    else:
+        memo = op.data
+    planned = run.open_op(op.step_id)
+    return ClosedStep(
+        step_id=op.step_id,
+        kind=Opcode.STEP_RUN,
+        name=op.name or (planned.name if planned else ""),
+        status=StepStatus.FAILED if failed else StepStatus.COMPLETED,
+        memo=memo,
+        seq=_seq(run, job, call),
+        job=job,
+        attempt=attempt,
+        started_at=op.started_at or call.started_at,
+        closed_at=op.ended_at or now,
+    )
+
+
+def _seq(run: Run, job: str, call: Call) -> int:
+    if job.startswith(DISCOVERY):
+        # What this discovery had seen, plus the steps that it closed itself before this one.
+        own = sum(
+            1 for step_id in run.order if step_id not in call.order and run.closed[step_id].closed_at >= call.started_at
+        )
+        return len(call.order) + own + 1
+    return len(run.order) + 1
+
+
+def vanish(run: Run, step_id: str, call: Call, now: datetime) -> ClosedStep:
+    """The record of a planned step that the code no longer knows."""
+    op = run.open_op(step_id)
+    return ClosedStep(
+        step_id, Opcode.STEP_RUN, op.name if op else "", StepStatus.VANISHED, b"null", len(run.order) + 1,
+        call.job, call.attempt, call.started_at, now,
+    )  # fmt: skip
+
+
+def close_open(
+    run: Run, op: OpenOp, status: StepStatus, memo: Stored, now: datetime, detail: Mapping[str, Json]
+) -> ClosedStep:
+    """The record of a sleep, wait or invoke that is over."""
+    plan = run.plan_of(op.step_id)
+    return ClosedStep(
+        op.step_id, op.kind, op.name, status, memo, len(run.order) + 1, op.step_id, 0,
+        plan.recorded_at if plan else now, now, detail,
+    )  # fmt: skip
+
+
+_INVOKE_TIMED_OUT: Final = failure_text(
+    "InngestInvokeTimeoutError", "Timed out waiting for invoked function to complete"
+)
+
+_AT_DUE: Final[dict[Opcode, tuple[StepStatus, bytes]]] = {
+    Opcode.SLEEP: (StepStatus.COMPLETED, b"null"),
+    Opcode.WAIT_FOR_EVENT: (StepStatus.TIMED_OUT, b"null"),
+    Opcode.INVOKE_FUNCTION: (
+        StepStatus.TIMED_OUT,
+        to_json({"error": {key: _INVOKE_TIMED_OUT[key] for key in ("error", "name", "message")}}),
+    ),
+}
+
+
+def close_due(run: Run, op: OpenOp, now: datetime) -> ClosedStep:
+    """The record of a sleep that is over, or a wait or invoke whose time is up."""
+    status, memo = _AT_DUE[op.kind]
+    return close_open(run, op, status, memo, now, {})
+
+
+# --- open work ----------------------------------------------------------------------------------------------------
+
+
+def open_ops(run: Run, ops: tuple[Op, ...], now: datetime) -> tuple[OpenOp, ...] | Refusal:
+    """The work of an answer that the run does not know yet, or why it cannot be."""
+    known = {op.step_id for plan in run.plans for op in plan.ops} | run.closed.keys()
+    opened: dict[str, OpenOp] = {}
+    for op in ops:
+        make = _OPENERS.get(op.kind)
+        if make is None or op.step_id in known:
+            continue
+        made = make(run, op, now)
+        if isinstance(made, Refusal):
+            return made
+        opened.setdefault(op.step_id, made)
+    return tuple(opened.values())
+
+
+def _open_step(run: Run, op: Op, _: datetime) -> OpenOp:
+    return OpenOp(op.step_id, op.kind, op.name, None, op.opts, retries_of(op.opts, run.retries))
+
+
+def _open_sleep(run: Run, op: Op, now: datetime) -> OpenOp | Refusal:
+    return _due(run, op, now, op.opts.get("duration") or op.name, "sleep")
+
+
+def _open_wait(run: Run, op: Op, now: datetime) -> OpenOp | Refusal:
+    event = op.opts.get("event") or op.name
+    if not isinstance(event, str) or not event:
+        return _refuse(run, op, "InvalidWait", "waits for an event without a name; name the event")
+    expression = op.opts.get("if")
+    if expression:
+        try:
+            compile_expression(str(expression))
+        except ExpressionError as error:
+            return _refuse(run, op, "InvalidExpression", f"waits with an expression that cannot be read: {error}")
+    made = _due(run, op, now, op.opts.get("timeout") or "0s", "wait")
+    if isinstance(made, Refusal):
+        return made
+    return OpenOp(op.step_id, op.kind, op.name, made.due_at, {**op.opts, "event": event})
+
+
+def _open_invoke(run: Run, op: Op, now: datetime) -> OpenOp | Refusal:
+    if not isinstance(op.opts.get("function_id"), str):
+        return _refuse(run, op, "InvalidInvoke", "invokes a function without an id; give its id")
+    if not op.opts.get("timeout"):
+        return OpenOp(op.step_id, op.kind, op.name, now + _INVOKE_TIMEOUT, op.opts)
+    return _due(run, op, now, op.opts["timeout"], "invoke")
+
+
+_OPENERS: Final[dict[Opcode, Callable[[Run, Op, datetime], OpenOp | Refusal]]] = {
+    Opcode.STEP_PLANNED: _open_step,
+    Opcode.SLEEP: _open_sleep,
+    Opcode.WAIT_FOR_EVENT: _open_wait,
+    Opcode.INVOKE_FUNCTION: _open_invoke,
+}
+
+
+def _due(run: Run, op: Op, now: datetime, text: Json, what: str) -> OpenOp | Refusal:
+    try:
+        due = _moment(str(text), now)
+    except ValueError as error:
+        return _refuse(run, op, "InvalidDuration", f"has a {what} whose time cannot be read: {error}")
+    if due - now > _LONGEST:
+        return _refuse(
+            run,
+            op,
+            "InngestErrTimeoutTooLong",
+            f"has a {what} of more than {MAX_OPEN_DAYS} days; use a shorter one",
+        )
+    return OpenOp(op.step_id, op.kind, op.name, max(due, now), op.opts)
+
+
+def _moment(text: str, now: datetime) -> datetime:
+    """A duration from now, or (from ten letters on) a date; protocol §2.5."""
+    try:
+        return now + parse_duration(text)
+    except ValueError:
+        if len(text) < 10:
+            raise
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(
+            f"{text!r} is neither a duration like '1h30m' nor a date like '2026-11-23T08:00:00Z'"
+        ) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _refuse(run: Run, op: Op, name: str, problem: str) -> Refusal:
+    return Refusal(failure_text(name, f"Step {op.name!r} of function {run.function_id!r} {problem}."))
+
+
+def open_commands(op: OpenOp, opened_at: datetime) -> tuple[Command, ...]:
+    """What makes a sleep, wait or invoke come about."""
+    timer = (SetTimer(TimerKind.STEP, op.due_at, op.step_id),) if op.due_at else ()
+    match op.kind:
+        case Opcode.WAIT_FOR_EVENT:
+            return (OpenWait(op, opened_at), *timer)
+        case Opcode.INVOKE_FUNCTION:
+            return (StartRunFor(op), *timer)
+        case _:
+            return timer
+
+
+_ACTING: Final = {
+    Opcode.WAIT_FOR_EVENT: 0,
+    Opcode.SLEEP: 1,
+    Opcode.INVOKE_FUNCTION: 2,
+    Opcode.STEP_PLANNED: 3,
+}
+
+
+def acting_order(op: OpenOp) -> int:
+    """Waits open first, so that a sibling step may send the very event they wait for (protocol §2.5)."""
+    return _ACTING[op.kind]
+
+
+# --- options of an op ---------------------------------------------------------------------------------------------
+
+
+def retries_of(opts: Mapping[str, Json], base: RetryPolicy) -> RetryPolicy | None:
+    """A step's own retry policy (extension): `opts.retries = {"attempts": retries, "backoff": {…}}`."""
+    own = opts.get("retries")
+    if not isinstance(own, Mapping):
+        return None
+    return policy_of(own, base)
+
+
+def policy_of(own: Mapping[str, Json], base: RetryPolicy) -> RetryPolicy:
+    """A policy from its wire form, with what it leaves out taken from `base`. Seconds are numbers."""
+    retries = own.get("attempts")
+    attempts = max(0, min(20, retries)) + 1 if isinstance(retries, int) else base.max_attempts
+    backoff = own.get("backoff")
+    if not isinstance(backoff, Mapping):
+        return RetryPolicy(attempts, base.first_seconds, base.factor, base.cap_seconds, base.jitter)
+    number = {key: float(value) for key, value in backoff.items() if isinstance(value, int | float)}
+    return RetryPolicy(
+        attempts,
+        number.get("first_delay", 15.0),
+        number.get("factor", 2.0),
+        number.get("max_delay", 7200.0),
+        min(1.0, max(0.0, number.get("jitter", 0.2))),
+    )
+
+
+def retry_after_of(op: Op, now: datetime) -> timedelta | None:
+    """When a step asked to be tried again (extension): `opts.retry_after`, a date."""
+    text = op.opts.get("retry_after")
+    if not isinstance(text, str):
+        return None
+    try:
+        return _moment(text, now) - now
+    except ValueError:
+        return None

@@ -1,0 +1,172 @@
+"""The engine put together from its ports, and the one door through which messages come in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import cast
+
+from milepost.protocol import EventName
+
+from .answers import read_ops
+from .codec import Json, loads
+from .core.ids import from_ms, to_ms
+from .endings import Endings
+from .events import Event, EventStore, Read, read_events
+from .intake import Intake
+from .messages import Sender
+from .observe import Observer, Silent
+from .operations import Operations
+from .orchestrator import Orchestrator
+from .ports import MAX_DELAY_SECONDS, Blobs, Chance, Clock, Invoker, Queue, Table
+from .queries import Queries
+from .registry import Registry
+from .store import DEFAULT_RETENTION, RunStore
+from .timers import Timers
+from .values import INLINE_BYTES, Values
+from .waits import WaitIndex
+
+__all__ = ["Engine", "Settings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What may differ between places. `longest_delay_seconds` is what the queue can hold."""
+
+    longest_delay_seconds: float = MAX_DELAY_SECONDS
+    registry_max_age: timedelta = timedelta(seconds=5)
+    inline_bytes: int = INLINE_BYTES
+    retention: timedelta = DEFAULT_RETENTION
+    signing_key: str | None = None
+    events_per_message: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Everything that adapters and people talk to."""
+
+    registry: Registry
+    events: EventStore
+    runs: RunStore
+    intake: Intake
+    orchestrator: Orchestrator
+    timers: Timers
+    operations: Operations
+    queries: Queries
+    sender: Sender
+    waits: WaitIndex
+    values: Values
+    clock: Clock
+    chance: Chance
+    settings: Settings
+
+    @classmethod
+    def build(
+        cls,
+        *,
+        table: Table,
+        blobs: Blobs,
+        queue: Queue,
+        invokers: Mapping[str, Invoker],
+        clock: Clock,
+        chance: Chance,
+        observer: Observer | None = None,
+        settings: Settings | None = None,
+    ) -> Engine:
+        """Wire the parts; nothing is read or written yet."""
+        settings = settings or Settings()
+        watcher = observer or Silent()
+        values = Values(blobs, settings.inline_bytes)
+        sender = Sender(queue, table, clock, longest_delay_seconds=settings.longest_delay_seconds)
+        registry = Registry(table, values, clock, max_age=settings.registry_max_age)
+        events = EventStore(table, values, settings.retention)
+        runs = RunStore(table, values, settings.retention)
+        waits = WaitIndex(table, events)
+        intake = Intake(table, events, runs, registry, waits, sender, clock, watcher)
+        endings = Endings(runs, events, registry, waits, values, sender, intake, clock)
+        orchestrator = Orchestrator(
+            runs,
+            events,
+            registry,
+            waits,
+            values,
+            sender,
+            endings,
+            invokers,
+            clock,
+            chance,
+            watcher,
+            settings.signing_key,
+        )
+        timers = Timers(table, registry, sender, clock)
+        operations = Operations(table, blobs, runs, events, registry, intake, sender, clock, chance)
+        queries = Queries(table, runs, events, registry, values, clock)
+        return cls(
+            registry, events, runs, intake, orchestrator, timers, operations, queries, sender, waits, values, clock,
+            chance, settings,
+        )  # fmt: skip
+
+    async def accept(self, body: Json, *, seed: tuple[int, bytes] | None = None) -> Read:
+        """Accept what was sent: from the moment this returns, the events before any problem are not lost."""
+        read = read_events(body, now=self.clock.now(), chance=self.chance, seed=seed)
+        size = self.settings.events_per_message
+        for place in range(0, len(read.events), size):
+            await self.sender.send(
+                {"t": "events", "events": [pack(event) for event in read.events[place : place + size]]}
+            )
+        return read
+
+    async def handle(self, body: str, deadline: datetime | None = None) -> None:
+        """Work one queue message off; when it raises, the message must come again."""
+        message = cast("Mapping[str, Json]", loads(body))
+        match message["t"]:
+            case "events":
+                for raw in cast("list[Mapping[str, Json]]", message["events"]):
+                    await self.intake.take(unpack(raw))
+            case "cron":
+                at, fire_at = (from_ms(cast("int", message[key])) for key in ("at", "fire_at"))
+                await self.intake.cron(str(message["fn"]), str(message["line"]), at, fire_at)
+            case _:
+                await self.orchestrator.handle(message, deadline)
+
+    async def checkpoint(self, run_id: str, ops: Json, started_at_ms: int) -> str:
+        """Save steps for a checkpointing SDK; "" or why the invocation must stop. Raises ValueError for bad ops."""
+        return await self.orchestrator.checkpoint(run_id, read_ops(ops), from_ms(started_at_ms))
+
+    async def invoke(self, function_id: str, data: Mapping[str, Json], event_id: str) -> str | None:
+        """Start one function by hand, whatever its triggers; its run id, or None when there is no such function."""
+        spec = (await self.registry.snapshot()).functions.get(function_id)
+        if spec is None:
+            return None
+        now = self.clock.now()
+        event = Event(event_id, event_id, EventName.INVOKED.value, data, to_ms(now), now, {})
+        await self.events.put(event)
+        run = await self.intake.start(spec, event)
+        return run.run_id if run else None
+
+
+def pack(event: Event) -> dict[str, Json]:
+    """An event as a queue message carries it."""
+    return {
+        "event_id": event.event_id,
+        "id": event.client_id,
+        "name": event.name,
+        "data": event.data,
+        "ts": event.ts,
+        "received_at": to_ms(event.received_at),
+        "extra": event.extra,
+    }
+
+
+def unpack(raw: Mapping[str, Json]) -> Event:
+    """The counterpart of `pack`."""
+    return Event(
+        event_id=str(raw["event_id"]),
+        client_id=str(raw["id"]),
+        name=str(raw["name"]),
+        data=cast("Mapping[str, Json]", raw["data"]),
+        ts=cast("int", raw["ts"]),
+        received_at=from_ms(cast("int", raw["received_at"])),
+        extra=cast("Mapping[str, Json]", raw["extra"]),
+    )

@@ -1,0 +1,269 @@
+"""Takes events in: keep, find duplicates, start functions, wake waits, cancel runs.
+
+Every step of it is a write that a repeat does not change, and a run's id follows from the event and the function: an
+event taken in twice starts nothing twice. Order matters: cancellations are subscribed before the run exists, the run
+exists before its message is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, cast
+
+from milepost.protocol import EventName
+
+from .codec import Json
+from .core.expressions import ExpressionError, bind, compile_expression, evaluate
+from .core.ids import derived_ulid, from_ms, short_hash, to_ms
+from .core.run import CancelOn, Outcome, Parent, Run, RunStatus
+from .events import Event, EventStore
+from .manifest import CronTrigger, EventTrigger, FunctionSpec
+from .messages import Sender
+from .observe import Observer
+from .ports import Absent, AnyOf, Clock, ConditionFailed, Equals, Item, LessThan, Table
+from .registry import Registry, Snapshot
+from .store import RunStore
+from .waits import CANCEL, WaitIndex
+
+__all__ = ["Intake"]
+
+_IDEMPOTENCY: Final = timedelta(hours=24)
+_CANCEL_LIFETIME: Final = timedelta(days=365)
+_FUTURE: Final = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """See the module."""
+
+    table: Table
+    events: EventStore
+    runs: RunStore
+    registry: Registry
+    waits: WaitIndex
+    sender: Sender
+    clock: Clock
+    observer: Observer
+
+    async def take(self, event: Event) -> tuple[str, ...]:
+        """Take one event in; returns the ids of the runs that it started."""
+        now = self.clock.now()
+        await self.events.put(event)
+        if not await self.events.first_with_id(event, now):
+            self.observer.event_received(
+                event, (), {"*": f"the id {event.client_id!r} was sent within 24 hours before"}
+            )
+            return ()
+        snapshot = await self.registry.snapshot()
+        passed_over: dict[str, str] = {}
+        chosen: list[FunctionSpec] = []
+        for function_id, pairs in snapshot.started_by(event.name).items():
+            why_not = self._why_not(snapshot, function_id, [trigger for _, trigger in pairs], event, now)
+            if why_not:
+                passed_over[function_id] = why_not
+            else:
+                chosen.append(pairs[0][0])
+        started = await asyncio.gather(*(self._start(spec, event, passed_over) for spec in chosen))
+        run_ids = tuple(run.run_id for run in started if run is not None)
+        await self.sender.send(*({"t": "start", "run": run.run_id} for run in started if run is not None))
+        await self._wake(event, now)
+        self.observer.event_received(event, run_ids, passed_over)
+        return run_ids
+
+    async def start(
+        self,
+        spec: FunctionSpec,
+        event: Event,
+        *,
+        run_id: str | None = None,
+        parent: Parent | None = None,
+        origin: Run | None = None,
+        kept: Sequence[str] = (),
+    ) -> Run | None:
+        """Create a run for an event and send its message; None when a limit keeps it from starting."""
+        run = await self._create(spec, event, {}, run_id=run_id, parent=parent, origin=origin, kept=kept)
+        if run is not None:
+            await self.sender.send({"t": "start", "run": run.run_id})
+        return run
+
+    async def cron(self, function_id: str, line: str, scheduled_at: datetime, fire_at: datetime) -> Run | None:
+        """Start a function for a tick of its cron line; once for each tick, however often it is asked."""
+        snapshot = await self.registry.snapshot()
+        spec = snapshot.functions.get(function_id)
+        if spec is None or function_id in snapshot.paused or not _has_line(spec, line):
+            return None
+        moment = f"{scheduled_at:%Y-%m-%dT%H:%M:%SZ}"
+        event = Event(
+            event_id=derived_ulid(to_ms(scheduled_at), function_id, line, "cron"),
+            client_id=moment,
+            name=EventName.CRON.value,
+            data={"cron": line, "scheduledAt": moment, "fireAt": f"{fire_at:%Y-%m-%dT%H:%M:%SZ}"},
+            ts=to_ms(fire_at),
+            received_at=self.clock.now(),
+            extra={},
+        )
+        await self.events.put(event)
+        return await self.start(spec, event, run_id=derived_ulid(to_ms(scheduled_at), function_id, line))
+
+    # --- starting -------------------------------------------------------------------------------------------------
+
+    def _why_not(
+        self,
+        snapshot: Snapshot,
+        function_id: str,
+        triggers: Sequence[EventTrigger],
+        event: Event,
+        now: datetime,
+    ) -> str:
+        if function_id in snapshot.paused:
+            return "the function is paused"
+        reasons = [reason for trigger in triggers if (reason := _mismatch(trigger, event, now))]
+        return reasons[0] if len(reasons) == len(triggers) else ""
+
+    async def _start(self, spec: FunctionSpec, event: Event, passed_over: dict[str, str]) -> Run | None:
+        return await self._create(spec, event, passed_over)
+
+    async def _create(
+        self,
+        spec: FunctionSpec,
+        event: Event,
+        passed_over: dict[str, str],
+        *,
+        run_id: str | None = None,
+        parent: Parent | None = None,
+        origin: Run | None = None,
+        kept: Sequence[str] = (),
+    ) -> Run | None:
+        now = self.clock.now()
+        run_id = run_id or derived_ulid(to_ms(event.received_at), event.event_id, spec.function_id)
+        if spec.idempotency and origin is None and not await self._claim(spec, event, run_id, now):
+            passed_over[spec.function_id] = f"the idempotency key {spec.idempotency!r} was used within 24 hours before"
+            return None
+        run = await self._run(spec, event, run_id, now, parent, origin, kept)
+        subscriptions, refused = _subscriptions(spec, event, now)
+        if refused:
+            passed_over[f"{spec.function_id} (cancellation)"] = refused
+        await self.waits.open_cancels(run, subscriptions, now)
+        if await self.runs.create(run):
+            self.observer.run_started(run)
+        return run
+
+    async def _run(
+        self,
+        spec: FunctionSpec,
+        event: Event,
+        run_id: str,
+        now: datetime,
+        parent: Parent | None,
+        origin: Run | None,
+        kept: Sequence[str],
+    ) -> Run:
+        target = (await self.registry.snapshot()).target_of(spec.app_id)
+        app = (await self.registry.snapshot()).apps.get(spec.app_id)
+        pinned = {"kind": target.kind, "address": target.address} if target and target.kind == "lambda" else {}
+        later = from_ms(min(event.ts, 2**47))
+        start_at = later if later - now > _FUTURE else None
+        return Run(
+            run_id=run_id,
+            app_id=spec.app_id,
+            app_version=str(app.version) if app else "",
+            function_id=spec.function_id,
+            status=RunStatus.QUEUED if start_at else RunStatus.RUNNING,
+            event_ids=(event.event_id,),
+            event_name=event.name,
+            queued_at=now,
+            start_at=start_at,
+            start_by=(start_at or now) + spec.start_timeout if spec.start_timeout else None,
+            finish_by=(start_at or now) + spec.finish_timeout if spec.finish_timeout else None,
+            retries=spec.retries,
+            step_limit=spec.step_limit,
+            peeks=spec.ours,
+            checkpoint=spec.checkpoint,
+            parent=parent,
+            origin_run_id=origin.run_id if origin else "",
+            cancel_on=tuple(cancel for cancel, _ in _subscriptions(spec, event, now)[0]),
+            target=cast("Mapping[str, Json]", pinned),
+            kept=tuple(kept),
+            closed={step_id: origin.closed[step_id] for step_id in kept} if origin else {},
+        )
+
+    async def _claim(self, spec: FunctionSpec, event: Event, run_id: str, now: datetime) -> bool:
+        """Claim the idempotency key of a function for a run; True when it is this run's."""
+        try:
+            value = evaluate(compile_expression(spec.idempotency), {"event": event.wire()}, now=now)
+        except ExpressionError:
+            value = False
+        if value is False:
+            return True
+        seconds = int(now.timestamp())
+        item: Item = {
+            "pk": f"I#{spec.function_id}#{short_hash(repr(value))}",
+            "sk": "I",
+            "run_id": run_id,
+            "expires_at": seconds + int(_IDEMPOTENCY.total_seconds()),
+        }
+        free = Absent()
+        let_go = LessThan("expires_at", seconds + 1)
+        mine = Equals("run_id", run_id)
+        try:
+            await self.table.put(item, AnyOf((free, let_go, mine)))
+        except ConditionFailed:
+            return False
+        return True
+
+    # --- waking ---------------------------------------------------------------------------------------------------
+
+    async def _wake(self, event: Event, now: datetime) -> None:
+        messages: list[dict[str, Json]] = []
+        for match in await self.waits.find(event, now):
+            if match.step_id.startswith(CANCEL):
+                messages.append(
+                    {
+                        "t": "cancel",
+                        "run": match.run_id,
+                        "outcome": Outcome.EVENT.value,
+                        "reason": event.event_id,
+                    }
+                )
+            else:
+                messages.append({"t": "event", "run": match.run_id, "step": match.step_id, "event": event.event_id})
+        await self.sender.send(*messages)
+
+
+def _mismatch(trigger: EventTrigger, event: Event, now: datetime) -> str:
+    """Why a trigger's expression keeps an event out; empty when it does not."""
+    if not trigger.expression:
+        return ""
+    try:
+        value = evaluate(compile_expression(trigger.expression), {"event": event.wire()}, now=now)
+    except ExpressionError as error:
+        return f"the expression {trigger.expression!r} failed: {error}"
+    if value is True:
+        return ""
+    return f"the expression {trigger.expression!r} is {'false' if value is False else 'no truth value'}"
+
+
+def _subscriptions(spec: FunctionSpec, event: Event, now: datetime) -> tuple[list[tuple[CancelOn, datetime]], str]:
+    """The cancellations of a run, bound to its event (one that can never match is left out), and what kept one out."""
+    found: list[tuple[CancelOn, datetime]] = []
+    refused = ""
+    for cancel in spec.cancel_on:
+        text = ""
+        if cancel.expression:
+            try:
+                bound = bind(compile_expression(cancel.expression), event.wire())
+            except ExpressionError as error:
+                refused = f"the run cannot be cancelled by {cancel.event!r}: {error}"
+                continue
+            if bound.never:
+                continue
+            text = bound.text
+        found.append((CancelOn(cancel.event, text), now + (cancel.timeout or _CANCEL_LIFETIME)))
+    return found, refused
+
+
+def _has_line(spec: FunctionSpec, line: str) -> bool:
+    return any(isinstance(trigger, CronTrigger) and trigger.text == line for trigger in spec.triggers)

@@ -1,0 +1,128 @@
+"""What people do to runs: cancel, replay, erase – one or many."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from milepost.protocol import hash_step_id
+
+from .codec import Json
+from .core.ids import to_ms, ulid
+from .core.run import Outcome, Run, StepStatus
+from .events import Event, EventStore
+from .intake import Intake
+from .messages import Sender
+from .ports import Blobs, Chance, Clock, Key, Table
+from .registry import Registry
+from .store import RunStore
+
+__all__ = ["OperationError", "Operations"]
+
+
+class OperationError(Exception):
+    """What was asked cannot be done; `code` is explained in docs/errors.md."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"[{code}] {message}")
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Operations:
+    """See the module."""
+
+    table: Table
+    blobs: Blobs
+    runs: RunStore
+    events: EventStore
+    registry: Registry
+    intake: Intake
+    sender: Sender
+    clock: Clock
+    chance: Chance
+
+    async def cancel(self, run_id: str, reason: str = "") -> None:
+        """Ask for a run to be cancelled; it takes effect before its next step begins."""
+        run = await self._run(run_id)
+        if run.status.ended:
+            raise OperationError("MP302", f"Run {run_id} has ended already ({run.status.value}); nothing to cancel.")
+        await self.sender.send({"t": "cancel", "run": run_id, "outcome": Outcome.API.value, "reason": reason})
+
+    async def replay(self, run_id: str, *, from_step: str | None = None, data: Mapping[str, Json] | None = None) -> Run:
+        """Start a new run that names this one as its origin.
+
+        `from_step` is a step's name or id: the results before it are kept, it and what followed run again.
+        `data` replaces the event's data.
+        """
+        origin = await self._run(run_id)
+        spec = (await self.registry.snapshot()).functions.get(origin.function_id)
+        if spec is None:
+            raise OperationError(
+                "MP303",
+                f"Function {origin.function_id!r} of run {run_id} is not registered; serve its app, then replay.",
+            )
+        event = await self.events.load(origin.event_ids[0])
+        if event is None:
+            raise OperationError(
+                "MP304", f"The event of run {run_id} was erased or has expired; it cannot be replayed."
+            )
+        now = self.clock.now()
+        event = replace(event, ts=min(event.ts, to_ms(now)))
+        if data is not None:
+            event = await self._edited(event, data)
+        kept = self._kept(origin, from_step) if from_step else ()
+        new_id = ulid(to_ms(now), self.chance.random_bytes(10))
+        run = await self.intake.start(spec, event, run_id=new_id, origin=origin, kept=kept)
+        assert run is not None  # a replay is not held back by idempotency
+        return run
+
+    async def erase(self, run_id: str) -> int:
+        """Remove a run everywhere: its records, its blobs, and its event when no other run shares it."""
+        run = await self._run(run_id)
+        if not run.status.ended:
+            raise OperationError("MP305", f"Run {run_id} is still {run.status.value}; cancel it first, then erase it.")
+        page = await self.table.query(f"R#{run_id}")
+        for item in page.items:
+            await self.table.delete(Key(str(item["pk"]), str(item["sk"])))
+        return len(page.items) + await self.blobs.delete_prefix(f"runs/{run_id}/")
+
+    async def erase_event(self, event_id: str) -> int:
+        """Remove an event; its runs stay but can no longer be replayed."""
+        if await self.events.load(event_id) is None:
+            raise OperationError("MP306", f"There is no event {event_id}.")
+        await self.table.delete(Key(f"E#{event_id}", "E"))
+        self.events.forget(event_id)
+        return 1 + await self.blobs.delete_prefix(f"events/{event_id}")
+
+    async def _run(self, run_id: str) -> Run:
+        run = await self.runs.load(run_id)
+        if run is None:
+            raise OperationError(
+                "MP301", f"There is no run {run_id}; it may have expired. List the runs to see their ids."
+            )
+        return run
+
+    async def _edited(self, event: Event, data: Mapping[str, Json]) -> Event:
+        now = self.clock.now()
+        event_id = ulid(to_ms(now), self.chance.random_bytes(10))
+        edited = replace(event, event_id=event_id, client_id=event_id, data=dict(data), received_at=now)
+        await self.events.put(edited)
+        return edited
+
+    def _kept(self, origin: Run, from_step: str) -> tuple[str, ...]:
+        """The steps before the chosen one, in their order; failed ones are not kept."""
+        wanted = {from_step, hash_step_id(from_step)}
+        steps = [origin.closed[step_id] for step_id in origin.order]
+        place = next((n for n, step in enumerate(steps) if {step.step_id, step.name} & wanted), None)
+        if place is None:
+            tried = {t.name for tries in origin.failures.values() for t in tries} | {op.name for op in origin.open_ops}
+            if from_step in tried:
+                place = len(steps)
+            else:
+                names = ", ".join(repr(step.name) for step in steps) or "none"
+                raise OperationError(
+                    "MP307",
+                    f"Run {origin.run_id} has no step {from_step!r}. Its finished steps are: {names}.",
+                )
+        return tuple(step.step_id for step in steps[:place] if step.status is not StepStatus.FAILED)

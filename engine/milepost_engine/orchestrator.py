@@ -1,0 +1,345 @@
+"""Drives runs: load, decide, save, act – and again, while the next thing is simply to call user code once more.
+
+A message is the run's baton. It is finished with only after what it led to was acted on; delivered again, it finds
+its input applied and asks for what is still outstanding. The loser of a race stops:
+
+    worker 1   calls discovery #3 ── saves step X ── goes on with #4
+    worker 2      calls discovery #3 ──── X stands, by the same job: stops
+    worker 3      timer closed a sleep meanwhile, its plan stands under another job: loads again and asks anew
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final, cast
+
+from milepost.protocol import DISCOVERY
+
+from .answers import problem_input, read_answer
+from .calls import build_call, build_request
+from .codec import Json, dumps
+from .core.commands import Command, FinishRun, Invoke, OpenWait, SetTimer, StartRunFor
+from .core.expressions import ExpressionError
+from .core.ids import to_ms, ulid
+from .core.inputs import (
+    Call,
+    CancelRequested,
+    ChildFinished,
+    EventMatched,
+    Input,
+    InvocationFailed,
+    InvocationReturned,
+    Op,
+    RunResumed,
+    RunStarted,
+    StepsCheckpointed,
+    TimerDue,
+    TimerKind,
+)
+from .core.machine import Decision, advance
+from .core.opcodes import failure_text
+from .core.run import FailedAttempt, Outcome, Plan, Run
+from .endings import Endings
+from .events import Event, EventStore
+from .messages import Sender
+from .observe import Observer
+from .ports import Chance, Clock, InvocationProblem, Invoker, ProblemKind, Target
+from .registry import Registry
+from .store import RunStore
+from .values import Values
+from .waits import WaitIndex
+
+__all__ = ["Orchestrator"]
+
+_HOLD_AGAIN: Final = 3
+"""How often a lost race against another job is looked at again before the queue delivers the message anew."""
+
+
+class _LostRace(Exception):
+    """Too many lost races in a row; the message comes again."""
+
+
+@dataclass
+class Orchestrator:
+    """See the module. `active` are the jobs under way in this process: a second copy of their message is dropped."""
+
+    runs: RunStore
+    events: EventStore
+    registry: Registry
+    waits: WaitIndex
+    values: Values
+    sender: Sender
+    endings: Endings
+    invokers: Mapping[str, Invoker]
+    clock: Clock
+    chance: Chance
+    observer: Observer
+    signing_key: str | None = None
+    active: set[tuple[str, str]] = field(default_factory=set)
+
+    async def handle(self, message: Mapping[str, Json], deadline: datetime | None = None) -> None:
+        """Work a message off. `deadline`: no new invocation begins after it, the baton goes back to the queue."""
+        run_id = str(message["run"])
+        run = await self.runs.load(run_id)
+        if run is None:
+            return  # erased, or retention let it go
+        given = await self._input(message, run)
+        if given is not None:
+            await self._drive(run, given, deadline)
+
+    async def checkpoint(self, run_id: str, ops: tuple[Op, ...], started_at: datetime) -> str:
+        """Save finished steps of an invocation that goes on; "" or why it must stop ("gone", "ended", "stale")."""
+        run = await self.runs.load(run_id)
+        if run is None:
+            return "gone"
+        if run.status.ended:
+            return "ended"
+        call = Call(run.discovery_job, run.attempt_of(run.discovery_job), run.order, started_at)
+        decision = advance(run, StepsCheckpointed(call, ops), self.clock.now())
+        saved = await self._save(run, decision)
+        return "" if saved is None else "stale"
+
+    # --- the loop ---------------------------------------------------------------------------------------------------
+
+    async def _drive(self, run: Run, given: Input, deadline: datetime | None) -> None:
+        lost = 0
+        while True:
+            decision = advance(run, given, self.clock.now())
+            standing = await self._save(run, decision)
+            if standing is not None:
+                if standing == _job_of(given):
+                    return
+                lost += 1
+                if lost > _HOLD_AGAIN:
+                    raise _LostRace(run.run_id)
+                again = await self.runs.load(run.run_id)
+                if again is None:
+                    return
+                run, given = again, RunResumed(_job_of(given))
+                continue
+            run = decision.run
+            invoke = await self._act(run, decision.commands)
+            if invoke is None:
+                return
+            if deadline is not None and self.clock.now() >= deadline:
+                await self._send_job(run, invoke, None)
+                return
+            answer = await self._invoke(run, invoke)
+            if answer is None:
+                return
+            run, given = answer
+
+    async def _save(self, run: Run, decision: Decision) -> str | None:
+        """None when every record was written; else the job of the record that stands already."""
+        standing = await self.runs.save(run.run_id, decision)
+        if standing is None:
+            for record in decision.records:
+                self.observer.recorded(decision.run, record)
+                if isinstance(record, Plan | FailedAttempt):
+                    await self._outlive(run, decision.run)
+        return standing
+
+    async def _outlive(self, before: Run, after: Run) -> None:
+        """A run that will sleep beyond its retention takes what it needs along."""
+        until = self.runs.keep_until(after)
+        if until > self.runs.keep_until(before):
+            await self.runs.extend(after, until)
+            for event_id in after.event_ids:
+                await self.events.extend(event_id, until)
+
+    # --- messages → inputs --------------------------------------------------------------------------------------------
+
+    async def _input(self, message: Mapping[str, Json], run: Run) -> Input | None:
+        step_id = str(message.get("step", ""))
+        match message["t"]:
+            case "start":
+                return RunStarted()
+            case "job":
+                return RunResumed(str(message["job"]))
+            case "timer":
+                return TimerDue(TimerKind(str(message["kind"])), step_id)
+            case "event":
+                return await self._matched(step_id, str(message["event"]))
+            case "child":
+                child = await self.runs.load(str(message["child"]))
+                return await self.endings.result_for(step_id, child) if child else None
+            case "refused":
+                return ChildFinished(step_id, dumps({"error": message["error"]}), failed=True)
+            case "cancel":
+                return CancelRequested(Outcome(str(message["outcome"])), str(message.get("reason", "")))
+            case "watch":
+                return await self._watch(run)
+            case other:
+                raise ValueError(f"[MP401] the work queue has a message of unknown kind {other!r} for run {run.run_id}")
+
+    async def _matched(self, step_id: str, event_id: str) -> Input | None:
+        event = await self.events.load(event_id)
+        return _event_input(step_id, event) if event else None
+
+    async def _watch(self, run: Run) -> Input | None:
+        """The sweeper's look at a run that has lived long: ask again for what is overdue, or look again later."""
+        if run.status.ended:
+            return None
+        now = self.clock.now()
+        overdue = _quiet_since(run) + WATCH_GRACE < now and not any(job[0] == run.run_id for job in self.active)
+        due_at = max((*_dues(run, now), now), default=now) + WATCH_GRACE
+        await self.sender.send_at({"t": "watch", "run": run.run_id}, min(due_at, now + WATCH_LONGEST))
+        if not overdue or (any(due > now for due in _dues(run, now)) and not run.in_flight):
+            return None
+        self.observer.rescued(run)
+        return RunResumed(None)
+
+    # --- commands ---------------------------------------------------------------------------------------------------
+
+    async def _act(self, run: Run, commands: Sequence[Command]) -> Invoke | None:
+        """Do what the machine asks; returns the one invocation to go on with, if there is just one that is due."""
+        now = self.clock.now()
+        due = [command for command in commands if isinstance(command, Invoke) and command.at <= now]
+        inline = due[0] if len(due) == 1 else None
+        for command in commands:
+            match command:
+                case Invoke():
+                    if command is not inline:
+                        await self._send_job(run, command, command.at)
+                case SetTimer():
+                    body = {
+                        "t": "timer",
+                        "run": run.run_id,
+                        "kind": command.kind.value,
+                        "step": command.step_id,
+                    }
+                    await self.sender.send_at(body, command.due_at)
+                case OpenWait():
+                    await self._open_wait(run, command)
+                case StartRunFor():
+                    await self.endings.invoke(run, command.op)
+                case FinishRun():
+                    await self.endings.finish(run)
+        return inline
+
+    async def _send_job(self, run: Run, invoke: Invoke, at: datetime | None) -> None:
+        body = {"t": "job", "run": run.run_id, "job": invoke.job, "attempt": invoke.attempt}
+        await self.sender.send_at(body, at or self.clock.now())
+
+    async def _open_wait(self, run: Run, command: OpenWait) -> None:
+        trigger = await self._trigger(run)
+        try:
+            found = await self.waits.open(run, command.op, trigger, command.opened_at, self.clock.now())
+        except ExpressionError as error:
+            problem = failure_text("InvalidExpression", f"Step {command.op.name!r} cannot wait: {error}")
+            await self.sender.send({"t": "refused", "run": run.run_id, "step": command.op.step_id, "error": problem})
+            return
+        for event in found[:1]:
+            await self.sender.send(
+                {"t": "event", "run": run.run_id, "step": command.op.step_id, "event": event.event_id}
+            )
+
+    async def _trigger(self, run: Run) -> dict[str, Json]:
+        event = await self.events.load(run.event_ids[0])
+        return event.wire() if event else {}
+
+    # --- invocations --------------------------------------------------------------------------------------------------
+
+    async def _invoke(self, run: Run, invoke: Invoke) -> tuple[Run, Input] | None:
+        """Call user code; returns the run as it then stands and the answer. None: there is nothing to go on with."""
+        busy = (run.run_id, invoke.job)
+        if busy in self.active:
+            return None
+        self.active.add(busy)
+        try:
+            # "Takes effect between steps": a cancellation is looked for before each call, with one small read.
+            status = await self.runs.status(run.run_id)
+            if status is None or status.ended:
+                return None
+            call = build_call(run, invoke.job, invoke.attempt, self.clock.now())
+            self.observer.invoked(run, call)
+            answer = await self._answer(run, call)
+        finally:
+            self.active.discard(busy)
+        if run.checkpoint or call.target != DISCOVERY:
+            # Others have moved the run on meanwhile: its own checkpoints, or sibling steps.
+            again = await self.runs.load(run.run_id)
+            if again is None:
+                return None
+            return again, _rebased(again, answer)
+        return run, answer
+
+    async def _answer(self, run: Run, call: Call) -> InvocationReturned | InvocationFailed:
+        target = await self._target(run)
+        if target is None:
+            return _unserved(run, call)
+        events = [await self.events.load(event_id) for event_id in run.event_ids]
+        if any(event is None for event in events):
+            error = failure_text("EventGone", f"The event {run.event_ids[0]} of run {run.run_id} was erased.")
+            return InvocationFailed(call, error, no_retry=True)
+        bodies = [dumps(cast("Event", event).wire()) for event in events]
+        now = self.clock.now()
+        request_id = ulid(to_ms(now), self.chance.random_bytes(10))
+        try:
+            request = await build_request(
+                run, call, bodies, self.values, request_id=request_id, signing_key=self.signing_key, now=now
+            )
+            response = await self.invokers[target.kind].invoke(target, request)
+        except InvocationProblem as problem:
+            return problem_input(call, problem, f"function {run.function_id}, run {run.run_id}, {target.address}")
+        except LookupError as error:
+            return InvocationFailed(call, failure_text("ValueGone", str(error)), no_retry=True)
+        return read_answer(call, response, self.clock.now())
+
+    async def _target(self, run: Run) -> Target | None:
+        if run.target:
+            return Target(str(run.target["kind"]), str(run.target["address"]))
+        return (await self.registry.snapshot()).target_of(run.app_id)
+
+
+WATCH_GRACE: Final = timedelta(minutes=15)
+WATCH_LONGEST: Final = timedelta(days=7)
+
+
+def _unserved(run: Run, call: Call) -> InvocationFailed:
+    error = failure_text(
+        "AppUnknown",
+        f"App {run.app_id!r} is not registered, so function {run.function_id!r} cannot be called. "
+        "Serve the app again; the run goes on with its next attempt.",
+    )
+    return InvocationFailed(call, {**error, "code": ProblemKind.MISSING})
+
+
+def _job_of(given: Input) -> str | None:
+    """The job that an input is about; a record standing under the same job means that the same work was done."""
+    match given:
+        case InvocationReturned() | InvocationFailed() | StepsCheckpointed():
+            return given.call.job
+        case TimerDue() | EventMatched() | ChildFinished():
+            return given.step_id
+        case RunResumed():
+            return given.job
+        case _:
+            return ""
+
+
+def _event_input(step_id: str, event: Event) -> EventMatched:
+    return EventMatched(step_id, event.event_id, dumps(event.wire()), event.received_at)
+
+
+def _rebased(run: Run, answer: InvocationReturned | InvocationFailed) -> InvocationReturned | InvocationFailed:
+    """The answer of a checkpointing discovery, counted from where its own checkpoints have brought the run."""
+    call = answer.call
+    if call.target != DISCOVERY or call.job == run.discovery_job:
+        return answer
+    return replace(answer, call=replace(call, job=run.discovery_job, attempt=0, order=run.order))
+
+
+def _quiet_since(run: Run) -> datetime:
+    """When the run last left a trace, or will be due next."""
+    traces = [run.start_at or run.queued_at, *(step.closed_at for step in run.closed.values())]
+    traces += [plan.recorded_at for plan in run.plans]
+    traces += [tried.next_at for tries in run.failures.values() for tried in tries]
+    return max(traces)
+
+
+def _dues(run: Run, now: datetime) -> list[datetime]:
+    """The moments that open sleeps, waits and invokes are due at."""
+    return [op.due_at for op in run.open_ops if op.due_at is not None and op.due_at > now]

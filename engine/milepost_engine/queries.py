@@ -1,0 +1,378 @@
+"""Reads for people: lists of runs and events, one run's whole trace. JSON-ready, times as ISO 8601 in UTC."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+
+from milepost.protocol import DISCOVERY, Opcode
+
+from .codec import Json, loads
+from .core.ids import from_ms, is_ulid, to_ms, ulid, ulid_moment
+from .core.run import ClosedStep, FailedAttempt, OpenOp, Run, RunStatus, StepStatus, Stored
+from .events import Event, EventStore, listing_of_events
+from .ports import Clock, Item, Table
+from .registry import Registry
+from .store import RunStore, listing_of_runs
+from .values import Values
+from .waits import bind_text
+
+__all__ = ["Queries", "RunFilter"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Empty fields do not filter. `since` and `until` compare the moment a run was queued."""
+
+    functions: tuple[str, ...] = ()
+    app_id: str = ""
+    statuses: tuple[RunStatus, ...] = ()
+    event_name: str = ""
+    event_id: str = ""
+    origin_run_id: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def fits(self, item: Item) -> bool:
+        checks = (
+            (self.app_id, "app_id"),
+            (self.event_name, "event_name"),
+            (self.event_id, "event_id"),
+            (self.origin_run_id, "origin_run_id"),
+        )
+        if any(wanted and item.get(name) != wanted for wanted, name in checks):
+            return False
+        return not self.statuses or item.get("status") in self.statuses
+
+
+@dataclass(frozen=True, slots=True)
+class Queries:
+    """See the module."""
+
+    table: Table
+    runs: RunStore
+    events: EventStore
+    registry: Registry
+    values: Values
+    clock: Clock
+
+    async def list_runs(
+        self, where: RunFilter, *, limit: int = 50, after: str = "", scan_limit: int = 20_000
+    ) -> dict[str, Json]:
+        """Newest first. `next` goes on from there; `cut` says that the search stopped before it saw everything."""
+        functions = where.functions or tuple((await self.registry.snapshot()).functions)
+        rows: list[dict[str, Json]] = []
+        scanned = 0
+        first = ulid(to_ms(where.since), b"\0" * 10) if where.since else None
+        last = ulid(to_ms(where.until), b"\xff" * 10) if where.until else None
+        cursors: dict[str, str | None] = dict.fromkeys(functions, None)
+        heap: list[tuple[_Newest, str, list[Item]]] = []
+        upper = min((text for text in (after, last) if text), default=None)
+
+        async def refill(function_id: str) -> None:
+            page = await self.table.query(
+                listing_of_runs(function_id), first=first, last=upper, limit=limit + 1, newest_first=True,
+                after=cursors[function_id], listing=True,
+            )  # fmt: skip
+            cursors[function_id] = page.next
+            if page.items:
+                heapq.heappush(heap, (_Newest(str(page.items[0]["lsk"])), function_id, page.items[::-1]))
+
+        for function_id in functions:
+            await refill(function_id)
+        following = ""
+        while heap and scanned < scan_limit:
+            newest, function_id, items = heapq.heappop(heap)
+            item = items.pop()
+            scanned += 1
+            if newest.key != after and where.fits(item):
+                if len(rows) == limit:
+                    following = str(rows[-1]["run_id"])
+                    break
+                rows.append(run_row(item))
+            if items:
+                heapq.heappush(heap, (_Newest(str(items[-1]["lsk"])), function_id, items))
+            elif cursors[function_id] is not None:
+                await refill(function_id)
+        cut = bool(heap) and not following
+        if cut and rows:
+            following = str(rows[-1]["run_id"])
+        return {"runs": rows, "next": following, "cut": cut}
+
+    async def run(self, run_id: str) -> dict[str, Json] | None:
+        """One run with its events and full trace."""
+        run = await self.runs.load(run_id) if is_ulid(run_id) else None
+        if run is None:
+            return None
+        events = [event for event_id in run.event_ids if (event := await self.events.load(event_id))]
+        detail = self._head(run)
+        detail["events"] = [{"event_id": event.event_id, **event.wire()} for event in events]
+        detail["event"] = detail["events"][0] if events else None  # type: ignore[index]
+        detail["output"], detail["error"] = await self._output(run)
+        detail["trace"] = await self._trace(run, events[0] if events else None)
+        children = await self._replays(run)
+        detail["replays"] = children
+        return detail
+
+    async def list_events(
+        self, *, names: Sequence[str] = (), limit: int = 50, before: datetime | None = None, after: str = ""
+    ) -> dict[str, Json]:
+        """Newest first, merged over the names."""
+        upper = after or (f"{to_ms(before):015d}" if before else None)
+        found: list[Item] = []
+        for name in names or await self.events.names():
+            page = await self.table.query(
+                listing_of_events(name), last=upper, limit=limit + 2, newest_first=True, listing=True
+            )
+            found += page.items
+        found.sort(key=lambda item: str(item["lsk"]), reverse=True)
+        rows = [item for item in found if str(item["lsk"]) != after]
+        shown = rows[:limit]
+        return {
+            "events": [event_row(item) for item in shown],
+            "next": str(shown[-1]["lsk"]) if len(rows) > limit else "",
+        }
+
+    async def event(self, event_id: str) -> dict[str, Json] | None:
+        """One event with the runs that it started."""
+        event = await self.events.load(event_id)
+        if event is None:
+            return None
+        moment = ulid_moment(event_id) if is_ulid(event_id) else event.received_at
+        started = (await self.registry.snapshot()).started_by(event.name)
+        where = RunFilter(functions=tuple(started), event_id=event_id, since=min(moment, event.received_at))
+        listed = await self.list_runs(where, limit=200) if started else {"runs": []}
+        received = event.received_at
+        return {"event_id": event_id, **event.wire(), "received_at": iso(received), "runs": listed["runs"]}
+
+    # --- one run --------------------------------------------------------------------------------------------------
+
+    def _head(self, run: Run) -> dict[str, Json]:
+        ended = run.ended
+        return {
+            "run_id": run.run_id,
+            "function_id": run.function_id,
+            "app_id": run.app_id,
+            "app_version": run.app_version,
+            "status": run.status.value,
+            "outcome": ended.outcome.value if ended else None,
+            "queued_at": iso(run.queued_at),
+            "start_at": iso(run.start_at),
+            "started_at": iso(_first_start(run)),
+            "ended_at": iso(ended.ended_at) if ended else None,
+            "duration_ms": _span_ms(run.queued_at, ended.ended_at if ended else self.clock.now()),
+            "event_id": run.event_ids[0],
+            "event_name": run.event_name,
+            "origin_run_id": run.origin_run_id or None,
+            "parent": {"run_id": run.parent.run_id, "step_id": run.parent.step_id} if run.parent else None,
+            "max_attempts": run.retries.max_attempts,
+            "start_by": iso(run.start_by),
+            "finish_by": iso(run.finish_by),
+            "cancel_on": [{"event": cancel.event, "expression": cancel.expression} for cancel in run.cancel_on],
+        }
+
+    async def _output(self, run: Run) -> tuple[Json, Json]:
+        if run.ended is None:
+            return None, None
+        value = await self._value(run.ended.output)
+        return (value, None) if run.status is RunStatus.COMPLETED else (None, value)
+
+    async def _value(self, stored: Stored) -> Json:
+        try:
+            return loads(await self.values.load(stored))
+        except LookupError as gone:
+            return {"gone": str(gone)}
+
+    async def _trace(self, run: Run, event: Event | None) -> list[dict[str, Json]]:
+        """Every step with its attempts, in the order in which they began."""
+        failures: dict[str, list[FailedAttempt]] = {}
+        for tries in run.failures.values():
+            for tried in tries:
+                failures.setdefault(tried.step_id, []).append(tried)
+        opened = {op.step_id: op for plan in run.plans for op in plan.ops}
+        spans = [
+            await self._closed_span(run, step, failures.pop(step.step_id, []), opened.get(step.step_id), event)
+            for step in run.closed.values()
+        ]
+        spans += [self._open_span(run, op, failures.pop(op.step_id, []), event) for op in run.open_ops]
+        spans += [self._failing_span(run, step_id, tried) for step_id, tried in failures.items()]
+        return sorted(spans, key=lambda span: (str(span["started_at"]), str(span["step_id"])))
+
+    async def _closed_span(
+        self, run: Run, step: ClosedStep, tries: list[FailedAttempt], op: OpenOp | None, event: Event | None
+    ) -> dict[str, Json]:
+        memo = await self._value(step.memo)
+        output, error = _unwrap(step, memo)
+        span = self._span(run, step.step_id, step.name, step.kind, step.status.value, tries, op, event)
+        kept = step.job == "kept"
+        if step.kind is Opcode.STEP_RUN and not kept:
+            status = "Failed" if step.status is StepStatus.FAILED else "Completed"
+            cast("list[Json]", span["attempts"]).append(
+                _attempt(step.attempt, step.started_at, step.closed_at, status, error)
+            )
+        began = tries[0].started_at if tries else step.started_at
+        span |= {
+            "started_at": iso(began),
+            "ended_at": iso(step.closed_at),
+            "duration_ms": _span_ms(began, step.closed_at),
+            "output": output,
+            "error": error,
+            "kept": kept,
+            "detail": dict(step.detail),
+        }
+        return span
+
+    def _open_span(self, run: Run, op: OpenOp, tries: list[FailedAttempt], event: Event | None) -> dict[str, Json]:
+        plan = run.plan_of(op.step_id)
+        status = {
+            Opcode.SLEEP: "Sleeping",
+            Opcode.WAIT_FOR_EVENT: "Waiting",
+            Opcode.INVOKE_FUNCTION: "Invoking",
+        }.get(op.kind, "Retrying" if tries else "Planned")
+        if run.status.ended:
+            status = "Abandoned"
+        span = self._span(run, op.step_id, op.name, op.kind, status, tries, op, event)
+        began = plan.recorded_at if plan else run.queued_at
+        return span | {"started_at": iso(began), "next_try_at": iso(tries[-1].next_at) if tries else None}
+
+    def _failing_span(self, run: Run, step_id: str, tries: list[FailedAttempt]) -> dict[str, Json]:
+        kind = Opcode.STEP_RUN if step_id else Opcode.NONE
+        name = tries[-1].name or "(function)"
+        status = "Abandoned" if run.status.ended else "Retrying"
+        if not step_id:
+            status = run.status.value if run.status.ended else "Retrying"
+        span = self._span(run, step_id or DISCOVERY, name, kind, status, tries, None, None)
+        return span | {
+            "started_at": iso(tries[0].started_at),
+            "next_try_at": None if run.status.ended else iso(tries[-1].next_at),
+            "error": dict(tries[-1].error),
+        }
+
+    def _span(
+        self,
+        run: Run,
+        step_id: str,
+        name: str,
+        kind: Opcode,
+        status: str,
+        tries: list[FailedAttempt],
+        op: OpenOp | None,
+        event: Event | None,
+    ) -> dict[str, Json]:
+        span: dict[str, Json] = {
+            "step_id": step_id,
+            "name": name,
+            "kind": _KINDS.get(kind, "function"),
+            "status": status,
+            "started_at": None,
+            "ended_at": None,
+            "duration_ms": None,
+            "due_at": iso(op.due_at) if op else None,
+            "next_try_at": None,
+            "attempts": [
+                _attempt(t.attempt, t.started_at, t.ended_at, "Failed", dict(t.error)) | {"next_at": iso(t.next_at)}
+                for t in tries
+            ],
+            "output": None,
+            "error": None,
+            "turn": next((plan.turn for plan in run.plans if any(o.step_id == step_id for o in plan.ops)), None),
+        }
+        if op is not None and op.kind is Opcode.WAIT_FOR_EVENT:
+            written = str(op.opts.get("if") or "")
+            bound = bind_text(written, event.wire()) if event else written
+            span["wait"] = {"event": op.opts.get("event"), "expression": written, "matches_when": bound}
+        if op is not None and op.kind is Opcode.INVOKE_FUNCTION:
+            payload = op.opts.get("payload")
+            data = payload.get("data") if isinstance(payload, Mapping) else None
+            span["invoke"] = {"function_id": op.opts.get("function_id"), "data": data}
+        return span
+
+    async def _replays(self, run: Run) -> Json:
+        where = RunFilter(functions=(run.function_id,), origin_run_id=run.run_id, since=run.queued_at)
+        listed = await self.list_runs(where, limit=20, scan_limit=2000)
+        return listed["runs"]
+
+
+_KINDS = {
+    Opcode.STEP_RUN: "run",
+    Opcode.STEP_PLANNED: "run",
+    Opcode.SLEEP: "sleep",
+    Opcode.WAIT_FOR_EVENT: "wait",
+    Opcode.INVOKE_FUNCTION: "invoke",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Newest:
+    """Orders a heap by the newest key first."""
+
+    key: str
+
+    def __lt__(self, other: _Newest) -> bool:
+        return self.key > other.key
+
+
+def run_row(item: Item) -> dict[str, Json]:
+    """A run as lists show it, from its listing."""
+    queued = from_ms(int(item["queued_at"]))
+    ended = from_ms(int(item["ended_at"])) if "ended_at" in item else None
+    return {
+        "run_id": item["run_id"],
+        "function_id": item["function_id"],
+        "app_id": item["app_id"],
+        "status": item["status"],
+        "queued_at": iso(queued),
+        "ended_at": iso(ended),
+        "duration_ms": _span_ms(queued, ended) if ended else None,
+        "event_id": item["event_id"],
+        "event_name": item["event_name"],
+        "origin_run_id": item.get("origin_run_id"),
+    }
+
+
+def event_row(item: Item) -> dict[str, Json]:
+    """An event as lists show it."""
+    return {
+        "event_id": item["event_id"],
+        "name": item["event_name"],
+        "received_at": iso(from_ms(int(item["received_at"]))),
+    }
+
+
+def iso(moment: datetime | None) -> str | None:
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z" if moment else None
+
+
+def _span_ms(began: datetime, ended: datetime) -> int:
+    return to_ms(ended) - to_ms(began)
+
+
+def _attempt(number: int, began: datetime, ended: datetime, status: str, error: Json) -> dict[str, Json]:
+    return {
+        "attempt": number,
+        "started_at": iso(began),
+        "ended_at": iso(ended),
+        "duration_ms": _span_ms(began, ended),
+        "status": status,
+        "error": error,
+    }
+
+
+def _unwrap(step: ClosedStep, memo: Json) -> tuple[Json, Json]:
+    if isinstance(memo, Mapping) and step.kind is not Opcode.WAIT_FOR_EVENT:
+        if "error" in memo and step.status is not StepStatus.COMPLETED:
+            return None, memo["error"]
+        if "data" in memo:
+            return memo["data"], None
+    return memo, None
+
+
+def _first_start(run: Run) -> datetime | None:
+    starts = [step.started_at for step in run.closed.values() if step.job != "kept"]
+    starts += [tried.started_at for tries in run.failures.values() for tried in tries]
+    if run.ended is not None and run.ended.started_at is not None:
+        starts.append(run.ended.started_at)
+    return min(starts, default=run.started_at)

@@ -1,0 +1,175 @@
+"""The tick of every minute: timers that are due soon, cron lines, and the sweeper.
+
+    pk                    sk               item
+    T#<minute>#<shard>    <due>#<hash>     a message to send at its moment
+    CLOCK                 timers           last minute whose timers were moved
+    CLOCK                 sweep            moment up to which runs were swept
+    CRON                  <fn>#<hash>      a cron line: the next tick
+A tick moves whole minutes, up to two ahead, each with its exact remaining delay; a late or repeated tick moves what
+was missed. Moved timers are not deleted (a delete costs a write): the cursor has passed them and retention removes
+them. Timers are only made for moments farther ahead than any tick has looked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from .core.ids import from_ms, short_hash, to_ms, ulid
+from .core.run import RunStatus
+from .cron import jitter_offset, latest_due, next_after, ticks_between
+from .manifest import CronTrigger, FunctionSpec
+from .messages import TIMER_SHARDS, Sender, timer_partition
+from .ports import Absent, Changes, Clock, ConditionFailed, Equals, Item, Key, Table
+from .registry import Registry
+from .store import listing_of_runs
+
+__all__ = ["LOOK_AHEAD", "TICK", "Timers"]
+
+TICK: Final = timedelta(minutes=1)
+LOOK_AHEAD: Final = timedelta(minutes=2)
+SWEEP_AFTER: Final = timedelta(minutes=15)
+"""A run that lives this long gets a watch; most have ended by then and cost the sweeper a part of one read."""
+_CATCH_UP_LIMIT: Final = 1000
+_LIVE: Final = frozenset({RunStatus.QUEUED.value, RunStatus.RUNNING.value})
+
+
+@dataclass(frozen=True, slots=True)
+class Timers:
+    """See the module. `tick` may run late, twice or in two places at once."""
+
+    table: Table
+    registry: Registry
+    sender: Sender
+    clock: Clock
+
+    async def tick(self) -> None:
+        now = self.clock.now()
+        await self.move_due(now)
+        await self.cron(now)
+        await self.sweep(now)
+
+    # --- timers ---------------------------------------------------------------------------------------------------
+
+    async def move_due(self, now: datetime) -> int:
+        """Move the timers of every minute up to two ahead to the queue; returns how many."""
+        last = to_ms(now + LOOK_AHEAD) // 60_000
+        cursor = await self._cursor("timers", to_ms(now) // 60_000 - 1)
+        moved = 0
+        for minute in range(cursor + 1, last + 1):
+            for shard in range(TIMER_SHARDS):
+                page = await self.table.query(timer_partition(minute, shard))
+                for item in page.items:
+                    await self.sender.send_raw(str(item["body"]), int(str(item["sk"]).partition("#")[0]))
+                    moved += 1
+            await self._advance("timers", minute)
+        return moved
+
+    async def _cursor(self, name: str, start: int) -> int:
+        item = await self.table.get(Key("CLOCK", name))
+        if item is not None:
+            return int(item["at"])
+        try:
+            await self.table.put({"pk": "CLOCK", "sk": name, "at": start}, Absent())
+        except ConditionFailed as standing:
+            return int(standing.existing["at"]) if standing.existing else start
+        return start
+
+    async def _advance(self, name: str, at: int) -> None:
+        await self.table.update(Key("CLOCK", name), Changes(set={"at": at}))
+
+    # --- cron -----------------------------------------------------------------------------------------------------
+
+    async def cron(self, now: datetime) -> None:
+        """Send the ticks that are due within the look-ahead, and arm each line for its next one."""
+        snapshot = await self.registry.snapshot()
+        page = await self.table.query("CRON")
+        armed = {str(item["sk"]): item for item in page.items}
+        wanted: set[str] = set()
+        for spec, trigger in snapshot.crons():
+            key = f"{spec.function_id}#{short_hash(trigger.text)}"
+            wanted.add(key)
+            item = armed.get(key)
+            if item is None:
+                await self._arm(key, spec, trigger, now)
+            else:
+                await self._fire(key, item, spec, trigger, now)
+        for key in armed.keys() - wanted:
+            await self.table.delete(Key("CRON", key))
+
+    async def next_cron(self) -> datetime | None:
+        """The next armed tick, for whoever winds a clock."""
+        page = await self.table.query("CRON")
+        return min((from_ms(int(item["next_at"])) for item in page.items), default=None)
+
+    async def _arm(self, key: str, spec: FunctionSpec, trigger: CronTrigger, now: datetime) -> None:
+        item: Item = {
+            "pk": "CRON",
+            "sk": key,
+            "function_id": spec.function_id,
+            "next_at": to_ms(next_after(trigger.line, now)),
+        }
+        try:
+            await self.table.put(item, Absent())
+        except ConditionFailed:
+            return
+        await self._fire(key, item, spec, trigger, now)
+
+    async def _fire(self, key: str, item: Item, spec: FunctionSpec, trigger: CronTrigger, now: datetime) -> None:
+        armed_for = from_ms(int(item["next_at"]))
+        until = now + LOOK_AHEAD
+        if armed_for > until:
+            return
+        for tick in self._ticks(trigger, armed_for, now, until):
+            offset = jitter_offset(spec.function_id, trigger.text, trigger.jitter) if trigger.jitter else timedelta(0)
+            body = {
+                "t": "cron",
+                "fn": spec.function_id,
+                "line": trigger.text,
+                "at": to_ms(tick),
+                "fire_at": to_ms(tick + offset),
+            }
+            # Sent before the line is armed anew: a crash between the two sends the tick again, for the same run.
+            await self.sender.send_at(body, tick + offset)
+        following = to_ms(next_after(trigger.line, max(until, armed_for)))
+        try:
+            await self.table.update(
+                Key("CRON", key), Changes(set={"next_at": following}), Equals("next_at", int(item["next_at"]))
+            )
+        except ConditionFailed:
+            return
+
+    def _ticks(self, trigger: CronTrigger, armed_for: datetime, now: datetime, until: datetime) -> list[datetime]:
+        """The ticks to send: those still ahead, and of those missed what the trigger asks for."""
+        ahead = ticks_between(trigger.line, max(armed_for - timedelta(milliseconds=1), now), until, _CATCH_UP_LIMIT)
+        if armed_for > now:
+            return ahead
+        # A tick that is at most one tick of ours late was not missed: the clock merely looked a moment later.
+        grace = now - TICK
+        match trigger.catch_up:
+            case "all":
+                missed = ticks_between(trigger.line, armed_for - timedelta(milliseconds=1), now, _CATCH_UP_LIMIT)
+            case "skip":
+                missed = ticks_between(trigger.line, max(armed_for - timedelta(milliseconds=1), grace), now, 1)
+            case _:
+                latest = latest_due(trigger.line, armed_for, now)
+                missed = [latest] if latest is not None else []
+        return [*missed, *ahead]
+
+    # --- the sweeper ------------------------------------------------------------------------------------------------
+
+    async def sweep(self, now: datetime) -> int:
+        """Put a watch on every run that still lives a quarter of an hour after it was queued; returns how many."""
+        until = to_ms(now - SWEEP_AFTER)
+        cursor = await self._cursor("sweep", until)
+        watched = 0
+        for function_id in (await self.registry.snapshot()).functions:
+            first, last = ulid(cursor, b"\0" * 10), ulid(until, b"\0" * 10)
+            page = await self.table.query(listing_of_runs(function_id), first=first, last=last, listing=True)
+            for item in page.items:
+                if item["status"] in _LIVE:
+                    await self.sender.send({"t": "watch", "run": str(item["run_id"])})
+                    watched += 1
+        await self._advance("sweep", until)
+        return watched

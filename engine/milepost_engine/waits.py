@@ -1,0 +1,169 @@
+"""Finding the waits and cancellations that an event matches, at a cost that does not grow with their number.
+
+    pk                   sk                   item
+    WP#<event name>      <paths>              a set of data paths that some wait for this event compares
+    W#<event>#<hash>     <run>#<step>         one wait; the hash stands for the values at those paths
+A wait `async.data.order_id == 7 && async.data.total > 10` lies under the hash of (data.order_id, 7). An event asks,
+for each set of paths in use for its name, only for the hash of its own values there; what is left of the expression
+is evaluated on what it finds. Waits that compare nothing lie under the empty set of paths.
+
+The wait is opened before its run's message is done with, so an event between the two is found by looking back:
+
+    run       plan recorded ─────────────── wait opened ── look back to the plan's moment
+    event            received, finds no wait      │              └─ finds the event
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from milepost.protocol import parse_duration
+
+from .codec import Json
+from .core.expressions import Scalar, bind, compile_expression, equality_keys, index_hash, lookup, matches, restore
+from .core.ids import short_hash, to_ms
+from .core.run import CancelOn, OpenOp, Run
+from .events import Event, EventStore, listing_of_events
+from .ports import Item, Key, Table
+
+__all__ = ["CANCEL", "Match", "WaitIndex", "bind_text"]
+
+CANCEL: Final = "cancel:"
+_SEPARATOR: Final = "\n"
+_KEPT_AFTER_END: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A wait that an event fits; `step_id` begins with `cancel:` for a cancellation."""
+
+    run_id: str
+    step_id: str
+
+
+def bind_text(expression: str, trigger: Mapping[str, Json]) -> str:
+    """An expression with the trigger event's values put in; the empty one stays empty."""
+    return bind(compile_expression(expression), trigger).text if expression else ""
+
+
+class WaitIndex:
+    """Opens, finds and closes waits."""
+
+    def __init__(self, table: Table, events: EventStore) -> None:
+        self._table = table
+        self._events = events
+        self._known_paths: set[tuple[str, str]] = set()
+
+    async def open(
+        self, run: Run, op: OpenOp, trigger: Mapping[str, Json], opened_at: datetime, now: datetime
+    ) -> list[Event]:
+        """Open a wait; returns the events received since it was decided (or within its look-back) that fit it."""
+        event = str(op.opts["event"])
+        expression = bind_text(str(op.opts.get("if") or ""), trigger)
+        await self._put(run, op.step_id, event, expression, opened_at, op.due_at or opened_at)
+        since = opened_at - _look_back(op)
+        found = []
+        page = await self._table.query(
+            listing_of_events(event),
+            first=f"{to_ms(since):015d}",
+            last=f"{to_ms(now) + 1:015d}~",
+            listing=True,
+        )
+        for item in page.items:
+            candidate = await self._events.load(str(item["event_id"]))
+            if candidate and candidate.event_id not in run.event_ids and _fits(expression, candidate, now):
+                found.append(candidate)
+        return found
+
+    async def open_cancels(self, run: Run, cancels: Iterable[tuple[CancelOn, datetime]], now: datetime) -> None:
+        """Subscribe a run to the events that cancel it, each until its moment."""
+        for place, (cancel, until) in enumerate(cancels):
+            await self._put(run, f"{CANCEL}{place}", cancel.event, cancel.expression, now, until)
+
+    async def close(self, run: Run, *, event: str, expression: str, step_id: str) -> None:
+        """Forget a wait. `expression` is as bound."""
+        await self._table.delete(Key(_partition(event, expression), f"{run.run_id}#{step_id}"))
+
+    async def is_awaited(self, event_name: str) -> bool:
+        """Whether any wait was ever opened for an event name."""
+        return bool((await self._table.query(f"WP#{event_name}", limit=1)).items)
+
+    async def find(self, event: Event, now: datetime) -> list[Match]:
+        """The open waits and cancellations that an event fits."""
+        found: list[Match] = []
+        page = await self._table.query(f"WP#{event.name}")
+        variables = event.wire()
+        for paths_item in page.items:
+            digest = _digest_of_event(str(paths_item["sk"]), variables)
+            if digest is None:
+                continue
+            candidates = await self._table.query(f"W#{event.name}#{digest}")
+            found += self._fitting(candidates.items, event, now)
+        return found
+
+    def _fitting(self, items: Iterable[Item], event: Event, now: datetime) -> Iterator[Match]:
+        received = to_ms(event.received_at)
+        for item in items:
+            run_id, _, step_id = str(item["sk"]).partition("#")
+            in_time = int(item["opened_at"]) <= received <= int(item["until"])
+            own = event.event_id in str(item["trigger_ids"]).split()
+            if in_time and not own and _fits(str(item["expression"]), event, now):
+                yield Match(run_id, step_id)
+
+    async def _put(
+        self, run: Run, step_id: str, event: str, expression: str, opened_at: datetime, until: datetime
+    ) -> None:
+        paths = _SEPARATOR.join(path for path, _ in _keys(expression)) or "-"
+        if (event, paths) not in self._known_paths:
+            await self._table.put({"pk": f"WP#{event}", "sk": paths})
+            self._known_paths.add((event, paths))
+        await self._table.put(
+            {
+                "pk": _partition(event, expression),
+                "sk": f"{run.run_id}#{step_id}",
+                "expression": expression,
+                "opened_at": to_ms(opened_at),
+                "until": to_ms(until),
+                "trigger_ids": " ".join(run.event_ids),
+                "expires_at": int((until + _KEPT_AFTER_END).timestamp()),
+            }
+        )
+
+
+def _keys(expression: str) -> tuple[tuple[str, Scalar], ...]:
+    if not expression:
+        return ()
+    keys = dict(equality_keys(restore(expression)))
+    return tuple(sorted(keys.items()))
+
+
+def _partition(event: str, expression: str) -> str:
+    return f"W#{event}#{_digest(_keys(expression))}"
+
+
+def _digest(keys: Iterable[tuple[str, Scalar]]) -> str:
+    parts = [index_hash(path, value) for path, value in keys]
+    return short_hash(*parts) if parts else "-"
+
+
+def _digest_of_event(paths: str, variables: Mapping[str, Json]) -> str | None:
+    """The hash that an event's values have at some paths; None when it has none there, so no wait can fit."""
+    if paths == "-":
+        return "-"
+    keys = [(path, lookup(path, variables)) for path in paths.split(_SEPARATOR)]
+    present = [(path, value) for path, value in keys if value is not None]
+    return _digest(present) if len(present) == len(keys) else None
+
+
+def _fits(expression: str, event: Event, now: datetime) -> bool:
+    if not expression:
+        return True
+    return matches(restore(expression).expression, {"async": event.wire()}, now)
+
+
+def _look_back(op: OpenOp) -> timedelta:
+    text = op.opts.get("lookback")
+    return parse_duration(text) if isinstance(text, str) and text else timedelta(0)
