@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from milepost_engine.adapters.clock import WoundClock
+from milepost_engine.adapters.local_queue import LocalQueue, Received
 from milepost_engine.adapters.sqlite import SqliteStore
 
-from .labs import BlobsLab, Lab
+from .labs import BlobsLab, Lab, QueueLab
 
 ATOMIC = ["sqlite_memory", "sqlite_file"]
 ALL = ATOMIC
@@ -54,3 +55,22 @@ async def strict_lab(request: pytest.FixtureRequest, clock: WoundClock) -> Async
 def blobs_lab(request: pytest.FixtureRequest) -> BlobsLab:
     """Every blob store there is."""
     return BlobsLab(request.getfixturevalue("store").blobs)
+
+
+@pytest.fixture(params=["local"])
+def queue_lab(request: pytest.FixtureRequest, clock: WoundClock) -> QueueLab:
+    """Every queue there is."""
+    return _local_queue_lab(LocalQueue(request.getfixturevalue("store"), clock, "work"))
+
+
+def _local_queue_lab(queue: LocalQueue) -> QueueLab:
+    async def receive(_: int) -> list[str]:
+        bodies: list[str] = []
+
+        async def keep(received: Received) -> None:
+            bodies.append(received.body)
+
+        await queue.drain(keep)
+        return bodies
+
+    return QueueLab(queue, receive)

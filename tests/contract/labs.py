@@ -1,12 +1,13 @@
 """A port's adapter under test, with the clock that drives it and names nobody else uses."""
 
 import itertools
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from milepost_engine.adapters.clock import WoundClock
-from milepost_engine.ports import Blobs, Item, Key, Table
+from milepost_engine.ports import Blobs, Item, Key, Queue, Table
 
-__all__ = ["BlobsLab", "Lab"]
+__all__ = ["BlobsLab", "Lab", "QueueLab", "key_of"]
 
 _numbers = itertools.count()
 
@@ -37,6 +38,14 @@ class BlobsLab:
 
     def name(self, stem: str = "run") -> str:
         return f"{stem}-{next(_numbers)}"
+
+
+@dataclass(frozen=True)
+class QueueLab:
+    """An empty queue and a way to receive from it: so many bodies, or those that come within two seconds."""
+
+    queue: Queue
+    receive: Callable[[int], Awaitable[list[str]]]
 
 
 def key_of(item: Item) -> Key:

@@ -248,9 +248,7 @@ async def test_a_query_returns_the_range_in_the_order_of_its_sort_keys(lab: Lab)
 
 @pytest.mark.parametrize("newest_first", [False, True])
 @pytest.mark.parametrize("limit", [1, 3, 10, 11])
-async def test_pages_follow_each_other_without_gap_or_repeat(
-    lab: Lab, *, newest_first: bool, limit: int
-) -> None:
+async def test_pages_follow_each_other_without_gap_or_repeat(lab: Lab, *, newest_first: bool, limit: int) -> None:
     pk, now = lab.name(), lab.now()
     for number in range(20):  # every other one has expired: a page counts what it returns
         await lab.table.put({"pk": pk, "sk": f"{number:02}", "expires_at": now + 100 * (number % 2)})
@@ -308,9 +306,7 @@ async def test_a_listing_follows_updates_and_deletes(lab: Lab) -> None:
     await lab.table.put(item)
     await lab.table.update(key_of(item), Changes(set={"lpk": second, "status": "Failed"}))
     assert (await lab.table.query(first, listing=True)).items == []
-    assert (await lab.table.query(second, listing=True)).items == [
-        {**item, "lpk": second, "status": "Failed"}
-    ]
+    assert (await lab.table.query(second, listing=True)).items == [{**item, "lpk": second, "status": "Failed"}]
     await lab.table.update(key_of(item), Changes(remove=("lpk", "lsk")))
     assert (await lab.table.query(second, listing=True)).items == []
 

@@ -69,9 +69,7 @@ def text_size(text: str, where: str) -> int:
     try:
         return len(text.encode())
     except UnicodeEncodeError as error:
-        raise ValueError(
-            f"{where} holds a lone surrogate at position {error.start}: not valid text"
-        ) from None
+        raise ValueError(f"{where} holds a lone surrogate at position {error.start}: not valid text") from None
 
 
 def item_size(item: Mapping[str, Value]) -> int:
@@ -146,9 +144,7 @@ def check_condition(condition: Condition | None) -> None:
 def check_writes(writes: Sequence[Write]) -> None:
     """Refuses a transaction that is too long, too large, or writes a key twice."""
     if len(writes) > MAX_TRANSACTION_WRITES:
-        raise ValueError(
-            f"a transaction of {len(writes)} writes is above the limit of {MAX_TRANSACTION_WRITES}"
-        )
+        raise ValueError(f"a transaction of {len(writes)} writes is above the limit of {MAX_TRANSACTION_WRITES}")
     keys: set[Key] = set()
     size = 0
     for write in writes:
@@ -165,9 +161,7 @@ def check_writes(writes: Sequence[Write]) -> None:
             raise ValueError(f"a transaction writes {key.pk} / {key.sk} twice")
         keys.add(key)
     if size > MAX_TRANSACTION_BYTES:
-        raise ValueError(
-            f"a transaction of {size} bytes is above the limit of {MAX_TRANSACTION_BYTES} (4 MB)"
-        )
+        raise ValueError(f"a transaction of {size} bytes is above the limit of {MAX_TRANSACTION_BYTES} (4 MB)")
 
 
 def write_key(write: Write) -> Key:
@@ -195,9 +189,7 @@ def check_message(message: Message) -> int:
     if not 1 <= size <= MAX_MESSAGE_BYTES:
         raise ValueError(f"a message has 1 to {MAX_MESSAGE_BYTES} bytes, not {size}")
     if found := _REFUSED_BY_SQS.search(message.body):
-        raise ValueError(
-            f"a message holds the character {found[0]!r} at {found.start()}: escape it, as JSON does"
-        )
+        raise ValueError(f"a message holds the character {found[0]!r} at {found.start()}: escape it, as JSON does")
     return size
 
 
@@ -205,6 +197,8 @@ def check_blob_key(key: str) -> None:
     """Refuses an empty or too long blob key."""
     if not 1 <= text_size(key, "a blob key") <= MAX_BLOB_KEY_BYTES:
         raise ValueError(f"a blob key has 1 to {MAX_BLOB_KEY_BYTES} bytes: {key[:80]!r}")
+    if "\0" in key:
+        raise ValueError(f"a blob key holds a NUL: {key[:80]!r}")
 
 
 def check_blob_prefix(prefix: str) -> None:

@@ -75,9 +75,7 @@ class LocalQueue:
     All time comes from the clock handed in, so a wound clock drives it.
     """
 
-    def __init__(
-        self, store: SqliteStore, clock: Clock, name: str, *, max_receives: int = MAX_RECEIVES
-    ) -> None:
+    def __init__(self, store: SqliteStore, clock: Clock, name: str, *, max_receives: int = MAX_RECEIVES) -> None:
         self._store = store
         self._clock = clock
         self._name = name
@@ -251,9 +249,7 @@ class LocalQueue:
         due_at = _after(self._clock.now(), backoff)
 
         def delay(connection: sqlite3.Connection) -> list[tuple[int, int]]:
-            connection.execute(
-                "UPDATE messages SET due_at = ?, problem = ? WHERE id = ?", (due_at, problem, id_)
-            )
+            connection.execute("UPDATE messages SET due_at = ?, problem = ? WHERE id = ?", (due_at, problem, id_))
             return [(due_at, id_)]
 
         await self._store.commits.write(delay, self._wait)
@@ -265,9 +261,7 @@ class LocalQueue:
 
 
 def _receive(connection: sqlite3.Connection, id_: int) -> Received:
-    statement = (
-        "UPDATE messages SET receive_count = receive_count + 1 WHERE id = ? RETURNING id, body, receive_count"
-    )
+    statement = "UPDATE messages SET receive_count = receive_count + 1 WHERE id = ? RETURNING id, body, receive_count"
     return Received(*connection.execute(statement, (id_,)).fetchall()[0])
 
 

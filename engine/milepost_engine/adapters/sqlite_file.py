@@ -62,9 +62,7 @@ def open_file(path: str | Path, durability: Durability) -> sqlite3.Connection:
         if str(path) != ":memory:":
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         # One event loop at a time uses the connection, but not always the thread that opened it.
-        connection = sqlite3.connect(
-            path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
+        connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         _prepare(connection, path, durability)
     except BaseException as error:
         if connection is not None:
@@ -82,9 +80,7 @@ def _explained(error: sqlite3.Error | OSError, path: str | Path) -> DataFileErro
             return DataFileError("data_file_in_use", f"another process uses the data file {path}: {advice}")
         case sqlite3.OperationalError() | OSError():
             advice = "check the path and its rights"
-            return DataFileError(
-                "data_file_unreachable", f"cannot open the data file {path} ({error}): {advice}"
-            )
+            return DataFileError("data_file_unreachable", f"cannot open the data file {path} ({error}): {advice}")
         case _:
             advice = "choose another path, or delete it to start empty"
             return DataFileError(
@@ -116,9 +112,7 @@ def _prepare(connection: sqlite3.Connection, path: str | Path, durability: Durab
 
 def _check_schema(path: str | Path, application_id: int, version: int) -> None:
     if application_id != _APPLICATION_ID:
-        raise DataFileError(
-            "data_file_foreign", f"{path} is an SQLite file of another program: choose another path"
-        )
+        raise DataFileError("data_file_foreign", f"{path} is an SQLite file of another program: choose another path")
     if version != SCHEMA_VERSION:
         raise DataFileError(
             "data_file_other_version",
