@@ -9,7 +9,7 @@ from typing import cast
 
 from milepost.protocol import EventName
 
-from .answers import read_ops
+from .checkpoints import CheckpointSession, Refusal, open_session
 from .codec import Json, loads
 from .core.ids import from_ms, to_ms
 from .endings import Endings
@@ -130,9 +130,11 @@ class Engine:
             case _:
                 await self.orchestrator.handle(message, deadline)
 
-    async def checkpoint(self, run_id: str, ops: Json, started_at_ms: int) -> str:
-        """Save steps for a checkpointing SDK; "" or why the invocation must stop. Raises ValueError for bad ops."""
-        return await self.orchestrator.checkpoint(run_id, read_ops(ops), from_ms(started_at_ms))
+    async def checkpoints(self, run_id: str, started_at: datetime) -> CheckpointSession | Refusal:
+        """A session that saves the steps of one checkpointing invocation, or why there is none."""
+        return await open_session(
+            run_id, started_at, runs=self.runs, clock=self.clock, observer=self.orchestrator.observer
+        )
 
     async def invoke(self, function_id: str, data: Mapping[str, Json], event_id: str) -> str | None:
         """Start one function by hand, whatever its triggers; its run id, or None when there is no such function."""

@@ -31,10 +31,8 @@ from .core.inputs import (
     Input,
     InvocationFailed,
     InvocationReturned,
-    Op,
     RunResumed,
     RunStarted,
-    StepsCheckpointed,
     TimerDue,
     TimerKind,
 )
@@ -88,18 +86,6 @@ class Orchestrator:
         given = await self._input(message, run)
         if given is not None:
             await self._drive(run, given, deadline)
-
-    async def checkpoint(self, run_id: str, ops: tuple[Op, ...], started_at: datetime) -> str:
-        """Save finished steps of an invocation that goes on; "" or why it must stop ("gone", "ended", "stale")."""
-        run = await self.runs.load(run_id)
-        if run is None:
-            return "gone"
-        if run.status.ended:
-            return "ended"
-        call = Call(run.discovery_job, run.attempt_of(run.discovery_job), run.order, started_at)
-        decision = advance(run, StepsCheckpointed(call, ops), self.clock.now())
-        saved = await self._save(run, decision)
-        return "" if saved is None else "stale"
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -310,7 +296,7 @@ def _unserved(run: Run, call: Call) -> InvocationFailed:
 def _job_of(given: Input) -> str | None:
     """The job that an input is about; a record standing under the same job means that the same work was done."""
     match given:
-        case InvocationReturned() | InvocationFailed() | StepsCheckpointed():
+        case InvocationReturned() | InvocationFailed():
             return given.call.job
         case TimerDue() | EventMatched() | ChildFinished():
             return given.step_id

@@ -1,0 +1,77 @@
+"""Steps saved by an invocation that goes on: one conditional write for each, before the next step begins.
+
+A session belongs to one invocation. It reads the run once and then knows it, because a checkpointing invocation is
+the only one that moves its run on; if another one did, the next write finds its record standing, and the session is
+stale: the invocation must stop.
+
+    this invocation    saves A ── saves B ──────────────── saves C: stands already, by another job: stale, stops
+    a second one                      (message came twice) runs C, saves C
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from .answers import read_ops
+from .codec import Json
+from .core.inputs import Call, StepsCheckpointed
+from .core.machine import advance
+from .core.run import Run
+from .observe import Observer
+from .ports import Clock
+from .store import RunStore
+
+__all__ = ["CheckpointSession", "Refusal", "open_session"]
+
+
+class Refusal(StrEnum):
+    """Why steps are not saved; in each case the invocation must stop."""
+
+    GONE = "gone"
+    ENDED = "ended"
+    STALE = "stale"
+
+
+@dataclass(slots=True)
+class CheckpointSession:
+    """Saves the steps of one invocation."""
+
+    run: Run
+    runs: RunStore
+    clock: Clock
+    observer: Observer
+    started_at: datetime
+
+    async def save(self, ops: Json) -> Refusal | None:
+        """Save finished steps; None when they are kept. Raises ValueError for ops that cannot be read."""
+        parsed = read_ops(ops)
+        # A cancellation takes effect between steps: one small read before each write.
+        status = await self.runs.status(self.run.run_id)
+        if status is None:
+            return Refusal.GONE
+        if status.ended:
+            return Refusal.ENDED
+        now = self.clock.now()
+        job = self.run.discovery_job
+        call = Call(job, self.run.attempt_of(job), self.run.order, self.started_at)
+        decision = advance(self.run, StepsCheckpointed(call, parsed), now)
+        if await self.runs.save(self.run.run_id, decision) is not None:
+            return Refusal.STALE
+        self.run, self.started_at = decision.run, now
+        for record in decision.records:
+            self.observer.recorded(decision.run, record)
+        return None
+
+
+async def open_session(
+    run_id: str, started_at: datetime, *, runs: RunStore, clock: Clock, observer: Observer
+) -> CheckpointSession | Refusal:
+    """A session for an invocation that began at `started_at`."""
+    run = await runs.load(run_id)
+    if run is None:
+        return Refusal.GONE
+    if run.status.ended:
+        return Refusal.ENDED
+    return CheckpointSession(run, runs, clock, observer, started_at)
