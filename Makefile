@@ -1,0 +1,45 @@
+# One verb each. `make dev` and `make test` are all that a fresh machine needs (Python 3.11+, Node 20+, Java 17, make).
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: dev test check fix bench bench-cost docs clean
+
+.venv/.dev: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/pip install --quiet -e '.[dev]'
+	@touch $@
+
+.venv/.test: .venv/.dev
+	$(BIN)/pip install --quiet -e '.[dev,aws,infra]' --group test
+	@touch $@
+
+dev: .venv/.dev  ## start the dev server with the shop sample
+	$(BIN)/milepost dev samples/shop/app.py
+
+test: .venv/.test check  ## everything: fast suites, emulator, browser
+	$(BIN)/python -m pytest -q -n 2 -m "not emulator and not browser"
+	$(BIN)/python -m pytest -q -m "emulator or browser"
+
+check: .venv/.test  ## format, lint, types, import laws
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy sdk engine console handlers infra samples
+	$(BIN)/pyright sdk
+	$(BIN)/lint-imports
+
+fix: .venv/.test  ## format and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/.test  ## speed on this machine, as numbers
+	$(BIN)/python -m bench
+
+bench-cost: .venv/.test  ## dollars per million runs, from counted calls
+	$(BIN)/python -m bench.cost
+
+docs: .venv/.test  ## pages made from the code
+	$(BIN)/python docs/generate.py
+
+clean:
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache
