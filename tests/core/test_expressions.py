@@ -20,26 +20,29 @@ from milepost_engine.core.expressions import (
     matches,
 )
 
+Variables = dict[str, object]
+Case = tuple[str, Variables, object]
+
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
-def value_of(text: str, variables: dict[str, object] | None = None) -> object:
+def value_of(text: str, variables: Variables | None = None) -> object:
     return evaluate(compile_expression(text), variables or {}, now=NOW)
 
 
-def data(**fields: object) -> dict[str, object]:
+def data(**fields: object) -> Variables:
     return {"event": {"name": "app/tested", "data": fields}}
 
 
 NOTHING = data()
 TAGS = data(tags=["a", "b", "c"])
-STATUS = {"response": {"status": "200"}}
+STATUS: Variables = {"response": {"status": "200"}}
 ENCODED = data(encoded="eyJuZXN0ZWQiOnsiZGF0YSI6InllYSJ9fQ==")
-STEPS = {"steps": {"first": {"foo": "test"}, "second": {"foo": "test"}}}
-ACTIONS = {"actions": {"first": {"foo": "test"}}}
+STEPS: Variables = {"steps": {"first": {"foo": "test"}, "second": {"foo": "test"}}}
+ACTIONS: Variables = {"actions": {"first": {"foo": "test"}}}
 LOUD = data(name="hi", number=9.1, bool=True, list=[3, "ok?", True], obj={"name": "inngest"})
 
-REFERENCE_TABLE: list[tuple[str, dict[str, object], object]] = [
+REFERENCE_TABLE: list[Case] = [
     # values
     ("event.data.name", data(name="Ada Lovelace"), "Ada Lovelace"),
     ("5 + 4", NOTHING, 9),
@@ -98,8 +101,8 @@ REFERENCE_TABLE: list[tuple[str, dict[str, object], object]] = [
     ("int(response.status) == 200", STATUS, True),
     ("uppercase(event.priority) == 'P1'", {"event": {"priority": "p1"}}, True),
     ("lowercase(event.priority) == 'urgent'", {"event": {"priority": "URGENT"}}, True),
-    ("\n\t\tint(response.status) >= 400 &&\n\t\tresponse.error == true\n", {"response": {"status": "400", "error": True}},
-     True),
+    ("\n\t\tint(response.status) >= 400 &&\n\t\tresponse.error == true\n",
+     {"response": {"status": "400", "error": True}}, True),
     # lists
     ("size(event.data.tags) == 0", NOTHING, True),
     ("size(event.data.tags) == 1", NOTHING, False),
@@ -118,7 +121,7 @@ REFERENCE_TABLE: list[tuple[str, dict[str, object], object]] = [
      {"event": {"from": "2020-01-01T12:00:00"}}, True),
 ]  # fmt: skip
 
-UNKNOWN_TABLE: list[tuple[str, dict[str, object], object]] = [
+UNKNOWN_TABLE: list[Case] = [
     ("event.data.missing", NOTHING, False),
     ("event.data.missing == 'foo'", NOTHING, False),
     ("event.data.missing == null", NOTHING, True),
@@ -169,7 +172,7 @@ UNKNOWN_TABLE: list[tuple[str, dict[str, object], object]] = [
     ("null < uint(5)", NOTHING, True),
 ]
 
-TRUTH_TABLE: list[tuple[str, dict[str, object], object]] = [
+TRUTH_TABLE: list[Case] = [
     ("event.data.a || event.data.b", data(a="first", b="second"), "first"),
     ("event.data.a || event.data.b", data(a="", b="second"), "second"),
     ("event.data.missing || event.data.b", data(b="found"), "found"),
@@ -197,7 +200,7 @@ TRUTH_TABLE: list[tuple[str, dict[str, object], object]] = [
     ("false ? 1 : true ? 2 : 3", NOTHING, 2),
 ]
 
-DOCUMENTATION_TABLE: list[tuple[str, dict[str, object], object]] = [
+DOCUMENTATION_TABLE: list[Case] = [
     ("event.data.billingPlan == 'enterprise'", data(billingPlan="enterprise"), True),
     ("event.data.amount > 1000", data(amount=1001), True),
     ("event.data.billingPlan == 'enterprise' && event.data.amount > 1000", data(billingPlan="enterprise", amount=5),
@@ -222,7 +225,7 @@ DOCUMENTATION_TABLE: list[tuple[str, dict[str, object], object]] = [
      True),
 ]  # fmt: skip
 
-LANGUAGE_TABLE: list[tuple[str, dict[str, object], object]] = [
+LANGUAGE_TABLE: list[Case] = [
     ("0x1F + 1", NOTHING, 32),
     ("1.5e3", NOTHING, 1500.0),
     ("7 == 7.0", NOTHING, True),
@@ -304,32 +307,32 @@ LANGUAGE_TABLE: list[tuple[str, dict[str, object], object]] = [
 ]
 
 
-def identifiers(table: list[tuple[str, dict[str, object], object]]) -> list[str]:
+def identifiers(table: list[Case]) -> list[str]:
     return [text.strip()[:70] for text, _, _ in table]
 
 
 @pytest.mark.parametrize(("text", "variables", "expected"), REFERENCE_TABLE, ids=identifiers(REFERENCE_TABLE))
-def test_the_reference_table_holds(text: str, variables: dict[str, object], expected: object) -> None:
+def test_the_reference_table_holds(text: str, variables: Variables, expected: object) -> None:
     assert same(value_of(text, variables), expected)
 
 
 @pytest.mark.parametrize(("text", "variables", "expected"), UNKNOWN_TABLE, ids=identifiers(UNKNOWN_TABLE))
-def test_missing_and_null_follow_their_rules(text: str, variables: dict[str, object], expected: object) -> None:
+def test_missing_and_null_follow_their_rules(text: str, variables: Variables, expected: object) -> None:
     assert same(value_of(text, variables), expected)
 
 
 @pytest.mark.parametrize(("text", "variables", "expected"), TRUTH_TABLE, ids=identifiers(TRUTH_TABLE))
-def test_logic_gives_operands_by_truthiness(text: str, variables: dict[str, object], expected: object) -> None:
+def test_logic_gives_operands_by_truthiness(text: str, variables: Variables, expected: object) -> None:
     assert same(value_of(text, variables), expected)
 
 
 @pytest.mark.parametrize(("text", "variables", "expected"), DOCUMENTATION_TABLE, ids=identifiers(DOCUMENTATION_TABLE))
-def test_the_documentation_examples_hold(text: str, variables: dict[str, object], expected: object) -> None:
+def test_the_documentation_examples_hold(text: str, variables: Variables, expected: object) -> None:
     assert same(value_of(text, variables), expected)
 
 
 @pytest.mark.parametrize(("text", "variables", "expected"), LANGUAGE_TABLE, ids=identifiers(LANGUAGE_TABLE))
-def test_the_rest_of_the_language_holds(text: str, variables: dict[str, object], expected: object) -> None:
+def test_the_rest_of_the_language_holds(text: str, variables: Variables, expected: object) -> None:
     assert same(value_of(text, variables), expected)
 
 

@@ -80,7 +80,7 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("pattern", "text", "expected"), TABLE)
-def test_a_pattern_is_found_as_in_re2(pattern: str, text: str, expected: bool) -> None:
+def test_a_pattern_is_found_as_in_re2(pattern: str, text: str, *, expected: bool) -> None:
     assert compile_regex(pattern).search(text) is expected
 
 

@@ -15,14 +15,13 @@ What cannot be computed is a Problem: it counts as UNKNOWN inside, and is an err
 
 from __future__ import annotations
 
-import math
-import operator
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from milepost_engine.core.expressions.errors import ExpressionError
 from milepost_engine.core.expressions.functions import FUNCTIONS, METHODS, call
+from milepost_engine.core.expressions.operators import ARITHMETIC, COMPARISONS, checked_number
 from milepost_engine.core.expressions.tree import (
     And,
     Call,
@@ -46,24 +45,17 @@ from milepost_engine.core.expressions.tree import (
     Select,
 )
 from milepost_engine.core.expressions.values import (
-    MAX_TEXT,
     UNKNOWN,
-    Kind,
     Missing,
     Problem,
     Work,
     as_number,
-    equal,
-    go_text,
     is_truthy,
     kind_of,
     plain,
-    too_long,
 )
 
 __all__ = ["evaluate", "follow", "run"]
-
-_INT64: Final = 2**63
 
 
 def evaluate(expression: Expression, variables: Mapping[str, object], *, now: datetime) -> object:
@@ -150,7 +142,7 @@ def _negate(node: Negate, work: Work) -> object:
     if value is None or isinstance(value, Missing):
         return False
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return _number(-value)
+        return checked_number(-value)
     if isinstance(value, timedelta):
         return -value
     return Problem(f"- does not work on {kind_of(value)}")
@@ -179,158 +171,14 @@ def _choice(node: Choice, work: Work) -> object:
 
 
 def _compare(node: Compare, work: Work) -> object:
-    return _COMPARE[node.operator](run(node.left, work), run(node.right, work), work)
-
-
-def _equals(left: object, right: object, work: Work) -> object:
-    if isinstance(left, Missing):
-        return right is None
-    if isinstance(right, Missing):
-        return left is None
-    return equal(left, right, work)
-
-
-def _differs(left: object, right: object, work: Work) -> object:
-    return not _equals(left, right, work)
-
-
-def _ordered(symbol: str, test: Callable[[Any, Any], bool]) -> Callable[[object, object, Work], object]:
-    upwards = symbol[0] == "<"
-
-    def ordering(left: object, right: object, work: Work) -> object:
-        if isinstance(left, Missing):
-            return upwards
-        if isinstance(right, Missing):
-            return not upwards
-        kind = kind_of(left if left is not None else right)
-        zero = _ZEROS.get(kind)
-        if left is None:
-            left = zero
-        if right is None:
-            right = zero
-        if zero is None or kind_of(left) is not kind_of(right):
-            return Problem(f"{symbol} does not order {kind_of(left)} and {kind_of(right)}")
-        if isinstance(left, str):
-            work.spend(len(left) >> 10)
-        return test(left, right)
-
-    return ordering
-
-
-_ZEROS: Final[dict[Kind, object]] = {
-    Kind.NUMBER: 0,
-    Kind.STRING: "",
-    Kind.BOOL: False,
-    Kind.MOMENT: datetime(1970, 1, 1, tzinfo=UTC),
-    Kind.DURATION: timedelta(0),
-}
-
-
-def _is_in(left: object, right: object, work: Work) -> object:
-    if left is None or right is None or isinstance(left, Missing) or isinstance(right, Missing):
-        return False
-    if isinstance(right, list | tuple):
-        work.spend(len(right))
-        return any(equal(left, item, work) for item in right)
-    if isinstance(right, Mapping):
-        return isinstance(left, str) and left in right
-    return Problem(f"in looks into lists and maps, not into {kind_of(right)}; for text write text.contains(part)")
+    return COMPARISONS[node.operator](run(node.left, work), run(node.right, work), work)
 
 
 def _chain(node: Chain, work: Work) -> object:
     value = run(node.first, work)
     for symbol, operand in node.rest:
-        value = _ARITHMETIC[symbol](value, run(operand, work), work)
+        value = ARITHMETIC[symbol](value, run(operand, work), work)
     return value
-
-
-def _add(left: object, right: object, work: Work) -> object:
-    if left is None or isinstance(left, Missing):
-        return False if right is None or isinstance(right, Missing) else right
-    if right is None or isinstance(right, Missing):
-        return left
-    if isinstance(left, str) and isinstance(right, str):
-        return _joined(left, right, work)
-    kinds = kind_of(left), kind_of(right)
-    match kinds:
-        case (Kind.NUMBER, Kind.NUMBER):
-            return _number(left + right)  # type: ignore[operator]  # numbers
-        case (Kind.LIST, Kind.LIST):
-            work.spend(len(left) + len(right))  # type: ignore[arg-type]  # lists
-            return [*left, *right]  # type: ignore[misc]  # lists
-        case (Kind.MOMENT, Kind.DURATION) | (Kind.DURATION, Kind.MOMENT) | (Kind.DURATION, Kind.DURATION):
-            return _moved(left, right, 1)
-        case (one, other) if one is other:
-            return Problem(f"+ does not add {one} to {other}")
-    return _joined(go_text(left, work), go_text(right, work), work)
-
-
-def _joined(left: str, right: str, work: Work) -> str:
-    length = len(left) + len(right)
-    if length > MAX_TEXT:
-        raise too_long()
-    work.spend(length >> 8)
-    return left + right
-
-
-def _subtract(left: object, right: object, _work: Work) -> object:
-    match kind_of(left), kind_of(right):
-        case (Kind.NUMBER, Kind.NUMBER):
-            return _number(left - right)  # type: ignore[operator]  # numbers
-        case (Kind.MOMENT, Kind.MOMENT) | (Kind.MOMENT, Kind.DURATION) | (Kind.DURATION, Kind.DURATION):
-            return _moved(left, right, -1)
-        case kinds:
-            return _no_arithmetic("-", kinds)
-
-
-def _moved(left: Any, right: Any, sign: int) -> object:
-    try:
-        return left + right if sign > 0 else left - right
-    except OverflowError:
-        return Problem("the moment or duration is out of range")
-
-
-def _multiply(left: object, right: object, _work: Work) -> object:
-    kinds = kind_of(left), kind_of(right)
-    if kinds != (Kind.NUMBER, Kind.NUMBER):
-        return _no_arithmetic("*", kinds)
-    return _number(left * right)  # type: ignore[operator]  # numbers
-
-
-def _divide(left: Any, right: Any, _work: Work) -> object:
-    kinds = kind_of(left), kind_of(right)
-    if kinds != (Kind.NUMBER, Kind.NUMBER):
-        return _no_arithmetic("/", kinds)
-    if right == 0:
-        return Problem("division by zero")
-    if isinstance(left, int) and isinstance(right, int):
-        quotient = abs(left) // abs(right)  # towards zero, as in Go
-        return _number(quotient if (left < 0) is (right < 0) else -quotient)
-    return _number(left / right)
-
-
-def _remainder(left: Any, right: Any, _work: Work) -> object:
-    kinds = kind_of(left), kind_of(right)
-    if kinds != (Kind.NUMBER, Kind.NUMBER):
-        return _no_arithmetic("%", kinds)
-    if right == 0:
-        return Problem("division by zero")
-    if isinstance(left, int) and isinstance(right, int):
-        rest = abs(left) % abs(right)  # the sign of the left side, as in Go
-        return -rest if left < 0 else rest
-    return math.fmod(left, right)
-
-
-def _number(value: float) -> object:
-    if isinstance(value, int):
-        return value if -_INT64 <= value < _INT64 else Problem("the integer result does not fit into 64 bits")
-    return value if math.isfinite(value) else Problem("the result is too large for a double")
-
-
-def _no_arithmetic(symbol: str, kinds: tuple[Kind, Kind]) -> object:
-    if Kind.NULL in kinds or Kind.MISSING in kinds:
-        return False
-    return Problem(f"{symbol} does not work on {kinds[0]} and {kinds[1]}")
 
 
 def _call(node: Call, work: Work) -> object:
@@ -386,22 +234,6 @@ _MACROS: Final[dict[str, Callable[[Macro, Iterable[object], Work], object]]] = {
     "exists_one": lambda node, items, work: sum(_holds(node, item, work) for item in items) == 1,
     "filter": lambda node, items, work: [item for item in items if _holds(node, item, work)],
     "map": _map,
-}
-_COMPARE: Final[dict[str, Callable[[object, object, Work], object]]] = {
-    "==": _equals,
-    "!=": _differs,
-    "<": _ordered("<", operator.lt),
-    "<=": _ordered("<=", operator.le),
-    ">": _ordered(">", operator.gt),
-    ">=": _ordered(">=", operator.ge),
-    "in": _is_in,
-}
-_ARITHMETIC: Final[dict[str, Callable[[object, object, Work], object]]] = {
-    "+": _add,
-    "-": _subtract,
-    "*": _multiply,
-    "/": _divide,
-    "%": _remainder,
 }
 _RUN: Final[dict[type, Callable[[Any, Work], object]]] = {
     Literal: lambda node, _: node.value,

@@ -35,12 +35,12 @@ def equality_keys(bound: Bound | Expression) -> tuple[tuple[str, Scalar], ...]:
     without `async`: `data.id`, `data.items[0]`, `["odd name"].x`.
     """
     root = bound.expression.root if isinstance(bound, Bound) else bound.root
-    found: dict[tuple[str, type, Scalar], tuple[str, Scalar]] = {}
+    found: dict[str, tuple[str, Scalar]] = {}
     for part in conjuncts(root):
         if isinstance(part, Compare) and part.operator == "==":
             key = _key(part.left, part.right) or _key(part.right, part.left)
             if key is not None:
-                found.setdefault((key[0], type(key[1]), key[1]), key)
+                found.setdefault(index_hash(*key), key)
     return tuple(found.values())
 
 

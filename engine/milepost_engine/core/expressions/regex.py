@@ -9,10 +9,12 @@ Why not `re`: it backtracks, and one hostile pattern of ten characters holds a p
 
 from __future__ import annotations
 
+from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from milepost_engine.core.expressions.regex_syntax import Assertion, Instruction, Place, assemble
+from milepost_engine.core.expressions.regex_program import Instruction, assemble
+from milepost_engine.core.expressions.regex_syntax import Assertion
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +36,15 @@ def compile_regex(pattern: str) -> Regex:
     and `\d \w \s \b` know ASCII only.
     """
     return Regex(assemble(pattern))
+
+
+class Place(StrEnum):
+    """What stands on one side of a place between two characters."""
+
+    EDGE = "edge"
+    NEWLINE = "newline"
+    WORD = "word"
+    OTHER = "other"
 
 
 class _Set:

@@ -1,7 +1,6 @@
-"""RE2 patterns to programs of a few instructions.
+"""RE2 patterns to trees.
 
-Laws: only what a linear-time engine can run is accepted, so back-references and lookaround are errors; a program
-has at most 2000 instructions, counted while bounded repeats are unrolled.
+Law: only what a linear-time engine can run is accepted, so back-references and lookaround are errors.
 """
 
 from __future__ import annotations
@@ -14,10 +13,9 @@ from typing import Final
 
 from milepost_engine.core.expressions.errors import ExpressionError
 
-__all__ = ["MAX_INSTRUCTIONS", "MAX_PATTERN", "Assertion", "CharSet", "Instruction", "Place", "assemble"]
+__all__ = ["Assertion", "At", "CharSet", "Either", "Many", "One", "Part", "Sequence", "read_pattern", "shown"]
 
-MAX_PATTERN: Final = 1_000
-MAX_INSTRUCTIONS: Final = 2_000
+_MAX_PATTERN: Final = 1_000
 _MAX_REPEAT: Final = 1_000
 _MAX_DEPTH: Final = 64
 _TOP: Final = 0x10FFFF
@@ -61,15 +59,6 @@ class Assertion(StrEnum):
     NOT_WORD_EDGE = "not word edge"
 
 
-class Place(StrEnum):
-    """What stands on one side of a place between two characters."""
-
-    EDGE = "edge"
-    NEWLINE = "newline"
-    WORD = "word"
-    OTHER = "other"
-
-
 @dataclass(frozen=True, slots=True)
 class CharSet:
     """A set of characters: ranges of code points and Unicode categories, perhaps without regard to case."""
@@ -96,95 +85,40 @@ class CharSet:
 
 
 @dataclass(frozen=True, slots=True)
-class Instruction:
-    """One state: eat a character of `chars`, or assert, or only go on; `after` are the states that follow.
-
-    Without `after` the pattern has matched.
-    """
-
-    after: tuple[int, ...]
-    chars: CharSet | None = None
-    assertion: Assertion | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _One:
+class One:
     chars: CharSet
 
 
 @dataclass(frozen=True, slots=True)
-class _At:
+class At:
     assertion: Assertion
 
 
 @dataclass(frozen=True, slots=True)
-class _All:
-    parts: tuple[_Part, ...]
+class Sequence:
+    parts: tuple[Part, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Any:
-    parts: tuple[_Part, ...]
+class Either:
+    parts: tuple[Part, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Many:
-    part: _Part
+class Many:
+    part: Part
     fewest: int
     most: int | None
 
 
-_Part = _One | _At | _All | _Any | _Many
+Part = One | At | Sequence | Either | Many
 
 
-def assemble(pattern: str) -> tuple[Instruction, ...]:
-    """The program of a pattern; it starts at the last instruction. Raises ExpressionError with the reason."""
-    if len(pattern) > MAX_PATTERN:
-        raise ExpressionError(f"the regular expression is longer than {MAX_PATTERN} characters; shorten it")
-    program: list[Instruction] = [Instruction(())]
-    start = _emit(_Reader(pattern).read(), 0, program, pattern)
-    program.append(Instruction((start,)))
-    return tuple(program)
-
-
-def _emit(part: _Part, after: int, program: list[Instruction], pattern: str) -> int:
-    """Append the states of `part`, which go on to the state `after`; returns where to enter."""
-    match part:
-        case _One(chars=chars):
-            return _append(Instruction((after,), chars=chars), program, pattern)
-        case _At(assertion=assertion):
-            return _append(Instruction((after,), assertion=assertion), program, pattern)
-        case _All(parts=parts):
-            for one in reversed(parts):
-                after = _emit(one, after, program, pattern)
-            return after
-        case _Any(parts=parts):
-            return _append(Instruction(tuple(_emit(one, after, program, pattern) for one in parts)), program, pattern)
-        case _Many():
-            return _emit_many(part, after, program, pattern)
-
-
-def _emit_many(many: _Many, after: int, program: list[Instruction], pattern: str) -> int:
-    if many.most is None:
-        # The loop's state is appended first, because the body must know where to come back to.
-        loop = _append(Instruction((after,)), program, pattern)
-        program[loop] = Instruction((_emit(many.part, loop, program, pattern), after))
-        after = loop
-    else:
-        end = after
-        for _ in range(many.most - many.fewest):
-            body = _emit(many.part, after, program, pattern)
-            after = _append(Instruction((body, end)), program, pattern)
-    for _ in range(many.fewest):
-        after = _emit(many.part, after, program, pattern)
-    return after
-
-
-def _append(instruction: Instruction, program: list[Instruction], pattern: str) -> int:
-    if len(program) >= MAX_INSTRUCTIONS:
-        raise ExpressionError(f"the regular expression {_shown(pattern)} is too large; use smaller {{m,n}} repeats")
-    program.append(instruction)
-    return len(program) - 1
+def read_pattern(pattern: str) -> Part:
+    """The parsed pattern. Raises ExpressionError with the reason, the character and a remedy."""
+    if len(pattern) > _MAX_PATTERN:
+        raise ExpressionError(f"the regular expression is longer than {_MAX_PATTERN} characters; shorten it")
+    return _Reader(pattern).read()
 
 
 class _Reader:
@@ -196,13 +130,13 @@ class _Reader:
         self.depth = 0
         self.flags: frozenset[str] = frozenset()
 
-    def read(self) -> _Part:
+    def read(self) -> Part:
         part = self.alternatives()
         if self.at < len(self.pattern):
             raise self.error("there is a ) without its (; write \\) for the character")
         return part
 
-    def alternatives(self) -> _Part:
+    def alternatives(self) -> Part:
         self.depth += 1
         if self.depth > _MAX_DEPTH:
             raise self.error(f"groups are nested more than {_MAX_DEPTH} deep")
@@ -211,17 +145,17 @@ class _Reader:
             self.at += 1
             parts.append(self.sequence())
         self.depth -= 1
-        return parts[0] if len(parts) == 1 else _Any(tuple(parts))
+        return parts[0] if len(parts) == 1 else Either(tuple(parts))
 
-    def sequence(self) -> _Part:
-        parts: list[_Part] = []
+    def sequence(self) -> Part:
+        parts: list[Part] = []
         while self.peek() not in {"", "|", ")"}:
             part = self.atom()
             if part is not None:
                 parts.append(self.repeated(part))
-        return parts[0] if len(parts) == 1 else _All(tuple(parts))
+        return parts[0] if len(parts) == 1 else Sequence(tuple(parts))
 
-    def repeated(self, part: _Part) -> _Part:
+    def repeated(self, part: Part) -> Part:
         bounds = self.bounds()
         if bounds is None:
             return part
@@ -229,7 +163,7 @@ class _Reader:
             self.at += 1
         if self.bounds() is not None:
             raise self.error("two repeats follow each other; put the first into a group: (?:a*)*")
-        return _Many(part, *bounds)
+        return Many(part, *bounds)
 
     def bounds(self) -> tuple[int, int | None] | None:
         """The repeat that stands here, if one does: fewest and most times."""
@@ -247,7 +181,7 @@ class _Reader:
             raise self.error(f"the repeat {found.group()} must rise and stay within {_MAX_REPEAT}")
         return fewest, most
 
-    def atom(self) -> _Part | None:
+    def atom(self) -> Part | None:
         """One character, class, group or assertion; None for a change of flags only."""
         character = self.pattern[self.at]
         self.at += 1
@@ -255,21 +189,21 @@ class _Reader:
             case "(":
                 return self.group()
             case "[":
-                return _One(self.char_class())
+                return One(self.char_class())
             case "\\":
                 return self.escape()
             case ".":
-                return _One(CharSet(((0, _TOP),) if "s" in self.flags else ((0, 9), (11, _TOP))))
+                return One(CharSet(((0, _TOP),) if "s" in self.flags else ((0, 9), (11, _TOP))))
             case "^":
-                return _At(Assertion.LINE_BEGINS if "m" in self.flags else Assertion.TEXT_BEGINS)
+                return At(Assertion.LINE_BEGINS if "m" in self.flags else Assertion.TEXT_BEGINS)
             case "$":
-                return _At(Assertion.LINE_ENDS if "m" in self.flags else Assertion.TEXT_ENDS)
+                return At(Assertion.LINE_ENDS if "m" in self.flags else Assertion.TEXT_ENDS)
             case "*" | "+" | "?":
                 raise self.error(f"there is nothing for {character} to repeat; write \\{character} for the character")
             case _:
                 return self.literal(ord(character))
 
-    def group(self) -> _Part | None:
+    def group(self) -> Part | None:
         outer = self.flags
         if self.peek() == "?":
             named = _GROUP_NAME.match(self.pattern, self.at)
@@ -290,7 +224,7 @@ class _Reader:
         self.flags = outer
         return part
 
-    def escape(self) -> _Part:
+    def escape(self) -> Part:
         character = self.peek()
         edges = {
             "A": Assertion.TEXT_BEGINS, "z": Assertion.TEXT_ENDS, "b": Assertion.WORD_EDGE,
@@ -298,14 +232,14 @@ class _Reader:
         }  # fmt: skip
         if character in edges:
             self.at += 1
-            return _At(edges[character])
+            return At(edges[character])
         if character == "Q":
             end = self.pattern.find("\\E", self.at)
             quoted = self.pattern[self.at + 1 : end if end >= 0 else None]
             self.at = end + 2 if end >= 0 else len(self.pattern)
-            return _All(tuple(self.literal(ord(one)) for one in quoted))
+            return Sequence(tuple(self.literal(ord(one)) for one in quoted))
         chars = self.class_escape()
-        return _One(chars) if chars is not None else self.literal(self.character_escape())
+        return One(chars) if chars is not None else self.literal(self.character_escape())
 
     def class_escape(self) -> CharSet | None:
         r"""`\d`, `\W`, `\pL`, `\P{Lu}` …, which also stand within brackets; else None."""
@@ -400,14 +334,14 @@ class _Reader:
         self.at += 1
         return self.character_escape() if character == "\\" else ord(character)
 
-    def literal(self, code: int) -> _One:
-        return _One(CharSet(((code, code),), folded="i" in self.flags))
+    def literal(self, code: int) -> One:
+        return One(CharSet(((code, code),), folded="i" in self.flags))
 
     def peek(self) -> str:
         return self.pattern[self.at : self.at + 1]
 
     def error(self, message: str) -> ExpressionError:
-        return ExpressionError(f"in the regular expression {_shown(self.pattern)}, character {self.at}: {message}")
+        return ExpressionError(f"in the regular expression {shown(self.pattern)}, character {self.at}: {message}")
 
 
 def _complement(ranges: tuple[tuple[int, int], ...]) -> list[tuple[int, int]]:
@@ -421,5 +355,6 @@ def _complement(ranges: tuple[tuple[int, int], ...]) -> list[tuple[int, int]]:
     return [*gaps, (start, _TOP)]
 
 
-def _shown(pattern: str) -> str:
+def shown(pattern: str) -> str:
+    """A pattern inside an error."""
     return repr(pattern if len(pattern) <= 80 else pattern[:80] + "…")
