@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Final
 
 __all__ = [
+    "COMPLETE_ID",
     "DISCOVERY",
     "MAX_EVENTS_PER_REQUEST",
     "MAX_EVENT_BYTES",
@@ -26,10 +27,12 @@ __all__ = [
     "MAX_STATE_BYTES",
     "MAX_STEPS_DEFAULT",
     "MAX_STEP_OUTPUT_BYTES",
+    "REQUEST_VERSION",
     "SIGNATURE_WINDOW_SECONDS",
     "EventName",
     "Header",
     "Opcode",
+    "bearer",
     "format_duration",
     "hash_step_id",
     "normalize_key",
@@ -51,6 +54,8 @@ MAX_STEPS_DEFAULT: Final = 1000
 MAX_RETRIES: Final = 20
 MAX_OPEN_DAYS: Final = 366
 """Longest sleep or wait."""
+REQUEST_VERSION: Final = "2"
+"""Version of the call format that the SDK answers with (§2.8: joins of parallel steps happen on the server)."""
 SIGNATURE_WINDOW_SECONDS: Final = 300
 
 
@@ -80,6 +85,8 @@ _OPCODES: Final = {op.value.lower(): op for op in Opcode} | {"step": Opcode.STEP
 class Header(StrEnum):
     """HTTP headers, lower case as they travel through Lambda."""
 
+    AUTHORIZATION = "authorization"
+    CONTENT_TYPE = "content-type"
     SDK = "x-inngest-sdk"
     SIGNATURE = "x-inngest-signature"
     SERVER_KIND = "x-inngest-server-kind"
@@ -109,6 +116,10 @@ def hash_step_id(name: str, index: int = 0) -> str:
     """The wire id of the `index`-th use (from 0) of a step name: lower-case hex SHA-1."""
     text = name if index == 0 else f"{name}:{index}"
     return hashlib.sha1(text.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
+
+
+COMPLETE_ID: Final = hash_step_id("complete")
+"""Id of the op that ends a run."""
 
 
 _UNIT_MS: Final = {"w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
@@ -151,6 +162,18 @@ _KEY_PREFIX: Final = re.compile(r"^signkey-\w+-")
 def normalize_key(key: str) -> str:
     """A signing key without its `signkey-<env>-` prefix."""
     return _KEY_PREFIX.sub("", key)
+
+
+def bearer(key: str) -> str:
+    """The authorization header of a request from SDK to server: a hash, so that the key itself never travels."""
+    prefix = _KEY_PREFIX.match(key)
+    bare = normalize_key(key)
+    try:
+        raw = bytes.fromhex(bare)
+    except ValueError:
+        # Other implementations insist on hex; a key that is plain text is hashed as text.
+        raw = bare.encode()
+    return f"Bearer {prefix[0] if prefix else ''}{hashlib.sha256(raw).hexdigest()}"
 
 
 def sign(key: str, body: bytes, now: datetime) -> str:

@@ -1,0 +1,213 @@
+"""The app: a named set of functions served together."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Unpack, cast, overload
+
+from ._durations import Duration, to_duration
+from ._function import Function, FunctionOptions, Mode, build_function, check_id, refuse_unknown
+from ._manifest import registration
+from ._middleware import Middleware, Middlewares, call_and_wait
+from ._retries import DEFAULT_RETRIES, Retries
+from ._send import Sender
+from ._serve import Server
+from ._settings import Settings
+from ._triggers import Cron, Event, Trigger
+from ._wiring import utc_now, wire
+from .errors import ConfigError, DuplicateFunctionError
+
+if TYPE_CHECKING:
+    import logging
+
+    from ._asgi import AsgiApp
+    from ._context import Context, SyncContext
+    from ._events import Sendable
+    from ._execute import Saver
+    from ._lambda import LambdaHandler
+    from ._send import Transport
+    from ._web import Request, Response
+
+__all__ = ["App", "FunctionDecorator"]
+
+T = TypeVar("T")
+D = TypeVar("D")
+
+
+class FunctionDecorator(Protocol[D]):
+    """What `App.function(…)` gives: put it on `async def f(ctx: Context)` or `def f(ctx: SyncContext)`."""
+
+    @overload
+    def __call__(self, handler: Callable[[Context[D]], Coroutine[Any, Any, T]], /) -> Function[D, T]: ...
+    @overload
+    def __call__(self, handler: Callable[[SyncContext[D]], T], /) -> Function[D, T]: ...
+
+
+class App:
+    """A named set of functions served together.
+
+    Args:
+        id: Name of the app; part of its functions' full ids.
+        version: Shown with each registration; the commit, for example.
+        middleware: For all functions and all sent events.
+        retries: Policy of functions that have none of their own; 4 retries by default.
+        mode: `"step"`: one step in each invocation. `"checkpoint"`: as many as fit `checkpoint_budget`, each saved
+            before the next begins. For functions that do not say.
+        signing_key: Calls must be signed with it (unless in dev mode); MILEPOST_SIGNING_KEY by default.
+        event_key: Names the sender of events; MILEPOST_EVENT_KEY by default.
+        transport: Where events go; by default MILEPOST_EVENT_URL over HTTP.
+        dev: True, or the address of a dev server: nothing is verified. MILEPOST_DEV by default.
+        checkpoint_budget: In checkpoint mode no further step begins after so long; 10 s by default.
+        logger: Written to by `ctx.logger` and by Milepost; `milepost.<id>` by default.
+        now: The clock.
+
+    Raises a ConfigError for what cannot be.
+    """
+
+    def __init__(
+        self,
+        id: str,  # noqa: A002 - the public word
+        *,
+        version: str | None = None,
+        middleware: Sequence[Middleware] = (),
+        retries: Retries | int = DEFAULT_RETRIES,
+        mode: Mode = "step",
+        signing_key: str | None = None,
+        event_key: str | None = None,
+        transport: Transport | None = None,
+        dev: bool | str | None = None,
+        checkpoint_budget: Duration = 10,
+        logger: logging.Logger | None = None,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self.id = check_id("app", id)
+        self.version = version
+        wiring = wire(dev=dev, transport=transport, event_key=event_key, signing_key=signing_key)
+        self._settings = Settings(
+            app_id=id,
+            version=version,
+            dev=wiring.dev,
+            event_key=wiring.event_key,
+            signing_key=wiring.signing_key,
+            fallback_key=wiring.fallback_key,
+            api=wiring.api,
+            middlewares=Middlewares(middleware),
+            budget=to_duration(checkpoint_budget, "checkpoint_budget"),
+            now=now,
+            logger=lambda: logger or _logger(id),
+        )
+        self._defaults: FunctionOptions = {"retries": retries, "mode": mode}
+        self._functions: dict[str, Function[Any, Any]] = {}
+        self._sender = Sender(wiring.transport, self._settings.middlewares, now)
+        self._server = Server(self._settings, self._functions, self._sender)
+
+    def __repr__(self) -> str:
+        return f"<App {self.id} with {len(self._functions)} functions>"
+
+    @property
+    def functions(self) -> Mapping[str, Function[Any, Any]]:
+        """The functions by full id, failure handlers included."""
+        return dict(self._functions)
+
+    @overload
+    def function(self, *, id: str, trigger: Event[D], **options: Unpack[FunctionOptions]) -> FunctionDecorator[D]: ...
+    @overload
+    def function(
+        self, *, id: str, trigger: Cron, **options: Unpack[FunctionOptions]
+    ) -> FunctionDecorator[dict[str, Any]]: ...
+    @overload
+    def function(
+        self, *, id: str, triggers: Sequence[Trigger] = (), **options: Unpack[FunctionOptions]
+    ) -> FunctionDecorator[Any]: ...
+    def function(
+        self,
+        *,
+        id: str,  # noqa: A002 - the public word
+        trigger: Trigger | None = None,
+        triggers: Sequence[Trigger] | None = None,
+        **options: Unpack[FunctionOptions],
+    ) -> FunctionDecorator[Any]:
+        """Register a function: a decorator for `async def f(ctx: Context)` or `def f(ctx: SyncContext)`.
+
+        Args:
+            id: Name of the function within the app; runs remember it, so keep it.
+            trigger: What starts it: an `Event` or a `Cron`. With an `Event` that has a model, `ctx` is
+                `Context[Model]`.
+            triggers: Several, at most 10; none for a function that is only invoked.
+            **options: `name`, shown instead of the id; `retries`, a number or `Retries`; `on_failure`, a function that
+                runs when a run has failed; `cancel_on`, at most 5 `Cancel`; `timeouts`; `idempotency`, an expression:
+                events with the same value start one run in 24 hours; `middleware`; `mode`.
+
+        Raises a ConfigError that names the function, also for options that this version does not support.
+        """
+        refuse_unknown(f"function {id!r} of app {self.id!r}", options)
+        if trigger is not None and triggers is not None:
+            raise ConfigError(f"function {id!r} of app {self.id!r} has both trigger and triggers: use one")
+        listed = [trigger] if trigger is not None else list(triggers or ())
+
+        def register(handler: Callable[[Any], Any]) -> Function[Any, Any]:
+            function = build_function(self.id, id, handler, listed, options, self._defaults)
+            self._register(function)
+            if function.failure_handler is not None:
+                self._register(function.failure_handler)
+            return function
+
+        return cast("FunctionDecorator[Any]", register)
+
+    def _register(self, function: Function[Any, Any]) -> None:
+        if function.slug in self._functions:
+            raise DuplicateFunctionError(
+                f"app {self.id!r} has two functions with the id {function.id!r}: give one another id"
+            )
+        self._functions[function.slug] = function
+
+    async def send(self, events: Sendable | Sequence[Sendable]) -> list[str]:
+        """Send one event or several (requests of up to 5 000); gives their ids in order.
+
+        An event is made by `Event.create`, or a mapping with `name` and `data`. Raises SendError when the server
+        could not be reached, EventRefusedError when it does not take an event, PayloadTooLargeError over 3 MiB.
+        """
+        import asyncio  # noqa: PLC0415 - 30 ms that an importing module need not pay
+
+        return await self._sender.send(events, call=call_and_wait, hand_over=asyncio.to_thread)
+
+    def send_sync(self, events: Sendable | Sequence[Sendable]) -> list[str]:
+        """The same as `send`, for code without an event loop; blocks until the events are handed over."""
+        from ._sync_send import send_now  # noqa: PLC0415 - as above
+
+        return send_now(self._sender, events)
+
+    async def handle(
+        self, request: Request, *, checkpointer: Saver | None = None, budget: timedelta | None = None
+    ) -> Response:
+        """Serve one request of a server, whatever carried it.
+
+        Args:
+            request: PUT registers the app, GET tells of it, POST calls a function.
+            checkpointer: Takes finished steps in checkpoint mode; called on the caller's event loop.
+            budget: Overrides `checkpoint_budget`, when the process has less time left.
+        """
+        return await self._server.handle(request, checkpointer, budget)
+
+    def manifest(self, serve_url: str) -> dict[str, object]:
+        """The registration of the app: what `POST /fn/register` carries, as a JSON object."""
+        return registration(self._settings, self._functions.values(), serve_url)
+
+    def asgi(self) -> AsgiApp:
+        """The app as ASGI application: serve it, or mount it under a path."""
+        from ._asgi import asgi_app  # noqa: PLC0415 - only where it is served so
+
+        return asgi_app(self)
+
+    def lambda_handler(self) -> LambdaHandler:
+        """The app as Lambda handler, for `lambda:Invoke` and Function URLs: `handler = app.lambda_handler()`."""
+        from ._lambda import lambda_handler  # noqa: PLC0415 - only where it is served so
+
+        return lambda_handler(self)
+
+
+def _logger(app_id: str) -> logging.Logger:
+    import logging  # noqa: PLC0415 - 6 ms that an importing module need not pay
+
+    return logging.getLogger(f"milepost.{app_id}")

@@ -1,0 +1,202 @@
+"""Carries out an invocation of an async function on a worker's loop."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from ._execute import Saver, run_step
+from ._invocation import Invocation, Move
+from ._ops import Op
+from .errors import Interrupt
+from .protocol import DISCOVERY
+
+if TYPE_CHECKING:
+    from ._calls import StepCall
+    from ._loop import Worker
+
+__all__ = ["AsyncRunner"]
+
+T = TypeVar("T")
+
+CLEANUP_SECONDS: Final = 5.0
+"""How long `finally:` blocks may take after the answer is decided."""
+
+_ROUNDS: Final = 5
+_MAX_REFUSED: Final = 10
+_QUIET_GRACE_SECONDS: Final = 1.0
+_BUSY_GRACE_SECONDS: Final = 30.0
+"""How long a planned step that has not arrived is waited for: threads cannot be seen, sockets and timers can."""
+
+
+class AsyncRunner:
+    """One invocation on one loop."""
+
+    def __init__(self, worker: Worker, saver: Saver | None, home: asyncio.AbstractEventLoop | None) -> None:
+        self._worker = worker
+        self._loop = worker.loop
+        self._saver = saver
+        self._home = home
+        self._go_live: Callable[[], Awaitable[None]] | None = None
+        self.prepare: Callable[[Sequence[Op]], Awaitable[Sequence[Op]]] | None = None
+        """Changes ops before they are saved (middleware)."""
+        self._busy = False
+        self._waited_since: float | None = None
+        self._invocation: Invocation | None = None
+
+    # --- the bridge ------------------------------------------------------------------------------------------------
+
+    async def call(self, fn: Callable[..., object], /, *args: object, **kwargs: object) -> Any:
+        result = fn(*args, **kwargs)
+        return await result if inspect.isawaitable(result) else result
+
+    async def save(self, ops: Sequence[Op]) -> None:
+        assert self._saver is not None  # noqa: S101 - saves only with a saver
+        if self.prepare is not None:
+            ops = await self.prepare(ops)
+        saving = self._saver.save([op.to_wire() for op in ops])
+        if self._home is None:
+            await saving
+            return
+        # The saver belongs to the loop of whoever called the app.
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_as_coroutine(saving), self._home))
+
+    async def stop(self) -> None:
+        await self._loop.create_future()
+
+    # --- driving the function -----------------------------------------------------------------------------------------
+
+    async def drive(
+        self,
+        invocation: Invocation,
+        function: Callable[[], Any],
+        finish: Callable[[object], bytes],
+        go_live: Callable[[], Awaitable[None]] | None,
+    ) -> None:
+        """Run the function until the invocation has its answer, then clear up after it."""
+        self._invocation, self._go_live = invocation, go_live
+        decided: asyncio.Future[None] = self._loop.create_future()
+        invocation.on_answer = lambda: None if decided.done() else decided.set_result(None)
+        self._worker.selector.idle = self._idle
+        task = self._loop.create_task(self._function(invocation, function, finish))
+        try:
+            await decided
+        finally:
+            self._worker.selector.idle = None
+            await self._clear_up(invocation)
+        del task
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the worker's loop to its end."""
+        task = self._loop.create_task(work)
+        while True:
+            try:
+                return self._loop.run_until_complete(task)
+            except (SystemExit, KeyboardInterrupt) as error:
+                # Raised in a task of the function's own, it stops the loop; for the run it is an error like others.
+                if self._invocation is None or task.done():
+                    raise
+                self._invocation.raised(error)
+
+    async def _function(
+        self, invocation: Invocation, function: Callable[[], Any], finish: Callable[[object], bytes]
+    ) -> None:
+        try:
+            data = finish(await function())
+        except BaseException as error:
+            if invocation.answer is not None:
+                raise
+            invocation.raised(error)
+        else:
+            if invocation.answer is not None:
+                invocation.warn(_swallowed(invocation))
+            invocation.returned(data)
+
+    async def take(self, call: StepCall) -> Any:
+        """A step call: wait until it is decided, then run it here or give its remembered outcome."""
+        invocation = self._invocation
+        assert invocation is not None  # noqa: S101 - steps exist only while the function runs
+        try:
+            step = invocation.arrive(call)
+        except Interrupt:
+            if invocation.refused > _MAX_REFUSED:
+                # Code that swallows every interrupt in a loop would never come to rest.
+                await self.stop()
+            raise
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        step.wake = lambda: None if waiter.done() else waiter.set_result(None)
+        try:
+            await waiter
+        except BaseException:
+            invocation.abandon(step)
+            raise
+        if step.runs:
+            return await run_step(invocation, step, self)
+        return invocation.outcome(step)
+
+    def _idle(self, timeout: float | None, watched: int) -> float | None:
+        invocation = self._invocation
+        if invocation is None or self._busy:
+            return None
+        move, step = invocation.decide(quiet=self._grace_is_over(timeout, watched))
+        if move is Move.NOTHING:
+            return None if invocation.call.target == DISCOVERY else _QUIET_GRACE_SECONDS
+        self._waited_since = None
+        if move is Move.GO_LIVE:
+            if self._go_live is None:
+                invocation.go_live()
+            else:
+                self._busy = True
+                self._loop.create_task(self._come_alive(invocation, self._go_live))  # noqa: RUF006 - awaited by _busy
+        elif step is not None:
+            step.wake()
+        return 0.0
+
+    def _grace_is_over(self, timeout: float | None, watched: int) -> bool:
+        if self._waited_since is None:
+            self._waited_since = self._loop.time()
+        # The loop always watches one socket of its own.
+        quiet = timeout is None and watched <= 1
+        grace = _QUIET_GRACE_SECONDS if quiet else _BUSY_GRACE_SECONDS
+        return self._loop.time() - self._waited_since >= grace
+
+    async def _come_alive(self, invocation: Invocation, go_live: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await go_live()
+        except Exception as error:  # noqa: BLE001 - a middleware's error is the function's
+            invocation.raised(error)
+        finally:
+            self._busy = False
+
+    async def _clear_up(self, invocation: Invocation) -> None:
+        """Cancel what the function has left running, and let it finish its `finally:` blocks."""
+        current = asyncio.current_task()
+        ends_at = self._loop.time() + CLEANUP_SECONDS
+        for _ in range(_ROUNDS):
+            left = [task for task in asyncio.all_tasks(self._loop) if task is not current]
+            if not left:
+                return
+            for task in left:
+                task.cancel()
+            done, _ = await asyncio.wait(left, timeout=max(0.0, ends_at - self._loop.time()) / 2)
+            for task in done:
+                if not task.cancelled():
+                    # Asked for, so that the loop does not complain that nobody did.
+                    task.exception()
+        invocation.warn(
+            f"function {invocation.call.function_id!r}, run {invocation.call.run_id}, has tasks that do not end when "
+            "they are cancelled; they are left behind. Let CancelledError pass."
+        )
+
+
+async def _as_coroutine(awaitable: Awaitable[None]) -> None:
+    await awaitable
+
+
+def _swallowed(invocation: Invocation) -> str:
+    return (
+        f"function {invocation.call.function_id!r} caught the interrupt that ends an invocation and went on "
+        f"(run {invocation.call.run_id}). What it did then is ignored. Write 'except Exception', not a bare except."
+    )

@@ -1,0 +1,167 @@
+"""What a step call asks for, before anything is decided: one builder per kind of step.
+
+`Steps` and `SyncSteps` differ in `await` only; both hand the records made here to the invocation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, cast
+
+from pydantic_core import to_jsonable_python
+
+from ._durations import Duration, open_duration, wire_duration, wire_moment
+from ._events import Sendable
+from ._function import Function, FunctionRef, event_name, match_condition
+from ._retries import Retries, to_retries
+from ._serializer import Adapter, UnresolvedAnnotation, adapter_for, returned_type
+from ._triggers import Event, receive
+from .errors import BadIdError, ConfigError
+from .protocol import Opcode
+
+__all__ = [
+    "StepCall",
+    "invoke_call",
+    "read_wait",
+    "run_call",
+    "send_call",
+    "sleep_call",
+    "sleep_until_call",
+    "wait_call",
+]
+
+MAX_STEP_NAME_CHARS: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class StepCall:
+    """One use of a step tool.
+
+    `body` is what to run for a run-like step, with `args`; None for steps that the server brings about.
+    `adapter` reads the value back as the type that the user declared.
+    """
+
+    name: str
+    opcode: Opcode
+    opts: Mapping[str, object] = field(default_factory=dict)
+    wire_name: str | None = None
+    body: Callable[..., object] | None = None
+    args: tuple[object, ...] = ()
+    kwargs: Mapping[str, object] = field(default_factory=dict)
+    retries: Retries | None = None
+    adapter: Adapter | None = None
+    event: Event[Any] | None = None
+    unresolved: str | None = None
+
+
+def check_name(name: object) -> str:
+    """Refuse a step id that cannot travel."""
+    if not isinstance(name, str) or not name:
+        raise BadIdError(f"a step has the id {name!r}: give it a name, such as 'charge card'")
+    if "\0" in name:
+        raise BadIdError(f"step id {name!r} has a NUL character: remove it")
+    if len(name) > MAX_STEP_NAME_CHARS:
+        raise BadIdError(f"step id {name[:40]!r}… has {len(name)} letters; at most {MAX_STEP_NAME_CHARS} are allowed")
+    return name
+
+
+def run_call(
+    name: str,
+    fn: Callable[..., object],
+    args: tuple[object, ...],
+    kwargs: Mapping[str, object],
+    retries: Retries | int | None,
+) -> StepCall:
+    """A step that runs your code."""
+    check_name(name)
+    if not callable(fn):
+        raise ConfigError(
+            f"step {name!r} was given {type(fn).__name__} to run: give the function itself and its arguments, "
+            "step.run(id, fn, *args), without calling it"
+        )
+    annotation = returned_type(fn)
+    return StepCall(
+        name, Opcode.STEP_RUN, body=fn, args=args, kwargs=kwargs,
+        retries=None if retries is None else to_retries(retries),
+        adapter=adapter_for(annotation),
+        unresolved=annotation.text if isinstance(annotation, UnresolvedAnnotation) else None,
+    )  # fmt: skip
+
+
+def sleep_call(name: str, duration: Duration) -> StepCall:
+    """A sleep of a given length."""
+    text = wire_duration(open_duration(duration, f"the duration of sleep {check_name(name)!r}"))
+    return StepCall(name, Opcode.SLEEP, {"duration": text}, wire_name=text)
+
+
+def sleep_until_call(name: str, until: datetime | str) -> StepCall:
+    """A sleep up to a moment."""
+    text = wire_moment(until, f"the moment of sleep {check_name(name)!r}")
+    return StepCall(name, Opcode.SLEEP, {"duration": text}, wire_name=text)
+
+
+def wait_call(
+    name: str,
+    event: str | Event[Any],
+    *,
+    timeout: Duration,
+    if_: str | None,
+    match: str | None,
+    lookback: Duration | None,
+) -> StepCall:
+    """A wait for an event."""
+    what = f"wait {check_name(name)!r}"
+    known = event_name(event, f"wait_for_event({name!r})")
+    opts: dict[str, object] = {
+        "event": known,
+        "timeout": wire_duration(open_duration(timeout, f"the timeout of {what}")),
+    }
+    if condition := match_condition(if_, match):
+        opts["if"] = condition
+    if lookback is not None:
+        opts["lookback"] = wire_duration(open_duration(lookback, f"the lookback of {what}"))
+    return StepCall(
+        name, Opcode.WAIT_FOR_EVENT, opts, wire_name=known, event=event if isinstance(event, Event) else None
+    )
+
+
+def invoke_call(
+    name: str, function: Function[Any, Any] | FunctionRef[Any], data: object, timeout: Duration | None
+) -> StepCall:
+    """A call of another function."""
+    what = f"invoke {check_name(name)!r}"
+    if not isinstance(function, Function | FunctionRef):
+        raise ConfigError(
+            f"{what} was given {function!r}: give a function of this app, or FunctionRef(app_id, function_id)"
+        )
+    opts: dict[str, object] = {"function_id": function.slug, "payload": {"data": _payload(what, function, data)}}
+    if timeout is not None:
+        opts["timeout"] = wire_duration(open_duration(timeout, f"the timeout of {what}"))
+    returns = function.returns if isinstance(function, FunctionRef) else returned_type(function.handler)
+    return StepCall(name, Opcode.INVOKE_FUNCTION, opts, adapter=adapter_for(returns) if returns is not None else None)
+
+
+def _payload(what: str, function: Function[Any, Any] | FunctionRef[Any], data: object) -> object:
+    """The data for an invoked function, checked against its one model if it has one."""
+
+    plain = to_jsonable_python({} if data is None else data, by_alias=True)
+    if not isinstance(plain, dict):
+        raise ConfigError(f"{what} was given data of type {type(data).__name__}: give an object (a dict or a model)")
+    if isinstance(function, Function):
+        models = [t for t in function.triggers if isinstance(t, Event) and t.model is not None]
+        if len(models) == 1:
+            models[0].validate(plain)
+    return cast("dict[str, object]", plain)
+
+
+def send_call(name: str, events: Sendable | Sequence[Sendable], send: Callable[..., object]) -> StepCall:
+    """A step that sends events. `send` is called with the events when the step runs."""
+    check_name(name)
+    return StepCall(name, Opcode.STEP_RUN, {"type": "step.sendEvent"}, body=send, args=(events,))
+
+
+def read_wait(call: StepCall, raw: Mapping[str, object]) -> object:
+    """The event that ended a wait."""
+    return receive(raw, [call.event] if call.event else [], f"wait {call.name!r}")

@@ -1,0 +1,75 @@
+"""The app as a Lambda handler: requests travel as Function URL events (payload format 2.0)."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, cast
+from urllib.parse import parse_qsl
+
+from ._web import Request
+from .errors import ConfigError
+
+if TYPE_CHECKING:
+    from ._app import App
+
+__all__ = ["LambdaHandler", "lambda_handler", "read_event"]
+
+LambdaHandler = Callable[[Mapping[str, Any], Any], dict[str, Any]]
+
+_SPARE: Final = 0.5
+"""Share of the remaining time in which further steps may begin: the last one needs time to end, too."""
+
+
+def lambda_handler(app: App) -> LambdaHandler:
+    """A handler for `lambda:Invoke` and Function URLs. It keeps one event loop for the life of the process."""
+    runner = asyncio.Runner()
+
+    def handler(event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:
+        response = runner.run(app.handle(read_event(event), budget=_budget(context)))
+        text, is_base64 = _encode(response.body)
+        return {
+            "statusCode": response.status,
+            "headers": dict(response.headers),
+            "body": text,
+            "isBase64Encoded": is_base64,
+        }
+
+    return handler
+
+
+def _budget(context: Any) -> timedelta | None:
+    """Less than the app's own budget only if Lambda leaves less time."""
+    remaining = getattr(context, "get_remaining_time_in_millis", None)
+    if remaining is None:
+        return None
+    left = timedelta(milliseconds=float(remaining()) * _SPARE)
+    return left if left < timedelta(seconds=10) else None
+
+
+def read_event(event: Mapping[str, Any]) -> Request:
+    """The request within a Lambda event."""
+    context = event.get("requestContext")
+    http = cast("Mapping[str, Any]", context).get("http") if isinstance(context, Mapping) else None
+    if not isinstance(http, Mapping):
+        raise ConfigError(
+            "the Lambda event is not an HTTP request of payload format 2.0: invoke this function through Milepost, "
+            "or by a Function URL or HTTP API"
+        )
+    headers = {str(name).lower(): str(value) for name, value in (event.get("headers") or {}).items()}
+    body = event.get("body") or ""
+    raw = base64.b64decode(body) if event.get("isBase64Encoded") else body.encode("utf-8", "surrogatepass")
+    query = dict(parse_qsl(event.get("rawQueryString") or "", keep_blank_values=True))
+    host = cast("Mapping[str, Any]", context).get("domainName") or headers.get("host") or ""
+    path = event.get("rawPath") or "/"
+    method = str(cast("Mapping[str, Any]", http).get("method") or "POST")
+    return Request(method, query, headers, raw, f"https://{host}{path}" if host else "")
+
+
+def _encode(body: bytes) -> tuple[str, bool]:
+    try:
+        return body.decode(), False
+    except UnicodeDecodeError:
+        return base64.b64encode(body).decode(), True

@@ -1,0 +1,38 @@
+"""What an app is set to, once, when it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import logging
+
+    from ._http import HttpApi
+    from ._middleware import Middlewares
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Shared by everything that serves one app."""
+
+    app_id: str
+    version: str | None
+    dev: bool
+    event_key: str | None
+    signing_key: str | None
+    fallback_key: str | None
+    api: HttpApi | None
+    middlewares: Middlewares
+    budget: timedelta
+    now: Callable[[], datetime]
+    logger: Callable[[], logging.Logger]
+
+    @property
+    def verifies(self) -> bool:
+        """Whether requests must be signed."""
+        return self.signing_key is not None and not self.dev

@@ -1,0 +1,235 @@
+"""What starts a function: event types, with or without a model of their data, and cron lines."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, Generic, Literal, cast, overload
+
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypeVar
+
+from ._durations import Duration, to_duration
+from ._events import CronTick, NewEvent, ReceivedEvent, check_sendable, read_moment
+from .errors import BadTriggerError, EventMismatchError, MilepostError
+from .protocol import EventName
+
+__all__ = ["CatchUp", "Cron", "Event", "Trigger", "find_event", "read_tick", "receive"]
+
+D = TypeVar("D", default=dict[str, Any])
+
+CatchUp = Literal["one", "all", "skip"]
+
+MAX_TRIGGERS: Final = 10
+_MAX_TEXT: Final = 255
+_WILDCARD: Final = re.compile(r"^[^*]+[/.]\*$")
+_CRON_FIELD: Final = re.compile(r"^[\d*,/A-Za-z#LW?-]+$")
+
+
+class Event(Generic[D]):
+    """A type of event: its name and, optionally, the model of its data and a condition.
+
+    Args:
+        name: `"order/created"`, or a pattern that ends with `/*` or `.*`. At most 255 letters.
+        model: A pydantic model, dataclass or TypedDict. Data is validated when sent and when received.
+        if_: An expression over `event` (CEL) that must be true for the event to start a function.
+
+    Raises BadTriggerError for a name that cannot be used.
+    """
+
+    __slots__ = ("if_", "model", "name")
+
+    name: str
+    model: type[D] | None
+    if_: str | None
+
+    @overload
+    def __init__(self: Event[dict[str, Any]], name: str, *, if_: str | None = None) -> None: ...
+    @overload
+    def __init__(self, name: str, model: type[D], *, if_: str | None = None) -> None: ...
+    def __init__(self, name: str, model: type[D] | None = None, *, if_: str | None = None) -> None:
+        _check_name(name)
+        if if_ is not None and not if_.strip():
+            raise BadTriggerError(f"event {name!r} has an empty if_: leave it out, or write an expression")
+        self.name = name
+        self.model = model
+        self.if_ = if_
+
+    def __repr__(self) -> str:
+        parts = [
+            repr(self.name),
+            *([self.model.__name__] if self.model else []),
+            *([f"if_={self.if_!r}"] if self.if_ else []),
+        ]
+        return f"Event({', '.join(parts)})"
+
+    def where(self, if_: str) -> Event[D]:
+        """The same event type with a condition, to be used as a trigger."""
+        narrowed: Event[D] = object.__new__(Event)
+        Event.__init__(cast("Any", narrowed), self.name, cast("Any", self.model), if_=if_)
+        return narrowed
+
+    def create(
+        self, data: D | Mapping[str, object], *, id: str | None = None, ts: datetime | None = None
+    ) -> NewEvent[D]:  # noqa: A002 - the word of the wire
+        """An event to send, its data validated by the model. Raises EventMismatchError, naming the fields."""
+        check_sendable(self.name)
+        return NewEvent(self.name, self.validate(data), id, ts)
+
+    def validate(self, data: object) -> D:
+        """The data as the model. Raises EventMismatchError, naming the fields."""
+        if self.model is None:
+            return cast("D", data)
+        try:
+            return cast("D", _adapter(self.model).validate_python(data))
+        except ValidationError as error:
+            raise EventMismatchError(
+                f"the data of event {self.name!r} does not fit {self.model.__name__}: {_fields(error)}"
+            ) from None
+
+    def matches(self, name: str) -> bool:
+        """Whether an event name is this one, or fits this pattern."""
+        return name == self.name or (self.name.endswith("*") and name.startswith(self.name[:-1]))
+
+    def schema(self) -> dict[str, Any] | None:
+        """The JSON schema of the data, if there is a model that has one."""
+        if self.model is None:
+            return None
+        try:
+            return _adapter(self.model).json_schema()
+        except MilepostError:
+            raise
+        except Exception:  # noqa: BLE001 - models may hold types without a schema
+            return None
+
+
+@functools.lru_cache(maxsize=512)
+def _adapter(model: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(model)
+
+
+def _fields(error: ValidationError) -> str:
+    """One clause per wrong field."""
+    clauses = [
+        f"{'.'.join(map(str, item['loc'])) or 'data'}: {item['msg']}" for item in error.errors(include_url=False)
+    ]
+    shown = "; ".join(clauses[:8])
+    return shown if len(clauses) <= 8 else f"{shown}; and {len(clauses) - 8} more"
+
+
+def _check_name(name: str) -> None:
+    if not name:
+        raise BadTriggerError("a trigger has an empty event name: give it one such as 'order/created'")
+    if len(name) > _MAX_TEXT:
+        raise BadTriggerError(f"event name {name[:40]!r}… has {len(name)} letters; at most {_MAX_TEXT} are allowed")
+    if "*" in name and not _WILDCARD.match(name):
+        raise BadTriggerError(f"event name {name!r} has its * in the wrong place: a pattern ends with '/*' or '.*'")
+
+
+@dataclass(frozen=True, slots=True)
+class Cron:
+    """A clock that starts a function.
+
+    Args:
+        line: Five fields: minute, hour, day of month, month, day of week.
+        tz: IANA time zone, such as `"Europe/Paris"`; UTC by default.
+        jitter: 1 s – 5 m; each function fires at its own fixed offset within it.
+        catch_up: After an outage, start one run for all missed ticks (`"one"`, default), one for each (`"all"`), or
+            none (`"skip"`).
+
+    Raises BadTriggerError for a line or zone that cannot be used.
+    """
+
+    line: str
+    tz: str | None = None
+    jitter: Duration | None = None
+    catch_up: CatchUp = "one"
+
+    def __post_init__(self) -> None:
+        fields = self.line.split()
+        if len(fields) != 5 or not all(_CRON_FIELD.match(field) for field in fields) or len(self.line) > _MAX_TEXT:
+            raise BadTriggerError(
+                f"cron line {self.line!r} is not five fields (minute hour day month weekday), such as '0 8 * * 1-5'; "
+                "give the time zone as tz="
+            )
+        if self.catch_up not in {"one", "all", "skip"}:
+            raise BadTriggerError(f"Cron(catch_up={self.catch_up!r}): write 'one', 'all' or 'skip'")
+        if self.tz is not None:
+            _check_zone(self.tz)
+        if self.jitter is not None:
+            jitter = to_duration(self.jitter, f"jitter of cron {self.line!r}")
+            if not timedelta(seconds=1) <= jitter <= timedelta(minutes=5):
+                raise BadTriggerError(f"Cron(jitter={self.jitter!r}): give a duration from 1s to 5m")
+
+    @property
+    def wire_line(self) -> str:
+        """The line as registered, with its zone in front."""
+        return f"TZ={self.tz} {self.line}" if self.tz else self.line
+
+
+def _check_zone(name: str) -> None:
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # noqa: PLC0415 - only crons with a zone pay for it
+
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise BadTriggerError(
+            f"unknown time zone {name!r}: use an IANA name such as 'Europe/Paris' (install tzdata if this system has none)"
+        ) from None
+
+
+Trigger = Event[Any] | Cron
+
+
+def find_event(triggers: Iterable[Trigger], name: str) -> list[Event[Any]]:
+    """The event types that an event of this name may be; for an invoked function all that have a model."""
+    events = [trigger for trigger in triggers if isinstance(trigger, Event)]
+    if name == EventName.INVOKED:
+        return [event for event in events if event.model is not None]
+    return [event for event in events if event.matches(name)]
+
+
+def receive(raw: Mapping[str, object], types: Iterable[Event[Any]], where: str) -> ReceivedEvent[Any]:
+    """The event of a call, its data as the first model that fits. Raises EventMismatchError if none does."""
+    name = str(raw.get("name") or "")
+    data = raw.get("data")
+    if not isinstance(data, dict):
+        data = {}
+    candidates = [event for event in types if event.model is not None]
+    problem: EventMismatchError | None = None
+    plain = cast("dict[str, object]", data)
+    parsed: object = plain
+    if candidates:
+        # `_inngest` is the engine's own addition to the data of an invoked function; models do not know it.
+        plain = {key: value for key, value in plain.items() if key != "_inngest"}
+    for event in candidates:
+        try:
+            parsed = event.validate(plain)
+        except EventMismatchError as error:
+            problem = problem or error
+        else:
+            problem = None
+            break
+    if problem is not None:
+        raise EventMismatchError(f"{where} was given an event that it cannot read: {problem}")
+    return ReceivedEvent(str(raw.get("id") or ""), name, parsed, read_moment(raw.get("ts")))
+
+
+def read_tick(raw: Mapping[str, object]) -> CronTick | None:
+    """The tick that an event stands for, if it is one."""
+    if raw.get("name") != EventName.CRON:
+        return None
+    data = raw.get("data")
+    told = cast("Mapping[str, object]", data) if isinstance(data, Mapping) else {}
+    fired = _moment(told.get("fireAt"), read_moment(raw.get("ts")))
+    return CronTick(str(told.get("cron") or ""), _moment(told.get("scheduledAt"), fired), fired)
+
+
+def _moment(text: object, default: datetime) -> datetime:
+    try:
+        return datetime.fromisoformat(text) if isinstance(text, str) else default
+    except ValueError:
+        return default

@@ -1,0 +1,3 @@
+"""The version of the SDK, as told to servers."""
+
+VERSION = "0.1.0"

@@ -1,0 +1,76 @@
+"""Reads the environment and names what an app is wired to. The only module that knows environment variables.
+
+MILEPOST_DEV                    1, 0, or the address of a dev server
+MILEPOST_EVENT_URL              where events are sent
+MILEPOST_API_URL                where apps register and save steps; MILEPOST_EVENT_URL by default
+MILEPOST_EVENT_KEY              names the sender
+MILEPOST_SIGNING_KEY            signs calls; MILEPOST_SIGNING_KEY_FALLBACK while keys are exchanged
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from ._http import HttpApi
+from ._send import HttpTransport, Transport
+
+__all__ = ["Wiring", "utc_now", "wire"]
+
+DEV_SERVER: Final = "http://127.0.0.1:8288"
+
+_OFF: Final = frozenset({"", "0", "false", "no", "off"})
+_ON: Final = frozenset({"1", "true", "yes", "on"})
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What the environment and the arguments of `App` say together; arguments win."""
+
+    dev: bool
+    api: HttpApi | None
+    transport: Transport | None
+    event_key: str | None
+    signing_key: str | None
+    fallback_key: str | None
+
+
+def utc_now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+def wire(
+    *,
+    dev: bool | str | None,
+    transport: Transport | None,
+    event_key: str | None,
+    signing_key: str | None,
+    environment: Mapping[str, str] = os.environ,
+) -> Wiring:
+    """Read the environment."""
+    is_dev, dev_url = _read_dev(environment.get("MILEPOST_DEV", "") if dev is None else dev)
+    event_url = environment.get("MILEPOST_EVENT_URL") or dev_url
+    api_url = environment.get("MILEPOST_API_URL") or event_url
+    key = event_key or environment.get("MILEPOST_EVENT_KEY") or None
+    signing = signing_key or environment.get("MILEPOST_SIGNING_KEY") or None
+    fallback = environment.get("MILEPOST_SIGNING_KEY_FALLBACK") or None
+    if transport is None and event_url is not None:
+        transport = HttpTransport(event_url, key)
+    if api_url is None and isinstance(transport, HttpTransport):
+        api_url = transport.base_url
+    api = HttpApi(api_url, signing_key=signing, fallback_key=fallback) if api_url is not None else None
+    return Wiring(is_dev, api, transport, key, signing, fallback)
+
+
+def _read_dev(value: bool | str) -> tuple[bool, str | None]:  # noqa: FBT001 - as the user wrote it
+    """Whether this is a laptop, and where its dev server is."""
+    if isinstance(value, bool):
+        return value, DEV_SERVER if value else None
+    word = value.strip().lower()
+    if word in _OFF:
+        return False, None
+    return True, DEV_SERVER if word in _ON else value.strip()
