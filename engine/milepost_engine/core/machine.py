@@ -267,7 +267,8 @@ def _retry(
     error = op.error or {}
     if given.no_retry or error.get("noRetry") is True or attempt + 1 >= policy.max_attempts:
         return None
-    wait = opcodes.retry_after_of(op, now) or given.retry_after
+    # The header counts seconds from the answer; the op's date is by the SDK's clock, which may be another.
+    wait = given.retry_after if given.retry_after is not None else opcodes.retry_after_of(op, now)
     delay = clip_retry_after(wait) if wait is not None else policy.delay(attempt, salt=f"{run.run_id}{job}{attempt}")
     return FailedAttempt(
         job,

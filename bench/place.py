@@ -1,0 +1,94 @@
+"""A whole local engine for measuring: a real SQLite file, the real queue, user code in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from milepost_engine.adapters.invoke_inprocess import InProcessInvoker
+
+from milepost import App
+from milepost_engine.adapters.chance import SystemChance
+from milepost_engine.adapters.clock import SystemClock
+from milepost_engine.adapters.local_queue import LocalQueue, Received
+from milepost_engine.adapters.sqlite import SqliteStore
+from milepost_engine.core.run import Record, Run, RunEnded
+from milepost_engine.engine import Engine, Settings
+from milepost_engine.observe import Silent
+from milepost_engine.ports import Target
+
+
+@dataclass
+class Ends(Silent):
+    """Counts ended runs and wakes whoever waits for them."""
+
+    ended: int = 0
+    wanted: int = 0
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    on_end: Callable[[Run], None] | None = None
+
+    def recorded(self, run: Run, record: Record) -> None:
+        if isinstance(record, RunEnded):
+            self.ended += 1
+            if self.on_end:
+                self.on_end(run)
+            if self.ended >= self.wanted:
+                self.reached.set()
+
+    def expect(self, count: int) -> None:
+        self.ended, self.wanted = 0, count
+        self.reached.clear()
+
+
+@dataclass
+class Place:
+    engine: Engine
+    queue: LocalQueue
+    store: SqliteStore
+    ends: Ends
+
+    async def run(self, events: list[dict], ends: int) -> None:
+        """Send the events and wait for so many runs to end."""
+        self.ends.expect(ends)
+        for place in range(0, len(events), 1000):
+            read = await self.engine.accept(events[place : place + 1000])
+            assert not read.problem
+        await self.ends.reached.wait()
+
+
+@asynccontextmanager
+async def place(app: App, *, durability: str = "process", concurrency: int = 64) -> AsyncIterator[Place]:
+    """An engine serving one app; the file lies in a temporary folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        clock = SystemClock()
+        store = SqliteStore.open(Path(folder) / "bench.db", clock=clock, durability=durability)
+        queue = LocalQueue(store, clock, "work")
+        ends = Ends()
+        engine = Engine.build(
+            table=store.table,
+            blobs=store.blobs,
+            queue=queue,
+            invokers={"inprocess": InProcessInvoker({app.id: app})},
+            clock=clock,
+            chance=SystemChance(),
+            observer=ends,
+            settings=Settings(longest_delay_seconds=float("inf")),
+        )
+        await engine.registry.sync(app.manifest("http://127.0.0.1/app"), Target("inprocess", app.id))
+
+        async def handle(received: Received) -> None:
+            await engine.handle(received.body)
+
+        consumer = asyncio.create_task(queue.run(handle, concurrency=concurrency))
+        try:
+            yield Place(engine, queue, store, ends)
+        finally:
+            consumer.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await consumer
+            store.close()

@@ -1,0 +1,129 @@
+"""A whole engine on a wound clock: real store, real queue, real SDK, user code in this process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from milepost import App
+from milepost import Request as SdkRequest
+from milepost_engine.adapters.chance import SeededChance
+from milepost_engine.adapters.clock import WoundClock
+from milepost_engine.adapters.local_queue import LocalQueue, Received
+from milepost_engine.adapters.sqlite import SqliteStore
+from milepost_engine.engine import Engine, Settings
+from milepost_engine.ports import Request, Response, Target
+from milepost_engine.queries import RunFilter
+
+START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+TICK = timedelta(minutes=1)
+
+
+@dataclass
+class Served:
+    """User code in this process; counts the calls by target."""
+
+    apps: dict[str, App]
+    calls: list[tuple[str, str]] = field(default_factory=list)
+
+    async def invoke(self, target: Target, request: Request) -> Response:
+        self.calls.append((request.query["fnId"], request.query["stepId"]))
+        app = self.apps[target.address]
+        answer = await app.handle(app_request(request))
+        return Response(answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.body)
+
+
+def app_request(request: Request) -> SdkRequest:
+    return SdkRequest(request.method, dict(request.query), dict(request.headers), request.body)
+
+
+@dataclass
+class Rig:
+    engine: Engine
+    queue: LocalQueue
+    clock: WoundClock
+    served: Served
+    store: SqliteStore
+
+    async def serve(self, app: App) -> None:
+        self.served.apps[app.id] = app
+        await self.engine.registry.sync(app.manifest("http://local/app"), Target("inprocess", app.id))
+
+    async def send(self, name: str, data: Mapping[str, object] | None = None, **more: object) -> str:
+        read = await self.engine.accept({"name": name, "data": data or {}, **more})
+        assert not read.problem, read.problem
+        await self.settle()
+        return read.events[0].event_id
+
+    async def settle(self) -> None:
+        """Run everything that is due now."""
+        await self.queue.drain(self._handle)
+
+    async def _handle(self, received: Received) -> None:
+        await self.engine.handle(received.body)
+
+    async def wind(self, span: timedelta | float) -> None:
+        """Let time pass, message by message; the timers tick each minute."""
+        end = self.clock.now() + (span if isinstance(span, timedelta) else timedelta(seconds=span))
+        next_tick = self.clock.now()
+        while True:
+            await self.settle()
+            due = self.queue.next_due()
+            moment = min(next_tick, due) if due else next_tick
+            if moment > end:
+                break
+            if moment > self.clock.now():
+                await self.clock.advance_to(moment)
+            if moment >= next_tick:
+                await self.engine.timers.tick()
+                next_tick = self.clock.now() + TICK
+        await self.clock.advance_to(end)
+        await self.settle()
+
+    async def runs(self, function_id: str | None = None) -> list[dict]:
+        where = RunFilter(functions=(function_id,) if function_id else ())
+        rows = (await self.engine.queries.list_runs(where, limit=5000))["runs"]
+        return [await self.engine.queries.run(row["run_id"]) for row in rows]
+
+    async def only_run(self, function_id: str | None = None) -> dict:
+        runs = await self.runs(function_id)
+        assert len(runs) == 1, [(run["function_id"], run["status"]) for run in runs]
+        return runs[0]
+
+
+@asynccontextmanager
+async def rig(
+    *apps: App, path: str = ":memory:", start: datetime = START, longest_delay: float = 900
+) -> AsyncIterator[Rig]:
+    clock = WoundClock(start)
+    store = SqliteStore.open(path, clock=clock)
+    queue = LocalQueue(store, clock, "work")
+    served = Served({})
+    engine = Engine.build(
+        table=store.table,
+        blobs=store.blobs,
+        queue=queue,
+        invokers={"inprocess": served},
+        clock=clock,
+        chance=SeededChance(7),
+        settings=Settings(longest_delay_seconds=longest_delay),
+    )
+    made = Rig(engine, queue, clock, served, store)
+    for app in apps:
+        await made.serve(app)
+    try:
+        yield made
+    finally:
+        store.close()
+
+
+def step(run: Mapping[str, object], name: str) -> dict:
+    found = [span for span in run["trace"] if span["name"] == name]
+    assert len(found) == 1, [span["name"] for span in run["trace"]]
+    return found[0]
+
+
+def names(run: Mapping[str, object]) -> Sequence[str]:
+    return [span["name"] for span in run["trace"]]
