@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ._send import EventBatch, HttpTransport, RecordingTransport, Transport
     from ._steps import Steps, SyncSteps
     from ._triggers import Cron, Event
-    from ._version import VERSION as __version__
+    from ._version import VERSION as __version__  # noqa: N811 - the name that tools look for
     from ._web import Request, Response
     from .errors import MilepostError, NonRetriableError, RetryAfterError, StepError
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+
 from pydantic_core import from_json
 
 from ._failure import Failure, is_final, retry_after_of
 from ._invocation import Call
 from ._middleware import Caller, Middlewares, StepOutput
-from ._ops import Answer, Op, Ops, Raised, Returned, join
+from ._ops import Answer, Op, Raised, Returned, join
 from ._serializer import pack
 from ._web import Response, json_response
 from .errors import PayloadTooLargeError

@@ -53,7 +53,7 @@ class AsyncRunner:
         return await result if inspect.isawaitable(result) else result
 
     async def save(self, ops: Sequence[Op]) -> None:
-        assert self._saver is not None  # noqa: S101 - saves only with a saver
+        assert self._saver is not None
         if self.prepare is not None:
             ops = await self.prepare(ops)
         saving = self._saver.save([op.to_wire() for op in ops])
@@ -117,7 +117,7 @@ class AsyncRunner:
     async def take(self, call: StepCall) -> Any:
         """A step call: wait until it is decided, then run it here or give its remembered outcome."""
         invocation = self._invocation
-        assert invocation is not None  # noqa: S101 - steps exist only while the function runs
+        assert invocation is not None
         try:
             step = invocation.arrive(call)
         except Interrupt:
@@ -149,7 +149,7 @@ class AsyncRunner:
                 invocation.go_live()
             else:
                 self._busy = True
-                self._loop.create_task(self._come_alive(invocation, self._go_live))  # noqa: RUF006 - awaited by _busy
+                self._loop.create_task(self._come_alive(invocation, self._go_live))
         elif step is not None:
             step.wake()
         return 0.0

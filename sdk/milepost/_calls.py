@@ -45,11 +45,11 @@ class StepCall:
 
     name: str
     opcode: Opcode
-    opts: Mapping[str, object] = field(default_factory=dict)
+    opts: Mapping[str, object] = field(default_factory=dict[str, object])
     wire_name: str | None = None
     body: Callable[..., object] | None = None
     args: tuple[object, ...] = ()
-    kwargs: Mapping[str, object] = field(default_factory=dict)
+    kwargs: Mapping[str, object] = field(default_factory=dict[str, object])
     retries: Retries | None = None
     adapter: Adapter | None = None
     event: Event[Any] | None = None
@@ -67,13 +67,7 @@ def check_name(name: object) -> str:
     return name
 
 
-def run_call(
-    name: str,
-    fn: Callable[..., object],
-    args: tuple[object, ...],
-    kwargs: Mapping[str, object],
-    retries: Retries | int | None,
-) -> StepCall:
+def run_call(name: str, fn: Callable[..., object], args: tuple[object, ...], kwargs: Mapping[str, Any]) -> StepCall:
     """A step that runs your code."""
     check_name(name)
     if not callable(fn):
@@ -81,10 +75,12 @@ def run_call(
             f"step {name!r} was given {type(fn).__name__} to run: give the function itself and its arguments, "
             "step.run(id, fn, *args), without calling it"
         )
+    own: Retries | int | None = kwargs.get("retries")
     annotation = returned_type(fn)
     return StepCall(
-        name, Opcode.STEP_RUN, body=fn, args=args, kwargs=kwargs,
-        retries=None if retries is None else to_retries(retries),
+        name, Opcode.STEP_RUN, body=fn, args=args,
+        kwargs={key: value for key, value in kwargs.items() if key != "retries"},
+        retries=None if own is None else to_retries(own),
         adapter=adapter_for(annotation),
         unresolved=annotation.text if isinstance(annotation, UnresolvedAnnotation) else None,
     )  # fmt: skip
@@ -132,9 +128,10 @@ def invoke_call(
 ) -> StepCall:
     """A call of another function."""
     what = f"invoke {check_name(name)!r}"
-    if not isinstance(function, Function | FunctionRef):
+    given = cast("object", function)
+    if not isinstance(given, Function | FunctionRef):
         raise ConfigError(
-            f"{what} was given {function!r}: give a function of this app, or FunctionRef(app_id, function_id)"
+            f"{what} was given {given!r}: give a function of this app, or FunctionRef(app_id, function_id)"
         )
     opts: dict[str, object] = {"function_id": function.slug, "payload": {"data": _payload(what, function, data)}}
     if timeout is not None:
@@ -145,15 +142,15 @@ def invoke_call(
 
 def _payload(what: str, function: Function[Any, Any] | FunctionRef[Any], data: object) -> object:
     """The data for an invoked function, checked against its one model if it has one."""
-
-    plain = to_jsonable_python({} if data is None else data, by_alias=True)
-    if not isinstance(plain, dict):
+    plain = cast("object", to_jsonable_python({} if data is None else data, by_alias=True))
+    told = cast("dict[str, object]", plain) if isinstance(plain, dict) else None
+    if told is None:
         raise ConfigError(f"{what} was given data of type {type(data).__name__}: give an object (a dict or a model)")
     if isinstance(function, Function):
         models = [t for t in function.triggers if isinstance(t, Event) and t.model is not None]
         if len(models) == 1:
-            models[0].validate(plain)
-    return cast("dict[str, object]", plain)
+            models[0].validate(told)
+    return told
 
 
 def send_call(name: str, events: Sendable | Sequence[Sendable], send: Callable[..., object]) -> StepCall:

@@ -27,7 +27,7 @@ class HttpCheckpointer:
     started_at: datetime
 
     async def save(self, ops: Sequence[Mapping[str, object]]) -> None:
-        """Save ops. Raises CheckpointRefused when the server does not want them, SendError when it cannot be reached."""
+        """Save ops. Raises CheckpointRefused when the server does not want them, SendError when it is out of reach."""
         run_id = str(self.context["run_id"])
         body = {
             "run_id": run_id,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, cast
 
 from .errors import BadDurationError
 from .protocol import MAX_OPEN_DAYS, parse_duration
@@ -19,15 +19,16 @@ _LONGEST_OPEN: Final = timedelta(days=MAX_OPEN_DAYS)
 
 def to_duration(value: Duration, what: str) -> timedelta:
     """Read a duration that is not negative. `what` names it in the error."""
+    given = cast("object", value)
     try:
-        if isinstance(value, timedelta):
-            read = value
-        elif isinstance(value, str):
-            read = parse_duration(value)
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            read = timedelta(seconds=value)
+        if isinstance(given, timedelta):
+            read = given
+        elif isinstance(given, str):
+            read = parse_duration(given)
+        elif isinstance(given, int | float) and not isinstance(given, bool):
+            read = timedelta(seconds=given)
         else:
-            raise TypeError(f"{value!r} is a {type(value).__name__}")  # noqa: TRY301 - one message for all
+            raise TypeError(f"{given!r} is a {type(given).__name__}")  # noqa: TRY301 - one message for all
     except (ValueError, TypeError, OverflowError) as error:
         raise BadDurationError(
             f"{what} is not a duration ({error}): give a timedelta, seconds, or a text such as '30s', '1h30m', '7d'"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Generic, cast
+from typing import Any, Final, Generic
 
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 from typing_extensions import TypeVar
@@ -79,7 +79,7 @@ def check_sendable(name: str) -> None:
 def wire_event(event: Sendable) -> dict[str, object]:
     """The event as a JSON object, checked."""
     if isinstance(event, Mapping):
-        known = dict(cast("Mapping[str, object]", event))
+        known = dict(event)
     else:
         known = {"name": event.name, "data": event.data, "id": event.id, "ts": event.ts}
     name = known.get("name")

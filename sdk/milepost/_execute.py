@@ -45,7 +45,7 @@ class Bridge(Protocol):
 async def run_step(invocation: Invocation, step: Step, bridge: Bridge) -> object:
     """Run the body of a step and give its value, if the function is to go on with it."""
     call, what = step.call, invocation.what(step)
-    assert call.body is not None  # noqa: S101 - only run-like steps are run
+    assert call.body is not None
     if call.unresolved is not None:
         invocation.warn(
             f"{what} has the return annotation {call.unresolved!r}, whose names cannot be found at run time: "

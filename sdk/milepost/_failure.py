@@ -74,8 +74,6 @@ def retry_after_of(error: BaseException) -> RetryAfterError | None:
 
 def _telling(error: BaseException) -> BaseException:
     """What to tell of a group: its only error, or the first when all are final."""
-    if not isinstance(error, BaseExceptionGroup):
-        return error
     found = list(leaves(error))
     return found[0] if len(found) == 1 or is_final(error) else error
 

@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, cast
 
 from typing_extensions import TypedDict, TypeVar
 
@@ -82,7 +82,7 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class FunctionRef(Generic[T]):
-    """A function of another app, to be invoked by name. `returns` is the type of its result, if that is more than JSON."""
+    """A function of another app, to be invoked by name. `returns` is its result's type, if that is more than JSON."""
 
     app_id: str
     function_id: str
@@ -238,7 +238,7 @@ def _check_triggers(where: str, triggers: Sequence[Trigger]) -> tuple[Trigger, .
     checked = tuple(triggers)
     if len(checked) > MAX_TRIGGERS:
         raise BadTriggerError(f"{where} has {len(checked)} triggers; at most {MAX_TRIGGERS} are allowed")
-    for trigger in checked:
+    for trigger in cast("tuple[object, ...]", checked):
         if not isinstance(trigger, Event | Cron):
             raise BadTriggerError(
                 f"{where} has the trigger {trigger!r}: write Event('order/created') or Cron('0 8 * * *')"

@@ -404,7 +404,7 @@ _KINDS: Final = {
 
 
 def _is_input(memo: object) -> TypeGuard[Mapping[str, object]]:
-    return isinstance(memo, Mapping) and memo.keys() == {"input"}
+    return isinstance(memo, Mapping) and set(cast("Mapping[str, object]", memo)) == {"input"}
 
 
 def _read_result(invocation: Invocation, step: Step, memo: object) -> object:

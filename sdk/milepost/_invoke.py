@@ -18,8 +18,8 @@ from ._http import HttpApi
 from ._invocation import Call, Invocation
 from ._logger import run_logger
 from ._loop import Worker, pool, run_in_worker
-from ._middleware import CallInput, Middlewares, call_and_wait
-from ._ops import Answer, Op, Ops, Raised
+from ._middleware import CallInput, call_and_wait
+from ._ops import Answer, Ops, Raised
 from ._send import step_seed
 from ._serializer import UnresolvedAnnotation, adapter_for, pack, returned_type
 from ._steps import Steps, SyncSteps
@@ -102,12 +102,12 @@ class Invoker:
             raw = from_json(request.body)
         except ValueError as error:
             raise RequestError(f"the body of the call is not JSON: {error}", code="body_invalid") from None
-        context = raw.get("ctx") if isinstance(raw, dict) else None
-        if not isinstance(context, dict) or "run_id" not in context:
+        told: dict[str, Any] = cast("dict[str, Any]", raw) if isinstance(raw, dict) else {}
+        ctx: dict[str, Any] = told.get("ctx") or {}
+        if "run_id" not in ctx:
             raise RequestError("the body of the call has no ctx with a run_id", code="body_invalid")
-        told = cast("dict[str, Any]", raw)
-        ctx = cast("dict[str, Any]", context)
-        events, steps = told.get("events") or [told.get("event") or {}], told.get("steps") or {}
+        events: Sequence[Json] = told.get("events") or [told.get("event") or {}]
+        steps: Json = told.get("steps") or {}
         if told.get("use_api") or ctx.get("use_api"):
             events, steps = await self._fetch(str(ctx["run_id"]))
         stack = ctx.get("stack")
@@ -187,7 +187,7 @@ class _Run:
             context = self._context = self._make_context(runner, invocation)
             await self._drive(runner, invocation, context)
         except Exception as error:  # noqa: BLE001 - middleware and events that do not fit fail the run, not the app
-            return await self._conclude(runner, self._invocation and self._invocation.answer or Raised(error))
+            return await self._conclude(runner, (self._invocation and self._invocation.answer) or Raised(error))
         if invocation.answer is None:
             raise MilepostError(f"the invocation of {call.function_id!r}, run {call.run_id}, has no answer")
         return await self._conclude(runner, invocation.answer)
@@ -264,14 +264,12 @@ class _Run:
         logger = run_logger(self._settings.logger(), invocation.journal, function.slug, call.run_id, call.attempt)
         common = (received[0], received, call.run_id, call.attempt, call.max_attempts or 0, function.slug, logger)
         tick = read_tick(events[0]) if events else None
-        send = self._sending(runner, invocation)
+        send = self._sending(invocation)
         if isinstance(runner, AsyncRunner):
             return Context(*common, tick, Steps(runner, send))
         return SyncContext(*common, tick, SyncSteps(runner, send))
 
-    def _sending(
-        self, runner: AsyncRunner | SyncRunner, invocation: Invocation
-    ) -> Callable[[Sendable | Sequence[Sendable]], Awaitable[list[str]]]:
+    def _sending(self, invocation: Invocation) -> Callable[[Sendable | Sequence[Sendable]], Awaitable[list[str]]]:
         def send(events: Sendable | Sequence[Sendable]) -> Awaitable[list[str]]:
             step = invocation.running
             seed = step_seed(self._call.run_id, step.id if step is not None else "")

@@ -58,7 +58,8 @@ def read_event(event: Mapping[str, Any]) -> Request:
             "the Lambda event is not an HTTP request of payload format 2.0: invoke this function through Milepost, "
             "or by a Function URL or HTTP API"
         )
-    headers = {str(name).lower(): str(value) for name, value in (event.get("headers") or {}).items()}
+    given: Mapping[str, Any] = event.get("headers") or {}
+    headers = {name.lower(): str(value) for name, value in given.items()}
     body = event.get("body") or ""
     raw = base64.b64decode(body) if event.get("isBase64Encoded") else body.encode("utf-8", "surrogatepass")
     query = dict(parse_qsl(event.get("rawQueryString") or "", keep_blank_values=True))

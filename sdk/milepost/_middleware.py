@@ -64,20 +64,20 @@ class Middleware:
         """Give what the function is to be called with; change it with `dataclasses.replace`."""
         return given
 
-    def after_memoization(self, ctx: Context[Any] | SyncContext[Any]) -> None | Awaitable[None]:
+    def after_memoization(self, ctx: Context[Any] | SyncContext[Any]) -> Awaitable[None] | None:
         """All remembered steps have been replayed."""
 
-    def before_execution(self, ctx: Context[Any] | SyncContext[Any]) -> None | Awaitable[None]:
+    def before_execution(self, ctx: Context[Any] | SyncContext[Any]) -> Awaitable[None] | None:
         """New code of the function is about to run."""
 
-    def after_execution(self, ctx: Context[Any] | SyncContext[Any]) -> None | Awaitable[None]:
+    def after_execution(self, ctx: Context[Any] | SyncContext[Any]) -> Awaitable[None] | None:
         """The function's code has stopped, for this invocation."""
 
     def transform_output(self, output: StepOutput) -> StepOutput | Awaitable[StepOutput]:
         """Give what is to be sent instead; change it with `dataclasses.replace`. Your code has the original."""
         return output
 
-    def before_response(self, response: Response) -> None | Awaitable[None]:
+    def before_response(self, response: Response) -> Awaitable[None] | None:
         """The answer is about to leave."""
 
     def before_send_events(
@@ -86,7 +86,7 @@ class Middleware:
         """Give the events to send, as JSON objects; as many as were given, in the same order."""
         return events
 
-    def after_send_events(self, events: Sequence[Mapping[str, Any]], ids: Sequence[str]) -> None | Awaitable[None]:
+    def after_send_events(self, events: Sequence[Mapping[str, Any]], ids: Sequence[str]) -> Awaitable[None] | None:
         """The events were accepted, under these ids."""
 
 
@@ -98,7 +98,7 @@ class Middlewares:
     """A list of middleware as one."""
 
     def __init__(self, members: Sequence[Middleware]) -> None:
-        for member in members:
+        for member in cast("Sequence[object]", members):
             if not isinstance(member, Middleware):
                 raise ConfigError(
                     f"{member!r} is not a middleware: give an instance of a subclass of milepost.Middleware"

@@ -23,7 +23,7 @@ class Op:
     name: str
     index: int = 0
     wire_name: str | None = None
-    opts: Mapping[str, object] = field(default_factory=dict)
+    opts: Mapping[str, object] = field(default_factory=dict[str, object])
     data: bytes | None = None
     failure: Failure | None = None
     started_at: datetime | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import cast
 
 from ._durations import Duration, to_duration
 from .errors import BadDurationError, BadRetriesError
@@ -35,11 +36,8 @@ class Retries:
     jitter: float | None = None
 
     def __post_init__(self) -> None:
-        if (
-            isinstance(self.attempts, bool)
-            or not isinstance(self.attempts, int)
-            or not 0 <= self.attempts <= MAX_RETRIES
-        ):
+        count = cast("object", self.attempts)
+        if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= MAX_RETRIES:
             raise BadRetriesError(f"retries are {self.attempts!r}: give a whole number from 0 to {MAX_RETRIES}")
         _in_range("factor", self.factor, 1, 100)
         _in_range("jitter", self.jitter, 0, 1)
@@ -70,7 +68,7 @@ class Retries:
         return {"attempts": self.attempts, "backoff": backoff}
 
 
-def _in_range(name: str, value: float | None, low: float, high: float) -> None:
+def _in_range(name: str, value: object, low: float, high: float) -> None:
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value) or not low <= value <= high:

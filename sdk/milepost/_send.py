@@ -8,6 +8,7 @@ import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Final, Protocol, cast, runtime_checkable
 from urllib.parse import quote
 
@@ -75,7 +76,8 @@ class HttpTransport:
             return ids
         problem = told.get("error") or reply.body[:200].decode("utf-8", "replace")
         raise EventRefusedError(
-            f"{self.base_url}{self._path} took {len(ids)} of {len(batch.events)} events (HTTP {reply.status}): {problem}",
+            f"{self.base_url}{self._path} took {len(ids)} of {len(batch.events)} events "
+            f"(HTTP {reply.status}): {problem}",
             ids,
         )
 
@@ -136,7 +138,7 @@ class Sender:
         ids: list[str] = []
         for number, batch in enumerate(self._batches(wired, seed or self._fresh_seed)):
             try:
-                ids += await hand_over(lambda batch=batch: transport.send(batch))
+                ids += await hand_over(partial(transport.send, batch))
             except (SendError, EventRefusedError) as error:
                 if number == 0:
                     raise
@@ -162,7 +164,7 @@ def _listed(events: Sendable | Sequence[Sendable]) -> list[Mapping[str, Any]]:
     if isinstance(events, Sequence):
         if isinstance(events, str):
             raise ConfigError(f"send was given the text {events!r}: give Event.create(…) or {{'name': …, 'data': …}}")
-        return [wire_event(event) for event in cast("Sequence[Sendable]", events)]
+        return [wire_event(event) for event in events]
     return [wire_event(events)]
 
 

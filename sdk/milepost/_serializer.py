@@ -135,7 +135,8 @@ def returned_type(fn: Callable[..., object]) -> object:
         fn = cast("Callable[..., object]", fn.func)
     target: Any = fn if isinstance(fn, type) or hasattr(fn, "__code__") else getattr(fn, "__func__", None)
     if target is None:
-        target = getattr(type(fn), "__call__", fn)
+        # An object with __call__, or a builtin, which has no annotations.
+        target = getattr(type(fn).__call__, "__func__", type(fn).__call__)
     if isinstance(target, type):
         return target
     annotation = getattr(target, "__annotations__", {}).get("return", _NOTHING)

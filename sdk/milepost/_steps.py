@@ -31,7 +31,7 @@ T3 = TypeVar("T3")
 T4 = TypeVar("T4")
 D = TypeVar("D")
 
-# ruff: noqa: A002 - `id` is the public word for a step's name
+# ruff: noqa: A002, ASYNC109 - `id` is the public word for a step's name; time-outs are the server's
 
 
 class Steps:
@@ -44,10 +44,6 @@ class Steps:
         self._send = send
 
     @overload
-    async def run(self, id: str, fn: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T: ...
-    @overload
-    async def run(self, id: str, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
-    @overload
     async def run(
         self, id: str, fn: Callable[..., Awaitable[T]], *args: object, retries: Retries | int, **kwargs: object
     ) -> T: ...
@@ -55,20 +51,23 @@ class Steps:
     async def run(
         self, id: str, fn: Callable[..., T], *args: object, retries: Retries | int, **kwargs: object
     ) -> T: ...
-    async def run(
-        self, id: str, fn: Callable[..., Any], *args: Any, retries: Retries | int | None = None, **kwargs: Any
-    ) -> Any:
+    @overload
+    async def run(self, id: str, fn: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @overload
+    async def run(self, id: str, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+    async def run(self, id: str, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run your code once, and remember its result.
 
         Args:
             id: Name of the step.
-            fn: An async or sync callable; called with the arguments that follow.
-            retries: Overrides the function's policy for this step.
+            fn: An async or sync callable.
+            *args: What to call it with.
+            **kwargs: What to call it with; `retries` is taken out: a number or `Retries`, for this step alone.
 
         The result travels as JSON (at most 4 MiB), the first time too; a return annotation of `fn` such as a model,
         a dataclass or a datetime is read back as that type. Raises StepError when the step failed for good.
         """
-        return await self._runner.take(run_call(id, fn, args, kwargs, retries))
+        return await self._runner.take(run_call(id, fn, args, kwargs))
 
     async def sleep(self, id: str, duration: Duration) -> None:
         """Sleep for a timedelta, a text such as `"1h30m"`, or seconds. At most 366 days; costs nothing meanwhile."""
@@ -93,7 +92,7 @@ class Steps:
         id: str,
         event: str | Event[Any],
         *,
-        timeout: Duration,  # noqa: ASYNC109 - the server's, not this process's
+        timeout: Duration,
         if_: str | None = None,
         match: str | None = None,
         lookback: Duration | None = None,
@@ -116,7 +115,7 @@ class Steps:
         id: str,
         function: Function[Any, T] | FunctionRef[T],
         data: object = None,
-        timeout: Duration | None = None,  # noqa: ASYNC109 - the server's, not this process's
+        timeout: Duration | None = None,
     ) -> T:
         """Call another function and wait for its result.
 
@@ -145,20 +144,18 @@ class SyncSteps:
         self._send = send
 
     @overload
-    def run(self, id: str, fn: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T: ...
-    @overload
-    def run(self, id: str, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
-    @overload
     def run(
         self, id: str, fn: Callable[..., Awaitable[T]], *args: object, retries: Retries | int, **kwargs: object
     ) -> T: ...
     @overload
     def run(self, id: str, fn: Callable[..., T], *args: object, retries: Retries | int, **kwargs: object) -> T: ...
-    def run(
-        self, id: str, fn: Callable[..., Any], *args: Any, retries: Retries | int | None = None, **kwargs: Any
-    ) -> Any:
+    @overload
+    def run(self, id: str, fn: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @overload
+    def run(self, id: str, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+    def run(self, id: str, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run your code once, and remember its result. See `Steps.run`."""
-        return self._runner.take(run_call(id, fn, args, kwargs, retries))
+        return self._runner.take(run_call(id, fn, args, kwargs))
 
     def sleep(self, id: str, duration: Duration) -> None:
         """Sleep for a while. See `Steps.sleep`."""

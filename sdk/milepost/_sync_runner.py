@@ -85,7 +85,7 @@ class SyncRunner:
         return self._worker.loop.run_until_complete(_as_coroutine(result)) if inspect.isawaitable(result) else result
 
     async def save(self, ops: Sequence[Op]) -> None:
-        assert self._saver is not None  # noqa: S101 - saves only with a saver
+        assert self._saver is not None
         if self.prepare is not None:
             ops = await self.prepare(ops)
         saving = _as_coroutine(self._saver.save([op.to_wire() for op in ops]))
@@ -128,7 +128,7 @@ class SyncRunner:
     def take(self, call: StepCall) -> Any:
         """A step call: wait until it is decided, then run it here or give its remembered outcome."""
         invocation = self._invocation
-        assert invocation is not None  # noqa: S101 - steps exist only while the function runs
+        assert invocation is not None
         branch = self._current
         if invocation.answer is None and in_body.get() is None and branch.thread_id != threading.get_ident():
             raise CodeError(
@@ -193,7 +193,7 @@ class SyncRunner:
     def _choose(self) -> _Branch:
         """The next branch to run; decides steps when none is ready."""
         invocation = self._invocation
-        assert invocation is not None  # noqa: S101 - set before the function starts
+        assert invocation is not None
         while not self._ready:
             move, step = invocation.decide()
             if move is Move.GO_LIVE:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Generic, Literal, cast, overload
@@ -68,13 +68,17 @@ class Event(Generic[D]):
 
     def where(self, if_: str) -> Event[D]:
         """The same event type with a condition, to be used as a trigger."""
-        narrowed: Event[D] = object.__new__(Event)
+        narrowed = cast("Event[D]", object.__new__(Event))
         Event.__init__(cast("Any", narrowed), self.name, cast("Any", self.model), if_=if_)
         return narrowed
 
     def create(
-        self, data: D | Mapping[str, object], *, id: str | None = None, ts: datetime | None = None
-    ) -> NewEvent[D]:  # noqa: A002 - the word of the wire
+        self,
+        data: D | Mapping[str, object],
+        *,
+        id: str | None = None,  # noqa: A002 - the word of the wire
+        ts: datetime | None = None,
+    ) -> NewEvent[D]:
         """An event to send, its data validated by the model. Raises EventMismatchError, naming the fields."""
         check_sendable(self.name)
         return NewEvent(self.name, self.validate(data), id, ts)
@@ -84,7 +88,7 @@ class Event(Generic[D]):
         if self.model is None:
             return cast("D", data)
         try:
-            return cast("D", _adapter(self.model).validate_python(data))
+            return cast("D", _adapter(cast("Hashable", self.model)).validate_python(data))
         except ValidationError as error:
             raise EventMismatchError(
                 f"the data of event {self.name!r} does not fit {self.model.__name__}: {_fields(error)}"
@@ -99,7 +103,7 @@ class Event(Generic[D]):
         if self.model is None:
             return None
         try:
-            return _adapter(self.model).json_schema()
+            return _adapter(cast("Hashable", self.model)).json_schema()
         except MilepostError:
             raise
         except Exception:  # noqa: BLE001 - models may hold types without a schema
@@ -107,8 +111,8 @@ class Event(Generic[D]):
 
 
 @functools.lru_cache(maxsize=512)
-def _adapter(model: type[Any]) -> TypeAdapter[Any]:
-    return TypeAdapter(model)
+def _adapter(model: Hashable) -> TypeAdapter[Any]:
+    return TypeAdapter(cast("type[Any]", model))
 
 
 def _fields(error: ValidationError) -> str:
@@ -177,7 +181,8 @@ def _check_zone(name: str) -> None:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError):
         raise BadTriggerError(
-            f"unknown time zone {name!r}: use an IANA name such as 'Europe/Paris' (install tzdata if this system has none)"
+            f"unknown time zone {name!r}: use an IANA name such as 'Europe/Paris' "
+            "(install tzdata if this system has none)"
         ) from None
 
 
@@ -223,7 +228,7 @@ def read_tick(raw: Mapping[str, object]) -> CronTick | None:
     if raw.get("name") != EventName.CRON:
         return None
     data = raw.get("data")
-    told = cast("Mapping[str, object]", data) if isinstance(data, Mapping) else {}
+    told: Mapping[str, object] = cast("Mapping[str, object]", data) if isinstance(data, Mapping) else {}
     fired = _moment(told.get("fireAt"), read_moment(raw.get("ts")))
     return CronTick(str(told.get("cron") or ""), _moment(told.get("scheduledAt"), fired), fired)
 

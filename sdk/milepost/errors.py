@@ -280,7 +280,7 @@ class SignatureError(RequestError):
         super().__init__(message, status=401)
 
 
-class CheckpointRefused(MilepostError):  # noqa: N818 - told to the SDK, not a failure
+class CheckpointRefused(MilepostError):
     """Raised by a checkpointer: the server does not take steps of this invocation.
 
     `stale`: another invocation has taken over, so this one stops at once. Otherwise the steps are returned in the
