@@ -214,7 +214,7 @@ conditions = st.recursive(
 )
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(conditions, events, events)
 @example("event.data.a == async.data.a && async.data.b == event.data.b", {"data": {"a": 7, "b": "'\""}},
          {"data": {"a": 7.0, "b": "'\""}})  # fmt: skip

@@ -181,7 +181,7 @@ def grown(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     )
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(
     pattern=st.recursive(atoms, grown, max_leaves=8),
     text=st.lists(letters, max_size=12).map("".join),

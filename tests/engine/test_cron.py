@@ -267,7 +267,7 @@ hour_fields = st.sampled_from(["*", "*/2", "*/3", "0", "1", "2", "3", "23", "0-3
 day_fields = st.sampled_from(["* * *", "* * *", "* * sun", "26-31 * *", "1,30 * mon", "* 3,11 *", "4 * sat"])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     change=st.sampled_from(CHANGES),
     fields=st.tuples(minute_fields, hour_fields, day_fields).map(" ".join),
