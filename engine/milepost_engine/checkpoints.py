@@ -48,11 +48,13 @@ class CheckpointSession:
         """Save finished steps; None when they are kept. Raises ValueError for ops that cannot be read."""
         parsed = read_ops(ops)
         # A cancellation takes effect between steps: one small read before each write.
-        status = await self.runs.status(self.run.run_id)
-        if status is None:
+        pulse = await self.runs.pulse(self.run.run_id)
+        if pulse is None:
             return Refusal.GONE
-        if status.ended:
+        if pulse.status.ended:
             return Refusal.ENDED
+        if pulse.owner != self.run.owner:
+            return Refusal.STALE
         now = self.clock.now()
         job = self.run.discovery_job
         call = Call(job, self.run.attempt_of(job), self.run.order, self.started_at)

@@ -117,7 +117,7 @@ class Engine:
             )
         return read
 
-    async def handle(self, body: str, deadline: datetime | None = None) -> None:
+    async def handle(self, body: str, deadline: datetime | None = None, *, redelivered: bool = False) -> None:
         """Work one queue message off; when it raises, the message must come again."""
         message = cast("Mapping[str, Json]", loads(body))
         match message["t"]:
@@ -128,7 +128,7 @@ class Engine:
                 at, fire_at = (from_ms(cast("int", message[key])) for key in ("at", "fire_at"))
                 await self.intake.cron(str(message["fn"]), str(message["line"]), at, fire_at)
             case _:
-                await self.orchestrator.handle(message, deadline)
+                await self.orchestrator.handle(message, deadline, redelivered=redelivered)
 
     async def checkpoints(self, run_id: str, started_at: datetime) -> CheckpointSession | Refusal:
         """A session that saves the steps of one checkpointing invocation, or why there is none."""

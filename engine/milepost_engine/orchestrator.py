@@ -51,17 +51,55 @@ from .waits import WaitIndex
 
 __all__ = ["Orchestrator"]
 
-_HOLD_AGAIN: Final = 3
-"""How often a lost race against another job is looked at again before the queue delivers the message anew."""
+MAX_TURNS: Final = 25_000
+"""More turns than the largest run can have; a loop without progress ends here, and its message in the dead letters."""
 
 
-class _LostRace(Exception):
-    """Too many lost races in a row; the message comes again."""
+class _NoProgress(Exception):
+    """A run went round without getting anywhere."""
+
+
+@dataclass(slots=True)
+class _Live:
+    """What this process is doing with one run: which jobs are under way, and how often it has written to the run."""
+
+    jobs: set[str] = field(default_factory=set)
+    writes: int = 0
+    holders: int = 0
+
+
+@dataclass(slots=True)
+class _Hold:
+    """One message's view of its run: the run as read, when it was read, and the job that this message has under way."""
+
+    run: Run
+    live: _Live
+    read_at_write: int
+    job: str | None = None
+    takes_over: bool = False
+
+    def take(self, job: str) -> bool:
+        """Take a job up; False when another message of this process has it under way."""
+        if job in self.live.jobs:
+            return False
+        self.live.jobs.add(job)
+        self.job = job
+        return True
+
+    def let_go(self) -> None:
+        if self.job is not None:
+            self.live.jobs.discard(self.job)
+            self.job = None
+
+    @property
+    def stale(self) -> bool:
+        """Whether another message of this process has written to the run since it was read."""
+        return self.live.writes != self.read_at_write
 
 
 @dataclass
 class Orchestrator:
-    """See the module. `active` are the jobs under way in this process: a second copy of their message is dropped."""
+    """See the module."""
 
     runs: RunStore
     events: EventStore
@@ -75,56 +113,103 @@ class Orchestrator:
     chance: Chance
     observer: Observer
     signing_key: str | None = None
-    active: set[tuple[str, str]] = field(default_factory=set)
+    live: dict[str, _Live] = field(default_factory=dict)
 
-    async def handle(self, message: Mapping[str, Json], deadline: datetime | None = None) -> None:
-        """Work a message off. `deadline`: no new invocation begins after it, the baton goes back to the queue."""
+    async def handle(
+        self, message: Mapping[str, Json], deadline: datetime | None = None, *, redelivered: bool = False
+    ) -> None:
+        """Work a message off. `deadline`: no new invocation begins after it, the baton goes back to the queue.
+
+        `redelivered`: the message was handed out before, and whoever had it may still be at work; the run is taken
+        over, so that the other one stops before its next invocation.
+        """
         run_id = str(message["run"])
+        live = self.live.setdefault(run_id, _Live())
+        live.holders += 1
+        try:
+            hold = await self._read(run_id, live)
+            if hold is None:
+                return  # erased, or retention let it go
+            hold.takes_over = redelivered
+            given = await self._input(message, hold.run)
+            if redelivered and given is not None and self._applied(hold.run, given):
+                # Whatever it led to may not have come about; everything outstanding is asked for again.
+                given = RunResumed(None)
+            if given is not None:
+                await self._drive(hold, given, deadline)
+        finally:
+            live.holders -= 1
+            if live.holders == 0:
+                self.live.pop(run_id, None)
+
+    def _applied(self, run: Run, given: Input) -> bool:
+        """Whether a message that comes again has nothing of its own left to do."""
+        if isinstance(given, RunResumed) and given.job is not None and run.open_op(given.job) is not None:
+            return False
+        return not advance(run, given, self.clock.now()).records
+
+    async def _read(self, run_id: str, live: _Live) -> _Hold | None:
+        writes = live.writes
         run = await self.runs.load(run_id)
-        if run is None:
-            return  # erased, or retention let it go
-        given = await self._input(message, run)
-        if given is not None:
-            await self._drive(run, given, deadline)
+        return None if run is None else _Hold(run, live, writes)
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
-    async def _drive(self, run: Run, given: Input, deadline: datetime | None) -> None:
-        lost = 0
-        while True:
-            decision = advance(run, given, self.clock.now())
-            standing = await self._save(run, decision)
-            if standing is not None:
-                if standing == _job_of(given):
+    async def _drive(self, hold: _Hold, given: Input, deadline: datetime | None) -> None:
+        try:
+            answer: Input | None = given
+            for _ in range(MAX_TURNS):
+                answer = await self._turn(hold, cast("Input", answer), deadline)
+                if answer is None:
                     return
-                lost += 1
-                if lost > _HOLD_AGAIN:
-                    raise _LostRace(run.run_id)
-                again = await self.runs.load(run.run_id)
-                if again is None:
-                    return
-                run, given = again, RunResumed(_job_of(given))
-                continue
-            run = decision.run
-            invoke = await self._act(run, decision.commands)
-            if invoke is None:
-                return
-            if deadline is not None and self.clock.now() >= deadline:
-                await self._send_job(run, invoke, None)
-                return
-            answer = await self._invoke(run, invoke)
-            if answer is None:
-                return
-            run, given = answer
+            raise _NoProgress(hold.run.run_id)
+        finally:
+            hold.let_go()
 
-    async def _save(self, run: Run, decision: Decision) -> str | None:
+    async def _turn(self, hold: _Hold, given: Input, deadline: datetime | None) -> Input | None:
+        """Decide, save, act, call; the next input, or None when this message is done."""
+        decision = advance(hold.run, given, self.clock.now())
+        standing = await self._save(hold, decision)
+        hold.let_go()
+        if standing is not None:
+            if standing == _job_of(given):
+                return None
+            return await self._again(hold, _job_of(given))
+        hold.run = decision.run
+        invoke = await self._act(hold.run, decision.commands)
+        if invoke is None or not hold.take(invoke.job):
+            return None
+        if hold.stale:
+            return await self._again(hold, invoke.job)
+        if deadline is not None and self.clock.now() >= deadline:
+            await self._send_job(hold.run, invoke, None)
+            return None
+        return await self._invoke(hold, invoke)
+
+    async def _again(self, hold: _Hold, job: str | None) -> Input | None:
+        """Read the run anew and ask what is outstanding about a job."""
+        fresh = await self._read(hold.run.run_id, hold.live)
+        if fresh is None:
+            return None
+        hold.let_go()
+        hold.run, hold.read_at_write = fresh.run, fresh.read_at_write
+        return RunResumed(job)
+
+    async def _save(self, hold: _Hold, decision: Decision) -> str | None:
         """None when every record was written; else the job of the record that stands already."""
-        standing = await self.runs.save(run.run_id, decision)
+        if not decision.records:
+            return None
+        current = not hold.stale
+        hold.live.writes += 1
+        standing = await self.runs.save(hold.run.run_id, decision)
+        if current:
+            # Its own writes do not make a hold stale.
+            hold.read_at_write += 1
         if standing is None:
             for record in decision.records:
                 self.observer.recorded(decision.run, record)
                 if isinstance(record, Plan | FailedAttempt):
-                    await self._outlive(run, decision.run)
+                    await self._outlive(hold.run, decision.run)
         return standing
 
     async def _outlive(self, before: Run, after: Run) -> None:
@@ -169,7 +254,7 @@ class Orchestrator:
         if run.status.ended:
             return None
         now = self.clock.now()
-        overdue = _quiet_since(run) + WATCH_GRACE < now and not any(job[0] == run.run_id for job in self.active)
+        overdue = _quiet_since(run) + WATCH_GRACE < now and not self.live[run.run_id].jobs
         due_at = max((*_dues(run, now), now), default=now) + WATCH_GRACE
         await self.sender.send_at({"t": "watch", "run": run.run_id}, min(due_at, now + WATCH_LONGEST))
         if not overdue or (any(due > now for due in _dues(run, now)) and not run.in_flight):
@@ -228,29 +313,31 @@ class Orchestrator:
 
     # --- invocations --------------------------------------------------------------------------------------------------
 
-    async def _invoke(self, run: Run, invoke: Invoke) -> tuple[Run, Input] | None:
-        """Call user code; returns the run as it then stands and the answer. None: there is nothing to go on with."""
-        busy = (run.run_id, invoke.job)
-        if busy in self.active:
+    async def _invoke(self, hold: _Hold, invoke: Invoke) -> Input | None:
+        """Call user code and read the answer. None: the run has ended, or another worker has taken over."""
+        discovers = invoke.job.startswith(DISCOVERY)
+        if discovers and hold.takes_over:
+            # Whoever had this message before may still be at work; it stops before its next discovery.
+            owner = ulid(to_ms(self.clock.now()), self.chance.random_bytes(10))
+            hold.run, hold.takes_over = await self.runs.take_over(hold.run, owner), False
+        run = hold.run
+        # A cancellation takes effect between steps, and so does a take-over: one small read before each call.
+        pulse = await self.runs.pulse(run.run_id, invoke.job)
+        if pulse is None or pulse.status.ended or (discovers and pulse.owner != run.owner):
             return None
-        self.active.add(busy)
-        try:
-            # "Takes effect between steps": a cancellation is looked for before each call, with one small read.
-            status = await self.runs.status(run.run_id)
-            if status is None or status.ended:
-                return None
-            call = build_call(run, invoke.job, invoke.attempt, self.clock.now())
-            self.observer.invoked(run, call)
-            answer = await self._answer(run, call)
-        finally:
-            self.active.discard(busy)
+        if pulse.closed or hold.stale:
+            return await self._again(hold, invoke.job)
+        call = build_call(run, invoke.job, invoke.attempt, self.clock.now())
+        self.observer.invoked(run, call)
+        answer = await self._answer(run, call)
         if run.checkpoint or call.target != DISCOVERY:
             # Others have moved the run on meanwhile: its own checkpoints, or sibling steps.
-            again = await self.runs.load(run.run_id)
-            if again is None:
+            fresh = await self._read(run.run_id, hold.live)
+            if fresh is None:
                 return None
-            return again, _rebased(again, answer)
-        return run, answer
+            hold.run, hold.read_at_write = fresh.run, fresh.read_at_write
+            return _rebased(fresh.run, answer)
+        return answer
 
     async def _answer(self, run: Run, call: Call) -> InvocationReturned | InvocationFailed:
         target = await self._target(run)

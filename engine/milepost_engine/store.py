@@ -16,11 +16,11 @@ Every record but the end is a put where nothing stands yet. The end is an update
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, cast
 
-from milepost.protocol import Opcode
+from milepost.protocol import DISCOVERY, Opcode
 
 from .codec import loads, text
 from .core.ids import from_ms, to_ms
@@ -44,7 +44,7 @@ from .core.run import (
 from .ports import Absent, Changes, ConditionFailed, In, Item, Key, Table
 from .values import Values
 
-__all__ = ["DEFAULT_RETENTION", "RunStore", "listing_of_runs", "run_key"]
+__all__ = ["DEFAULT_RETENTION", "Pulse", "RunStore", "listing_of_runs", "run_key"]
 
 DEFAULT_RETENTION: Final = timedelta(days=30)
 _HEADER: Final = "H"
@@ -57,6 +57,15 @@ def run_key(run_id: str) -> Key:
 
 def listing_of_runs(function_id: str) -> str:
     return f"runs#{function_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """What must be known of a run before user code is called."""
+
+    status: RunStatus
+    owner: str
+    closed: bool
 
 
 class RunStore:
@@ -84,10 +93,23 @@ class RunStore:
         page = await self._table.query(f"R#{run_id}")
         return self._fold(page.items)
 
-    async def status(self, run_id: str) -> RunStatus | None:
-        """The status alone: one small, strongly consistent read between two steps."""
-        item = await self._table.get(run_key(run_id))
-        return RunStatus(str(item["status"])) if item else None
+    async def pulse(self, run_id: str, job: str = DISCOVERY) -> Pulse | None:
+        """Whether the run still lives, whose it is, and whether the planned step `job` is closed: one small read."""
+        keys = [run_key(run_id)] if job.startswith(DISCOVERY) else [run_key(run_id), Key(f"R#{run_id}", f"S#{job}")]
+        items = await self._table.get_many(keys) if len(keys) > 1 else [await self._table.get(keys[0])]
+        header = items[0]
+        if header is None:
+            return None
+        closed = len(items) > 1 and items[1] is not None
+        return Pulse(RunStatus(str(header["status"])), str(header.get("owner", "")), closed)
+
+    async def take_over(self, run: Run, owner: str) -> Run:
+        """Make the run another worker's; whoever drove it before stops before its next invocation."""
+        try:
+            await self._table.update(run_key(run.run_id), Changes(set={"owner": owner}), _LIVE)
+        except ConditionFailed:
+            return run
+        return replace(run, owner=owner)
 
     async def save(self, run_id: str, decision: Decision) -> str | None:
         """Write the records in order. None, or the job of the one that stands already; none after it is written."""
@@ -324,6 +346,7 @@ class RunStore:
             checkpoint=bool(given.get("checkpoint")),
             parent=Parent(*parent) if parent else None,
             origin_run_id=str(item.get("origin_run_id", "")),
+            owner=str(item.get("owner", "")),
             cancel_on=tuple(CancelOn(*pair) for pair in cast("list[list[str]]", given.get("cancel_on", []))),
             target=cast("Mapping[str, object]", given.get("target", {})),
             kept=tuple(cast("list[str]", given.get("kept", []))),

@@ -140,7 +140,7 @@ class Timers:
         except ConditionFailed:
             return
 
-    def _ticks(self, trigger: CronTrigger, armed_for: datetime, now: datetime, until: datetime) -> list[datetime]:
+    def _ticks(self, trigger: CronTrigger, armed_for: datetime, now: datetime, until: datetime) -> tuple[datetime, ...]:
         """The ticks to send: those still ahead, and of those missed what the trigger asks for."""
         ahead = ticks_between(trigger.line, max(armed_for - timedelta(milliseconds=1), now), until, _CATCH_UP_LIMIT)
         if armed_for > now:
@@ -154,8 +154,8 @@ class Timers:
                 missed = ticks_between(trigger.line, max(armed_for - timedelta(milliseconds=1), grace), now, 1)
             case _:
                 latest = latest_due(trigger.line, armed_for, now)
-                missed = [latest] if latest is not None else []
-        return [*missed, *ahead]
+                missed = (latest,) if latest is not None else ()
+        return (*missed, *ahead)
 
     # --- the sweeper ------------------------------------------------------------------------------------------------
 

@@ -62,7 +62,7 @@ class Rig:
         await self.queue.drain(self._handle)
 
     async def _handle(self, received: Received) -> None:
-        await self.engine.handle(received.body)
+        await self.engine.handle(received.body, redelivered=received.receive_count > 1)
 
     async def wind(self, span: timedelta | float) -> None:
         """Let time pass, message by message; the timers tick each minute."""

@@ -210,6 +210,7 @@ class Run:
     checkpoint: bool = False
     parent: Parent | None = None
     origin_run_id: str = ""
+    owner: str = ""
     cancel_on: tuple[CancelOn, ...] = ()
     target: Mapping[str, Json] = field(default_factory=dict)
     kept: tuple[str, ...] = ()

@@ -1,0 +1,202 @@
+"""The process may die between any two I/O operations: nothing is lost, and no recorded step runs again."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pytest
+
+from milepost import App, Context, Event, Retries, StepError
+from milepost_engine.adapters.chance import SeededChance
+from milepost_engine.adapters.clock import WoundClock
+from milepost_engine.adapters.local_queue import LocalQueue, Received
+from milepost_engine.adapters.sqlite import SqliteStore
+from milepost_engine.core.run import ClosedStep, Record, Run
+from milepost_engine.engine import Engine, Settings
+from milepost_engine.observe import Silent
+from milepost_engine.ports import Target
+from tests.scenarios.rig import START, Served
+
+from .faults import Crashed, Deaths
+
+QUICK = Retries(attempts=3, first_delay="1s", jitter=0)
+
+
+@dataclass
+class Notes(Silent):
+    """Remembers what was recorded, and that a body never ran after its result was."""
+
+    recorded_steps: set[tuple[str, str]] = field(default_factory=set)
+    bodies: list[str] = field(default_factory=list)
+    repeated: list[str] = field(default_factory=list)
+
+    def recorded(self, run: Run, record: Record) -> None:
+        if isinstance(record, ClosedStep) and record.job != "kept":
+            if (run.run_id, record.name) in self.recorded_steps:
+                self.repeated.append(f"{record.name} recorded twice")
+            self.recorded_steps.add((run.run_id, record.name))
+
+    def body(self, ctx: Context, name: str, value: object = None) -> Callable[[], object]:
+        def run() -> object:
+            self.bodies.append(name)
+            if (ctx.run_id, name) in self.recorded_steps:
+                self.repeated.append(f"{name} ran after it was recorded")
+            return value
+
+        return run
+
+
+def shop(notes: Notes) -> App:
+    app = App("a")
+
+    @app.function(id="child", triggers=[], retries=QUICK)
+    async def child(ctx: Context) -> int:
+        return await ctx.step.run("child", notes.body(ctx, "child", 5))
+
+    @app.function(id="story", trigger=Event("go"), retries=QUICK)
+    async def story(ctx: Context) -> list[object]:
+        first = await ctx.step.run("first", notes.body(ctx, "first", 1))
+        left, right = await asyncio.gather(
+            ctx.step.run("left", notes.body(ctx, "left", 2)), ctx.step.run("right", notes.body(ctx, "right", 3))
+        )
+        await ctx.step.sleep("nap", "5s")
+
+        def flaky() -> int:
+            notes.body(ctx, "flaky")()
+            if notes.bodies.count("flaky") < 2:
+                raise ConnectionError("down")
+            return 4
+
+        fourth = await ctx.step.run("flaky", flaky)
+        fifth = await ctx.step.invoke("call", child)
+        found = await ctx.step.wait_for_event("signal", "signal", timeout="10m", lookback="10m")
+        with suppress(StepError):
+            await ctx.step.run("hopeless", notes.body(ctx, "hopeless", object()), retries=0)
+        return [first, left, right, fourth, fifth, found is not None]
+
+    return app
+
+
+class World:
+    """A store that outlives its processes."""
+
+    def __init__(self) -> None:
+        self.clock = WoundClock(START)
+        self.store = SqliteStore.open(":memory:", clock=self.clock)
+        self.notes = Notes()
+        self.app = shop(self.notes)
+
+    async def process(self, deaths: Deaths, work: Callable[[Engine, LocalQueue], object]) -> bool:
+        """One life of the process: True when it came to the end of its work."""
+        queue = LocalQueue(self.store, self.clock, "work", max_receives=10_000)
+        served = Served({"a": self.app})
+        engine = Engine.build(
+            table=deaths.shell(self.store.table),
+            blobs=deaths.shell(self.store.blobs),
+            queue=deaths.shell(queue),
+            invokers={"inprocess": deaths.shell(served)},
+            clock=self.clock,
+            chance=SeededChance(3),
+            observer=self.notes,
+            settings=Settings(inline_bytes=64),
+        )
+        try:
+            await engine.registry.sync(self.app.manifest("http://local/a"), Target("inprocess", "a"))
+            await work(engine, queue)
+        except BaseExceptionGroup as group:
+            if group.subgroup(Crashed) is None:
+                raise
+            return False
+        except Crashed:
+            return False
+        return True
+
+
+async def _live(engine: Engine, queue: LocalQueue, clock: WoundClock, span: timedelta) -> None:
+    async def handle(received: Received) -> None:
+        await engine.handle(received.body, redelivered=received.receive_count > 1)
+
+    end = clock.now() + span
+    while True:
+        await queue.drain(handle)
+        due = queue.next_due()
+        if due is None or due > end:
+            return
+        await clock.advance_to(due)
+
+
+async def _story(deaths_at: Callable[[int], int | None], limit: int) -> World:
+    """The whole story through as many lives as it takes; returns the world at its end."""
+    world = World()
+    accepted: list[str] = []
+
+    async def work(engine: Engine, queue: LocalQueue) -> None:
+        if not accepted:
+            read = await engine.accept({"name": "go"}, seed=(1_800_000_000_000, b"0123456789"))
+            accepted.append(read.events[0].event_id)
+        if len(accepted) == 1:
+            await _live(engine, queue, world.clock, timedelta(minutes=2))
+            await engine.accept({"name": "signal"}, seed=(1_800_000_000_000, b"9876543210"))
+            accepted.append("signal")
+        await _live(engine, queue, world.clock, timedelta(minutes=20))
+
+    for life in range(limit):
+        if await world.process(Deaths(deaths_at(life)), work):
+            return world
+    raise AssertionError("the story never came to its end")
+
+
+async def _check(world: World, told: str) -> None:
+    engine = Engine.build(
+        table=world.store.table, blobs=world.store.blobs, queue=LocalQueue(world.store, world.clock, "other"),
+        invokers={}, clock=world.clock, chance=SeededChance(1), settings=Settings(inline_bytes=64),
+    )  # fmt: skip
+    await engine.registry.sync(world.app.manifest("http://local/a"), Target("inprocess", "a"))
+    event = await engine.events.names()
+    assert "go" in event
+    from milepost_engine.queries import RunFilter  # noqa: PLC0415
+
+    rows = (await engine.queries.list_runs(RunFilter(functions=("a-story",))))["runs"]
+    assert len(rows) == 1, told
+    run = await engine.queries.run(rows[0]["run_id"])
+    assert run["status"] == "Completed", (told, run["status"], [(s["name"], s["status"]) for s in run["trace"]])
+    assert run["output"] == [1, 2, 3, 4, 5, True], told
+    assert world.notes.repeated == [], told
+    queue = LocalQueue(world.store, world.clock, "work")
+    assert await queue.dead_letters() == [], told
+    world.store.close()
+
+
+async def _operations() -> int:
+    counter = Deaths()
+    world = World()
+
+    async def work(engine: Engine, queue: LocalQueue) -> None:
+        await engine.accept({"name": "go"}, seed=(1_800_000_000_000, b"0123456789"))
+        await _live(engine, queue, world.clock, timedelta(minutes=2))
+        await engine.accept({"name": "signal"}, seed=(1_800_000_000_000, b"9876543210"))
+        await _live(engine, queue, world.clock, timedelta(minutes=20))
+
+    assert await world.process(counter, work)
+    await _check(world, "no death")
+    return counter.count
+
+
+async def test_a_death_at_any_io_operation_loses_nothing_and_repeats_no_recorded_step():
+    operations = await _operations()
+    assert operations > 80
+    for at in range(2 * operations):
+        world = await _story(lambda life, at=at: at if life == 0 else None, 3)
+        await _check(world, f"died at half-operation {at}")
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_many_deaths_at_random_moments_lose_nothing_either(seed: int):
+    draw = random.Random(seed)
+    world = await _story(lambda life: draw.randrange(8, 120) if life < 30 else None, 60)
+    await _check(world, f"seed {seed}")
