@@ -5,8 +5,7 @@ Law: a program has at most 2000 instructions, counted while bounded repeats are 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from milepost_engine.core.expressions.errors import ExpressionError
 from milepost_engine.core.expressions.regex_syntax import (
@@ -27,8 +26,7 @@ __all__ = ["Instruction", "assemble"]
 MAX_INSTRUCTIONS: Final = 2_000
 
 
-@dataclass(frozen=True, slots=True)
-class Instruction:
+class Instruction(NamedTuple):
     """One state: eat a character of `chars`, or assert, or only go on; `after` are the states that follow.
 
     Without `after` the pattern has matched.

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from milepost_engine.core.expressions.errors import ExpressionError
 
@@ -59,8 +58,7 @@ class Assertion(StrEnum):
     NOT_WORD_EDGE = "not word edge"
 
 
-@dataclass(frozen=True, slots=True)
-class CharSet:
+class CharSet(NamedTuple):
     """A set of characters: ranges of code points and Unicode categories, perhaps without regard to case."""
 
     ranges: tuple[tuple[int, int], ...]
@@ -84,28 +82,23 @@ class CharSet:
         return any(category.startswith(name) is not negated for name, negated in self.categories)
 
 
-@dataclass(frozen=True, slots=True)
-class One:
+class One(NamedTuple):
     chars: CharSet
 
 
-@dataclass(frozen=True, slots=True)
-class At:
+class At(NamedTuple):
     assertion: Assertion
 
 
-@dataclass(frozen=True, slots=True)
-class Sequence:
+class Sequence(NamedTuple):
     parts: tuple[Part, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Either:
+class Either(NamedTuple):
     parts: tuple[Part, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Many:
+class Many(NamedTuple):
     part: Part
     fewest: int
     most: int | None
