@@ -6,14 +6,20 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.credentials import Credentials
 from moto import mock_aws
 
 from milepost_engine.adapters.aws_boto import BotoCaller, boto_config
-from milepost_engine.adapters.clock import WoundClock
+from milepost_engine.adapters.aws_calls import Caller, Retries
+from milepost_engine.adapters.aws_http import AwsHttp
+from milepost_engine.adapters.chance import SystemChance
+from milepost_engine.adapters.clock import SystemClock, WoundClock
 from milepost_engine.adapters.dynamodb import DynamoTable
 from milepost_engine.adapters.dynamodb_schema import create_table
 from milepost_engine.adapters.local_queue import LocalQueue, Received
+from milepost_engine.adapters.s3 import S3Blobs
 from milepost_engine.adapters.sqlite import SqliteStore
+from milepost_engine.adapters.sqs import SqsQueue
 
 from .dynamodb_local import running_dynamodb_local
 from .labs import BlobsLab, Lab, QueueLab
@@ -48,22 +54,27 @@ def dynamodb_endpoint() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def dynamodb_caller(dynamodb_endpoint: str) -> Iterator[BotoCaller]:
-    client = boto3.client("dynamodb", endpoint_url=dynamodb_endpoint, config=boto_config(), **CREDENTIALS)
-    caller = BotoCaller(client)
-    yield caller
-    caller.close()
-    client.close()
+def dynamodb_caller(dynamodb_endpoint: str) -> Iterator[Caller]:
+    """DynamoDB Local by the way that production takes."""
+    http = AwsHttp(
+        Credentials("test", "test"),
+        "us-east-1",
+        retries=Retries(SystemClock(), SystemChance(), attempts=10),
+        environment={"AWS_ENDPOINT_URL": dynamodb_endpoint},
+        max_connections=16,
+    )
+    yield http.service("dynamodb")
+    http.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def moto_clients() -> Iterator[Any]:
-    """Makes clients of moto's AWS."""
+    """Makes clients of moto's AWS, which ends with the module: it patches botocore for everybody."""
     with mock_aws():
         yield lambda service: boto3.client(service, config=boto_config(), **CREDENTIALS)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def moto_table_caller(moto_clients: Any) -> Iterator[BotoCaller]:
     client = moto_clients("dynamodb")
     create_table(client, TABLE_NAME)
@@ -104,16 +115,36 @@ def strict_lab(request: pytest.FixtureRequest, clock: WoundClock) -> Lab:
     return _lab(request.param, request, clock)
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(scope="module")
+def moto_bucket(moto_clients: Any) -> Iterator[BotoCaller]:
+    client = moto_clients("s3")
+    client.create_bucket(Bucket="blobs")
+    caller = BotoCaller(client, threads=1)
+    yield caller
+    caller.close()
+
+
+@pytest.fixture(params=["sqlite", "s3", "s3_prefix"])
 def blobs_lab(request: pytest.FixtureRequest) -> BlobsLab:
     """Every blob store there is."""
-    return BlobsLab(request.getfixturevalue("store").blobs)
+    if request.param == "sqlite":
+        return BlobsLab(request.getfixturevalue("store").blobs)
+    prefix = "large/values/" if request.param == "s3_prefix" else ""
+    return BlobsLab(S3Blobs(request.getfixturevalue("moto_bucket"), "blobs", prefix))
 
 
-@pytest.fixture(params=["local"])
-def queue_lab(request: pytest.FixtureRequest, clock: WoundClock) -> QueueLab:
+@pytest.fixture(params=["local", "sqs"])
+def queue_lab(request: pytest.FixtureRequest, clock: WoundClock) -> Iterator[QueueLab]:
     """Every queue there is."""
-    return _local_queue_lab(LocalQueue(request.getfixturevalue("store"), clock, "work"))
+    if request.param == "local":
+        yield _local_queue_lab(LocalQueue(request.getfixturevalue("store"), clock, "work"))
+        return
+    client = request.getfixturevalue("moto_clients")("sqs")
+    url = client.create_queue(QueueName="work")["QueueUrl"]
+    caller = BotoCaller(client, threads=1)
+    yield _sqs_lab(SqsQueue(caller, url), client, url)
+    caller.close()
+    client.delete_queue(QueueUrl=url)
 
 
 def _local_queue_lab(queue: LocalQueue) -> QueueLab:
@@ -124,6 +155,22 @@ def _local_queue_lab(queue: LocalQueue) -> QueueLab:
             bodies.append(received.body)
 
         await queue.drain(keep)
+        return bodies
+
+    return QueueLab(queue, receive)
+
+
+def _sqs_lab(queue: SqsQueue, client: Any, url: str) -> QueueLab:
+    async def receive(expected: int) -> list[str]:
+        bodies: list[str] = []
+        while len(bodies) < expected:
+            answer = client.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=2)
+            received = answer.get("Messages", [])
+            if not received:
+                break
+            for message in received:
+                bodies.append(message["Body"])
+                client.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
         return bodies
 
     return QueueLab(queue, receive)

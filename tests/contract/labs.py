@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from milepost_engine.adapters.clock import WoundClock
 from milepost_engine.ports import Blobs, Item, Key, Queue, Table
 
-__all__ = ["BlobsLab", "Lab", "QueueLab", "key_of"]
+__all__ = ["BlobsLab", "ImpatientClock", "Lab", "QueueLab", "key_of"]
 
 _numbers = itertools.count()
 
@@ -46,6 +46,17 @@ class QueueLab:
 
     queue: Queue
     receive: Callable[[int], Awaitable[list[str]]]
+
+
+class ImpatientClock(WoundClock):
+    """Sleeps no time at all and remembers how long it should have been."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pauses: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
 
 
 def key_of(item: Item) -> Key:

@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from milepost_engine.adapters.aws_calls import Answer, AwsRefused, AwsUnreachable, Caller
+from milepost_engine.adapters.aws_calls import Answer, AwsRefused, AwsUnreachable, Caller, Retries
 from milepost_engine.adapters.chance import SystemChance
 from milepost_engine.adapters.cursors import cursor_of, place_of
 from milepost_engine.adapters.dynamodb_expressions import Expressions, attribute_values, item_of, key_of
@@ -27,7 +27,6 @@ from milepost_engine.adapters.limits import (
     write_key,
 )
 from milepost_engine.ports import (
-    Chance,
     Changes,
     Clock,
     Condition,
@@ -59,11 +58,11 @@ class DynamoTable:
     a write may or may not have taken effect).
     """
 
-    def __init__(self, caller: Caller, table_name: str, clock: Clock, *, chance: Chance | None = None) -> None:
+    def __init__(self, caller: Caller, table_name: str, clock: Clock, *, retries: Retries | None = None) -> None:
         self._caller = caller
         self._name = table_name
         self._clock = clock
-        self._chance = chance or SystemChance()
+        self._retries = retries or Retries(clock, SystemChance())
 
     async def get(self, key: Key) -> Item | None:
         """The item under the key, unless it has expired."""
@@ -154,13 +153,14 @@ class DynamoTable:
     async def _get_batch(self, keys: list[Key]) -> list[Item]:
         wanted: Mapping[str, Any] = {self._name: {"Keys": [key_of(key) for key in keys], "ConsistentRead": True}}
         items: list[Item] = []
-        for _ in range(_UNPROCESSED_ROUNDS):  # each answer is cut at 16 MB, or by throttling
+        for number in range(_UNPROCESSED_ROUNDS):  # an answer is cut at 16 MB, or by throttling
             answer = await self._call("BatchGetItem", {"RequestItems": wanted}, repeatable=True)
             live = map(self._live, answer["Responses"].get(self._name, ()))
             items += [item for item in live if item is not None]
             wanted = answer.get("UnprocessedKeys") or {}
             if not wanted:
                 return items
+            await self._retries.clock.sleep(self._retries.pause_after(number))
         raise TableBusy(f"table {self._name} left keys of a batch unread {_UNPROCESSED_ROUNDS} times")
 
     async def _write(self, write: Write, **more: str) -> Answer:
@@ -178,7 +178,7 @@ class DynamoTable:
     async def _transact(self, writes: Sequence[Write]) -> None:
         verbs = [{_OPERATIONS[type(write)].removesuffix("Item"): self._request(write)} for write in writes]
         # The token makes a repetition within ten minutes a success that changes nothing.
-        request = {"TransactItems": verbs, "ClientRequestToken": self._chance.random_bytes(16).hex()}
+        request = {"TransactItems": verbs, "ClientRequestToken": self._retries.chance.random_bytes(16).hex()}
         try:
             await self._call("TransactWriteItems", request, repeatable=True)
         except AwsRefused as refusal:

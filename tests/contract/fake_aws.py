@@ -1,0 +1,81 @@
+"""An AWS endpoint that answers what it is told, over real sockets."""
+
+import http.server
+import json
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["HANG_UP", "FakeAws", "Seen", "running_fake_aws"]
+
+HANG_UP: tuple[int, dict[str, str]] = (0, {})
+"""Told instead of a status and a body: reads the request and closes the connection without an answer."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    connection: int
+
+
+@dataclass
+class FakeAws:
+    """Answers with what is `told`, in turn; then with an empty success."""
+
+    url: str = ""
+    told: deque[tuple[int, Any]] = field(default_factory=deque)
+    seen: list[Seen] = field(default_factory=list)
+    answer_headers: dict[str, str] = field(default_factory=dict)
+    connections: int = 0
+
+    def tell(self, *answers: tuple[int, Any]) -> None:
+        self.told.extend(answers)
+
+
+@contextmanager
+def running_fake_aws() -> Iterator[FakeAws]:
+    fake = FakeAws()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            super().setup()
+            fake.connections += 1
+            self.number = fake.connections
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            fake.seen.append(Seen(self.path, headers, body, self.number))
+            status, answer = fake.told.popleft() if fake.told else (200, {})
+            if (status, answer) == HANG_UP:
+                self.close_connection = True
+                return
+            content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+            self.send_response(status)
+            for name, value in fake.answer_headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    fake.url = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield fake
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
