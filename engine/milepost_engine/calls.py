@@ -50,10 +50,11 @@ async def build_request(
     request_id: str,
     signing_key: str | None,
     now: datetime,
+    inline_bytes: float = INLINE_CALL_BYTES,
 ) -> Request:
     """The signed request. `events` are JSON texts; the first is the trigger event."""
     steps = await memo_json(run, call.order, values)
-    use_api = len(steps) + sum(map(len, events)) > INLINE_CALL_BYTES
+    use_api = len(steps) + sum(map(len, events)) > inline_bytes
     if use_api:
         steps = b"{}"
     # Rule 4 of the machine: with planned steps in flight an invocation only looks.
@@ -75,7 +76,7 @@ async def build_request(
         # Extension: tells our SDK that it may run on after a step, and the names of steps kept or vanished.
         "milepost": {"version": 1, "replay": bool(run.origin_run_id), "checkpoint": run.checkpoint},
     }
-    inline = [] if use_api and sum(map(len, events)) > INLINE_CALL_BYTES else events
+    inline = [] if use_api and sum(map(len, events)) > inline_bytes else events
     body = b'{"ctx":%s,"event":%s,"events":[%s],"steps":%s,"defers":{},"use_api":%s,"version":-1}' % (
         dumps(context),
         events[0],
@@ -91,6 +92,9 @@ async def build_request(
         Header.REQUEST_VERSION.value: "-1",
         "x-inngest-step-id": call.target,
     }
+    if run.checkpoint and call.target == DISCOVERY and not looks_only:
+        # For the invoker in this process: it lets the code save its steps without reading the body.
+        headers["x-milepost-checkpoint"] = "1"
     if signing_key:
         headers[Header.SIGNATURE.value] = sign(signing_key, body, now)
     return Request({"fnId": run.function_id, "stepId": call.target}, headers, body)

@@ -10,9 +10,12 @@ stale: the invocation must stop.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+from milepost.errors import CheckpointRefused
 
 from .answers import read_ops
 from .codec import Json
@@ -23,7 +26,7 @@ from .observe import Observer
 from .ports import Clock
 from .store import RunStore
 
-__all__ = ["CheckpointSession", "Refusal", "open_session"]
+__all__ = ["CheckpointSession", "Refusal", "Saver", "open_session"]
 
 
 class Refusal(StrEnum):
@@ -77,3 +80,22 @@ async def open_session(
     if run.status.ended:
         return Refusal.ENDED
     return CheckpointSession(run, runs, clock, observer, started_at)
+
+
+@dataclass(slots=True)
+class Saver:
+    """What an SDK in the same process hands finished steps to. The session opens with the first of them."""
+
+    open: Callable[[], Awaitable[CheckpointSession | Refusal]]
+    session: CheckpointSession | None = None
+
+    async def save(self, ops: Sequence[Mapping[str, object]]) -> None:
+        """Save finished steps. Raises CheckpointRefused when the invocation must stop."""
+        if self.session is None:
+            opened = await self.open()
+            if isinstance(opened, Refusal):
+                raise CheckpointRefused(f"the run is {opened.value}", stale=True)
+            self.session = opened
+        refusal = await self.session.save(list(ops))
+        if refusal is not None:
+            raise CheckpointRefused(f"the run is {refusal.value}", stale=True)

@@ -9,7 +9,7 @@ from typing import cast
 
 from milepost.protocol import EventName
 
-from .checkpoints import CheckpointSession, Refusal, open_session
+from .checkpoints import CheckpointSession, Refusal, Saver, open_session
 from .codec import Json, loads
 from .core.ids import from_ms, to_ms
 from .endings import Endings
@@ -135,6 +135,11 @@ class Engine:
         return await open_session(
             run_id, started_at, runs=self.runs, clock=self.clock, observer=self.orchestrator.observer
         )
+
+    def saver(self, run_id: str) -> Saver:
+        """Where an SDK in this process saves the steps of an invocation that begins now."""
+        started_at = self.clock.now()
+        return Saver(lambda: self.checkpoints(run_id, started_at))
 
     async def invoke(self, function_id: str, data: Mapping[str, Json], event_id: str) -> str | None:
         """Start one function by hand, whatever its triggers; its run id, or None when there is no such function."""

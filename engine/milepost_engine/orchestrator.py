@@ -18,7 +18,7 @@ from typing import Final, cast
 from milepost.protocol import DISCOVERY
 
 from .answers import problem_input, read_answer
-from .calls import build_call, build_request
+from .calls import INLINE_CALL_BYTES, build_call, build_request
 from .codec import Json, dumps
 from .core.commands import Command, FinishRun, Invoke, OpenWait, SetTimer, StartRunFor
 from .core.expressions import ExpressionError
@@ -53,6 +53,10 @@ __all__ = ["Orchestrator"]
 
 MAX_TURNS: Final = 25_000
 """More turns than the largest run can have; a loop without progress ends here, and its message in the dead letters."""
+
+
+_INLINE: Final = {"inprocess": float("inf")}
+"""Within one process a call may carry any state."""
 
 
 class _NoProgress(Exception):
@@ -352,7 +356,14 @@ class Orchestrator:
         request_id = ulid(to_ms(now), self.chance.random_bytes(10))
         try:
             request = await build_request(
-                run, call, bodies, self.values, request_id=request_id, signing_key=self.signing_key, now=now
+                run,
+                call,
+                bodies,
+                self.values,
+                request_id=request_id,
+                signing_key=self.signing_key,
+                now=now,
+                inline_bytes=_INLINE.get(target.kind, INLINE_CALL_BYTES),
             )
             response = await self.invokers[target.kind].invoke(target, request)
         except InvocationProblem as problem:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from milepost import App
 from milepost import Request as SdkRequest
+from milepost.protocol import Header
 from milepost_engine.adapters.chance import SeededChance
 from milepost_engine.adapters.clock import WoundClock
 from milepost_engine.adapters.local_queue import LocalQueue, Received
@@ -27,11 +28,13 @@ class Served:
 
     apps: dict[str, App]
     calls: list[tuple[str, str]] = field(default_factory=list)
+    engine: Engine | None = None
 
     async def invoke(self, target: Target, request: Request) -> Response:
         self.calls.append((request.query["fnId"], request.query["stepId"]))
         app = self.apps[target.address]
-        answer = await app.handle(app_request(request))
+        saver = self.engine.saver(request.headers[Header.RUN_ID]) if self.engine else None
+        answer = await app.handle(app_request(request), checkpointer=saver)
         return Response(answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.body)
 
 
@@ -110,6 +113,7 @@ async def rig(
         chance=SeededChance(7),
         settings=Settings(longest_delay_seconds=longest_delay),
     )
+    served.engine = engine
     made = Rig(engine, queue, clock, served, store)
     for app in apps:
         await made.serve(app)

@@ -110,7 +110,7 @@ async def test_a_step_that_failed_for_good_can_be_caught_and_undone():
         try:
             await ctx.step.run("charge", lambda: 1 / 0)
         except StepError as failed:
-            await ctx.step.run("undo", lambda: undone.append(failed.name))
+            await ctx.step.run("undo", lambda: undone.append("undo"))
             return failed.name
         return "never"
 
@@ -118,7 +118,7 @@ async def test_a_step_that_failed_for_good_can_be_caught_and_undone():
         await r.send("go")
         run = await r.only_run()
         assert (run["status"], run["output"]) == ("Completed", "ZeroDivisionError")
-        assert undone == ["ZeroDivisionError"]
+        assert undone == ["undo"]
 
 
 @pytest.mark.parametrize("where", ["step", "body"])
@@ -299,11 +299,7 @@ async def test_loops_may_repeat_a_step_id():
 
     @app.function(id="f", trigger=Event("go"))
     async def f(ctx: Context) -> list[int]:
-        found = []
-        for n in range(4):
-            if n != 2:
-                found.append(await ctx.step.run("again", lambda n=n: bodies.append(n) or n))
-        return found
+        return [await ctx.step.run("again", lambda n=n: bodies.append(n) or n) for n in range(4) if n != 2]
 
     async with rig(app) as r:
         await r.send("go")
