@@ -181,10 +181,10 @@ def check_query(partition: str, first: str | None, last: str | None, limit: int 
         raise ValueError(f"a query's limit is at least 1, not {limit}")
 
 
-def check_message(message: Message) -> int:
-    """Refuses a message that SQS would refuse; returns its size in bytes."""
-    if not 0 <= message.delay_seconds <= MAX_DELAY_SECONDS:
-        raise ValueError(f"a message's delay is 0 to {MAX_DELAY_SECONDS} s, not {message.delay_seconds}")
+def check_message(message: Message, longest_delay_seconds: float = MAX_DELAY_SECONDS) -> int:
+    """Refuses a message that SQS would refuse (but for a delay that the caller can hold); returns its size in bytes."""
+    if not 0 <= message.delay_seconds <= longest_delay_seconds:
+        raise ValueError(f"a message's delay is 0 to {longest_delay_seconds} s, not {message.delay_seconds}")
     size = text_size(message.body, "a message")
     if not 1 <= size <= MAX_MESSAGE_BYTES:
         raise ValueError(f"a message has 1 to {MAX_MESSAGE_BYTES} bytes, not {size}")

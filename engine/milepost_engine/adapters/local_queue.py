@@ -23,7 +23,7 @@ from typing import Final
 
 from milepost_engine.adapters.limits import check_message
 from milepost_engine.adapters.sqlite import SqliteStore
-from milepost_engine.ports import Clock, Message
+from milepost_engine.ports import MAX_DELAY_SECONDS, Clock, Message
 
 __all__ = ["DeadLetter", "Depth", "Handler", "LocalQueue", "Received"]
 
@@ -72,14 +72,24 @@ Handler = Callable[[Received], Awaitable[None]]
 class LocalQueue:
     """Implements the Queue port, and consumes it; one `LocalQueue` per name and store.
 
-    All time comes from the clock handed in, so a wound clock drives it.
+    All time comes from the clock handed in, so a wound clock drives it. `longest_delay_seconds` may be infinite: a
+    delay is a row like any other.
     """
 
-    def __init__(self, store: SqliteStore, clock: Clock, name: str, *, max_receives: int = MAX_RECEIVES) -> None:
+    def __init__(
+        self,
+        store: SqliteStore,
+        clock: Clock,
+        name: str,
+        *,
+        max_receives: int = MAX_RECEIVES,
+        longest_delay_seconds: float = MAX_DELAY_SECONDS,
+    ) -> None:
         self._store = store
         self._clock = clock
         self._name = name
         self._max_receives = max_receives
+        self._longest_delay_seconds = longest_delay_seconds
         self._wake: asyncio.Event | None = None  # made by each consumer: an event belongs to one loop
         self._idlers: list[asyncio.Future[None]] = []
         self._in_flight = 0
@@ -109,7 +119,7 @@ class LocalQueue:
         if not messages:
             return
         for message in messages:
-            check_message(message)
+            check_message(message, self._longest_delay_seconds)
         now = self._clock.now()
         rows = [(self._name, m.body, _after(now, m.delay_seconds)) for m in messages]
 

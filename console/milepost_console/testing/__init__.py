@@ -1,0 +1,1 @@
+"""The test harness that users import as `milepost.testing`."""
