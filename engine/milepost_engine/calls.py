@@ -92,9 +92,6 @@ async def build_request(
         Header.REQUEST_VERSION.value: "-1",
         "x-inngest-step-id": call.target,
     }
-    if run.checkpoint and call.target == DISCOVERY and not looks_only:
-        # For the invoker in this process: it lets the code save its steps without reading the body.
-        headers["x-milepost-checkpoint"] = "1"
     if signing_key:
         headers[Header.SIGNATURE.value] = sign(signing_key, body, now)
     return Request({"fnId": run.function_id, "stepId": call.target}, headers, body)
