@@ -45,6 +45,7 @@ class AsyncRunner:
         self._busy = False
         self._waited_since: float | None = None
         self._invocation: Invocation | None = None
+        self._gave_up: asyncio.Future[None] = worker.loop.create_future()
 
     # --- the bridge ------------------------------------------------------------------------------------------------
 
@@ -123,8 +124,11 @@ class AsyncRunner:
         except Interrupt:
             if invocation.refused > _MAX_REFUSED:
                 # Code that swallows every interrupt in a loop would never come to rest.
+                if not self._gave_up.done():
+                    self._gave_up.set_result(None)
                 await self.stop()
-            raise
+            # What ends tasks on a loop; an exception of our own would be complained about by the loop.
+            raise asyncio.CancelledError from None
         waiter: asyncio.Future[None] = self._loop.create_future()
         step.wake = lambda: None if waiter.done() else waiter.set_result(None)
         try:
@@ -172,23 +176,33 @@ class AsyncRunner:
 
     async def _clear_up(self, invocation: Invocation) -> None:
         """Cancel what the function has left running, and let it finish its `finally:` blocks."""
-        current = asyncio.current_task()
-        ends_at = self._loop.time() + CLEANUP_SECONDS
-        for _ in range(_ROUNDS):
-            left = [task for task in asyncio.all_tasks(self._loop) if task is not current]
+        began = self._loop.time()
+        # A second time, for code that has caught the first.
+        for ends_at in (began + CLEANUP_SECONDS / 2, began + CLEANUP_SECONDS):
+            cancelled: set[asyncio.Task[Any]] = set()
+            while (left := self._left()) and not self._gave_up.done():
+                for task in left - cancelled:
+                    task.cancel()
+                cancelled |= left
+                seconds = ends_at - self._loop.time()
+                if seconds <= 0:
+                    break
+                await asyncio.wait([*left, self._gave_up], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+                for task in left:
+                    if task.done() and not task.cancelled():
+                        # Asked for, so that the loop does not complain that nobody did.
+                        task.exception()
             if not left:
                 return
-            for task in left:
-                task.cancel()
-            done, _ = await asyncio.wait(left, timeout=max(0.0, ends_at - self._loop.time()) / 2)
-            for task in done:
-                if not task.cancelled():
-                    # Asked for, so that the loop does not complain that nobody did.
-                    task.exception()
+        self._worker.left_behind |= self._left()
         invocation.warn(
             f"function {invocation.call.function_id!r}, run {invocation.call.run_id}, has tasks that do not end when "
             "they are cancelled; they are left behind. Let CancelledError pass."
         )
+
+    def _left(self) -> set[asyncio.Task[Any]]:
+        """Tasks of this invocation that have not ended."""
+        return asyncio.all_tasks(self._loop) - {asyncio.current_task()} - self._worker.left_behind
 
 
 async def _as_coroutine(awaitable: Awaitable[None]) -> None:

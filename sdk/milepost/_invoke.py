@@ -40,8 +40,7 @@ __all__ = ["Invoker"]
 
 Json = Mapping[str, Any]
 
-_SENT_ONCE: Final[set[str]] = set()
-"""Warnings that this process has logged; each is worth one line, not one for every replay."""
+_MAX_WARNED: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,8 +279,9 @@ class _Run:
         return send
 
     def _warn(self, message: str) -> None:
-        if message in _SENT_ONCE:
+        warned = self._settings.warned
+        if message in warned:
             return
-        if len(_SENT_ONCE) < 10_000:
-            _SENT_ONCE.add(message)
+        if len(warned) < _MAX_WARNED:
+            warned.add(message)
         self._settings.logger().warning("milepost: %s", message)

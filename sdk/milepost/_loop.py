@@ -55,6 +55,8 @@ class Worker:
     def __init__(self, owner: Pool) -> None:
         self.selector = IdleSelector()
         self.loop = asyncio.SelectorEventLoop(self.selector)
+        self.left_behind: set[asyncio.Task[Any]] = set()
+        """Tasks that did not end when they were cancelled. Kept, or the loop would complain when they vanish."""
         self._owner = owner
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self.deliver: Callable[[object], None] = lambda _: None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,8 @@ class Settings:
     budget: timedelta
     now: Callable[[], datetime]
     logger: Callable[[], logging.Logger]
+    warned: set[str] = field(default_factory=set[str])
+    """Warnings that were logged; each is worth one line, not one for every replay."""
 
     @property
     def verifies(self) -> bool:
