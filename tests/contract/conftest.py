@@ -1,6 +1,6 @@
 """The adapters that the contract suites run over."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +53,8 @@ def dynamodb_endpoint() -> Iterator[str]:
         yield endpoint
 
 
-@pytest.fixture(scope="session")
-def dynamodb_caller(dynamodb_endpoint: str) -> Iterator[Caller]:
+@pytest.fixture
+async def dynamodb_caller(dynamodb_endpoint: str) -> AsyncIterator[Caller]:
     """DynamoDB Local by the way that production takes."""
     http = AwsHttp(
         Credentials("test", "test"),
@@ -64,7 +64,7 @@ def dynamodb_caller(dynamodb_endpoint: str) -> Iterator[Caller]:
         max_connections=16,
     )
     yield http.service("dynamodb")
-    http.close()
+    await http.close()
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import base64
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from botocore.credentials import Credentials
@@ -32,7 +32,7 @@ def aws() -> Iterator[FakeAws]:
 
 
 @pytest.fixture
-def http(aws: FakeAws, clock: ImpatientClock) -> Iterator[AwsHttp]:
+async def http(aws: FakeAws, clock: ImpatientClock) -> AsyncIterator[AwsHttp]:
     http = AwsHttp(
         Credentials("AKID", "secret", "session-token"),
         "eu-west-1",
@@ -41,7 +41,7 @@ def http(aws: FakeAws, clock: ImpatientClock) -> Iterator[AwsHttp]:
         max_connections=2,
     )
     yield http
-    http.close()
+    await http.close()
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ async def test_nobody_listening_is_told_as_not_sent(clock: ImpatientClock) -> No
         await http.service("dynamodb").call("PutItem", {}, repeatable=False)
     assert not silence.value.sent
     assert len(clock.pauses) == 4
-    http.close()
+    await http.close()
 
 
 async def test_connections_are_kept_but_not_after_a_rest(aws: FakeAws, dynamodb: Caller, clock: ImpatientClock) -> None:
