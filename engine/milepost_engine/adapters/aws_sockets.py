@@ -23,6 +23,13 @@ __all__ = ["Connections", "HttpAnswer", "NotAnswered", "NotConnected"]
 _CONNECT_SECONDS: Final = 3.0
 _REST: Final = timedelta(seconds=20)
 _BUFFER_BYTES: Final = 2**20
+_UNANSWERED: Final = (
+    TimeoutError,
+    OSError,
+    asyncio.IncompleteReadError,
+    asyncio.LimitOverrunError,
+    ValueError,  # not HTTP
+)
 _NO_BODY: Final = frozenset({204, 304})
 
 
@@ -89,7 +96,7 @@ class Connections:
                     connection.writer.write(_request(origin, target, headers, body))
                     await connection.writer.drain()
                     answer, keep = await _read_answer(connection.reader)
-            except (TimeoutError, OSError, asyncio.IncompleteReadError, ValueError) as error:
+            except _UNANSWERED as error:
                 connection.writer.transport.abort()
                 raise NotAnswered(_told(error, answer_seconds)) from error
             except BaseException:  # cancelled: the answer still to come must not meet another call
@@ -168,10 +175,7 @@ async def _read_answer(reader: asyncio.StreamReader) -> tuple[HttpAnswer, bool]:
 
 
 async def _read_head(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
-    try:
-        head = await reader.readuntil(b"\r\n\r\n")
-    except asyncio.LimitOverrunError as error:
-        raise ValueError("the answer's head is too long") from error
+    head = await reader.readuntil(b"\r\n\r\n")
     version_and_status, *lines = head.decode("latin-1").split("\r\n")
     version, status, *_ = version_and_status.split(" ")
     if not version.startswith("HTTP/1."):

@@ -35,11 +35,7 @@ def holds(condition: Condition, item: Item | None) -> bool:
         case LessThan(attribute, value):
             return item is not None and attribute in item and _less(item[attribute], value)
         case In(attribute, values):
-            return (
-                item is not None
-                and attribute in item
-                and any(_same(item[attribute], value) for value in values)
-            )
+            return item is not None and attribute in item and any(_same(item[attribute], value) for value in values)
         case AllOf(conditions):
             return all(holds(part, item) for part in conditions)
         case AnyOf(conditions):

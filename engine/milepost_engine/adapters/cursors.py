@@ -17,11 +17,7 @@ def place_of(cursor: str, *, listing: bool) -> tuple[str, ...]:
     except ValueError:
         place = None
     wanted = 3 if listing else 1
-    if (
-        not isinstance(place, list)
-        or len(place) != wanted
-        or not all(isinstance(part, str) for part in place)
-    ):
+    if not isinstance(place, list) or len(place) != wanted or not all(isinstance(part, str) for part in place):
         kind = "a listing" if listing else "a partition"
         raise ValueError(f"not a cursor of {kind} query: {cursor[:80]!r}; pass Page.next of the page before")
     return tuple(place)
