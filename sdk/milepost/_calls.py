@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -71,6 +72,9 @@ def run_call(name: str, fn: Callable[..., object], args: tuple[object, ...], kwa
     """A step that runs your code."""
     check_name(name)
     if not callable(fn):
+        if inspect.iscoroutine(fn):
+            # Otherwise the interpreter complains, elsewhere, that it was never awaited.
+            fn.close()
         raise ConfigError(
             f"step {name!r} was given {type(fn).__name__} to run: give the function itself and its arguments, "
             "step.run(id, fn, *args), without calling it"

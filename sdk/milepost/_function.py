@@ -6,17 +6,15 @@ import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, cast
+from typing import Any, Final, Generic, Literal, cast
 
 from typing_extensions import TypedDict, TypeVar
 
 from ._durations import Duration, to_duration, wire_duration
+from ._middleware import Middleware, Middlewares
 from ._retries import DEFAULT_RETRIES, Retries, to_retries
 from ._triggers import MAX_TRIGGERS, Cron, Event, Trigger
 from .errors import BadIdError, BadTriggerError, ConfigError, FlowControlUnsupportedError
-
-if TYPE_CHECKING:
-    from ._middleware import Middleware
 
 __all__ = ["Cancel", "Function", "FunctionOptions", "FunctionRef", "Mode", "Timeouts", "build_function", "check_id"]
 
@@ -132,7 +130,7 @@ class Function(Generic[D, T]):
     @property
     def is_async(self) -> bool:
         """Whether the handler is a coroutine function."""
-        return inspect.iscoroutinefunction(self.handler)
+        return inspect.iscoroutinefunction(self.handler) or inspect.iscoroutinefunction(type(self.handler).__call__)
 
     @property
     def catch_up(self) -> str | None:
@@ -217,7 +215,7 @@ def build_function(
         cancel_on=_check_cancels(where, checked.get("cancel_on", ())),
         timeouts=checked.get("timeouts") or Timeouts(),
         idempotency=idempotency,
-        middleware=tuple(checked.get("middleware", ())),
+        middleware=Middlewares(checked.get("middleware", ())).members,
         mode=mode,
         failure_handler=_failure_function(app_id, id, failure, options, defaults) if failure is not None else None,
     )

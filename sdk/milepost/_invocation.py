@@ -115,7 +115,9 @@ class Invocation:
         self._resolved: set[str] = set()
         self._executed = 0
         self._unsaved: list[Op] = []
-        self._saved = False
+        if call.target in call.memos and call.target not in self._inputs:
+            # The step has a result already; a late repetition of its call must not make another.
+            self.answer = Ops(())
 
     # --- what the function's code asks ------------------------------------------------------------------------
 

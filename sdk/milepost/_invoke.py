@@ -184,7 +184,8 @@ class _Run:
                 call, now=self._settings.now, warn=self._warn, saves=saves, budget=budget
             )
             context = self._context = self._make_context(runner, invocation)
-            await self._drive(runner, invocation, context)
+            if invocation.answer is None:
+                await self._drive(runner, invocation, context)
         except Exception as error:  # noqa: BLE001 - middleware and events that do not fit fail the run, not the app
             return await self._conclude(runner, (self._invocation and self._invocation.answer) or Raised(error))
         if invocation.answer is None:

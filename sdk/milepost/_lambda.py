@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import base64
+import functools
+import threading
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -24,11 +27,11 @@ _SPARE: Final = 0.5
 
 
 def lambda_handler(app: App) -> LambdaHandler:
-    """A handler for `lambda:Invoke` and Function URLs. It keeps one event loop for the life of the process."""
-    runner = asyncio.Runner()
+    """A handler for `lambda:Invoke` and Function URLs."""
 
     def handler(event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:
-        response = runner.run(app.handle(read_event(event), budget=_budget(context)))
+        serving = app.handle(read_event(event), budget=_budget(context))
+        response = asyncio.run_coroutine_threadsafe(serving, _home()).result()
         text, is_base64 = _encode(response.body)
         return {
             "statusCode": response.status,
@@ -38,6 +41,28 @@ def lambda_handler(app: App) -> LambdaHandler:
         }
 
     return handler
+
+
+@functools.cache
+def _home() -> asyncio.AbstractEventLoop:
+    """The loop that requests are handled on, for the life of the process: on a thread of its own, so that a handler
+    may be called from anywhere, a running loop included.
+    """
+    loop = asyncio.new_event_loop()
+
+    def serve() -> None:
+        loop.run_forever()
+        loop.close()
+
+    thread = threading.Thread(target=serve, name="milepost-lambda", daemon=True)
+    thread.start()
+
+    def end() -> None:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(1)
+
+    atexit.register(end)
+    return loop
 
 
 def _budget(context: Any) -> timedelta | None:

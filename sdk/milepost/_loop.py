@@ -10,11 +10,14 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import functools
+import os
 import queue
 import selectors
 import threading
 from collections.abc import Callable
 from contextvars import copy_context
+from functools import partial
 from typing import Any, Final, TypeVar
 
 __all__ = ["IdleSelector", "Pool", "Worker", "pool", "run_in_worker"]
@@ -44,9 +47,14 @@ class IdleSelector(selectors.DefaultSelector):
         if ready:
             return ready
         most = self.idle(timeout, len(self.get_map()))
-        if most is not None:
-            timeout = most if timeout is None else min(timeout, most)
-        return super().select(timeout)
+        if most is None:
+            return super().select(timeout)
+        # At zero there are callbacks to run now; what the sockets say was asked a moment ago.
+        return super().select(most if timeout is None else min(timeout, most)) if most > 0 else ready
+
+
+Job = Callable[["Worker"], Callable[[], None]]
+"""Runs on a worker; gives what tells the outcome."""
 
 
 class Worker:
@@ -58,13 +66,14 @@ class Worker:
         self.left_behind: set[asyncio.Task[Any]] = set()
         """Tasks that did not end when they were cancelled. Kept, or the loop would complain when they vanish."""
         self._owner = owner
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Callable[[], Callable[[], None]] | None] = queue.SimpleQueue()
         self.deliver: Callable[[object], None] = lambda _: None
         """Gives the result of the running job to whoever waits for it, before the job ends (it may never end)."""
         self._thread = threading.Thread(target=self._serve, name="milepost-worker", daemon=True)
         self._thread.start()
 
-    def put(self, job: Callable[[], None] | None) -> None:
+    def put(self, job: Callable[[], Callable[[], None]] | None) -> None:
+        """Run a job; what it gives is called when the worker is free again. None ends the worker."""
         self._jobs.put(job)
 
     def join(self) -> None:
@@ -72,10 +81,12 @@ class Worker:
 
     def _serve(self) -> None:
         while (job := self._jobs.get()) is not None:
-            job()
-            # Nothing of this invocation may be kept alive while waiting for the next.
-            del job
+            tell = job()
+            # Free before the caller hears of it: its next job comes here again, to this loop.
             self._owner.give_back(self)
+            tell()
+            # Nothing of this invocation may be kept alive while waiting for the next.
+            del job, tell
         self.loop.close()
 
 
@@ -87,10 +98,10 @@ class Pool:
         self._lock = threading.Lock()
         self._idle: list[Worker] = []
         self._all: list[Worker] = []
-        self._waiting: queue.SimpleQueue[Callable[[Worker], None]] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._closed = False
 
-    def submit(self, job: Callable[[Worker], None]) -> None:
+    def submit(self, job: Job) -> None:
         """Run a job on a worker, now or when one is free."""
         with self._lock:
             if self._idle:
@@ -132,18 +143,17 @@ class Pool:
             worker.join()
 
 
-_shared: Pool | None = None
-_shared_lock: Final = threading.Lock()
+@functools.lru_cache(maxsize=1)
+def _pool_of(process_id: int) -> Pool:
+    del process_id
+    made = Pool()
+    atexit.register(made.close)
+    return made
 
 
 def pool() -> Pool:
-    """The process's pool."""
-    global _shared  # noqa: PLW0603 - threads belong to the process
-    with _shared_lock:
-        if _shared is None:
-            _shared = Pool()
-            atexit.register(_shared.close)
-        return _shared
+    """The process's pool. A forked process has none of its parent's threads, so it gets one of its own."""
+    return _pool_of(os.getpid())
 
 
 async def run_in_worker(job: Callable[[Worker], T]) -> T:
@@ -165,14 +175,13 @@ async def run_in_worker(job: Callable[[Worker], T]) -> T:
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(settle, result, problem)
 
-    def work(worker: Worker) -> None:
+    def work(worker: Worker) -> Callable[[], None]:
         worker.deliver = deliver
         try:
             result = context.run(job, worker)
         except BaseException as error:  # noqa: BLE001 - handed to the waiting caller
-            deliver(None, error)
-        else:
-            deliver(result)
+            return partial(deliver, None, error)
+        return partial(deliver, result)
 
     pool().submit(work)
     return await done  # type: ignore[no-any-return]

@@ -103,27 +103,27 @@ class Middlewares:
                 raise ConfigError(
                     f"{member!r} is not a middleware: give an instance of a subclass of milepost.Middleware"
                 )
-        self._members = tuple(members)
+        self.members = tuple(members)
 
     def within(self, inner: Sequence[Middleware]) -> Middlewares:
         """These, with others inside them."""
-        return Middlewares((*self._members, *inner)) if inner else self
+        return Middlewares((*self.members, *inner)) if inner else self
 
     def __bool__(self) -> bool:
-        return bool(self._members)
+        return bool(self.members)
 
     def overrides(self, hook: str) -> bool:
         """Whether any member does something at this point."""
-        return any(getattr(type(member), hook) is not getattr(Middleware, hook) for member in self._members)
+        return any(getattr(type(member), hook) is not getattr(Middleware, hook) for member in self.members)
 
     async def notify(self, call: Caller, hook: str, *args: object, inwards: bool = True) -> None:
         """Tell all members."""
-        for member in self._members if inwards else reversed(self._members):
+        for member in self.members if inwards else reversed(self.members):
             await self._one(call, member, hook, args)
 
     async def transform(self, call: Caller, hook: str, value: T, *, inwards: bool = True) -> T:
         """Let each member change a value in turn."""
-        for member in self._members if inwards else reversed(self._members):
+        for member in self.members if inwards else reversed(self.members):
             changed = await self._one(call, member, hook, (value,))
             if changed is None:
                 raise ConfigError(f"{type(member).__name__}.{hook} returned None: return the value, changed or not")

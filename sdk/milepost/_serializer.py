@@ -139,7 +139,11 @@ def returned_type(fn: Callable[..., object]) -> object:
         target = getattr(type(fn).__call__, "__func__", type(fn).__call__)
     if isinstance(target, type):
         return target
-    annotation = getattr(target, "__annotations__", {}).get("return", _NOTHING)
+    try:
+        annotation = getattr(target, "__annotations__", {}).get("return", _NOTHING)
+    except NameError as error:
+        # From Python 3.14 on annotations are evaluated when they are first asked for.
+        return UnresolvedAnnotation(str(error))
     if isinstance(annotation, str) or _has_names(annotation):
         return _resolve(target, annotation)
     return annotation

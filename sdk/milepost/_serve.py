@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlencode
 
 from pydantic_core import from_json, to_json
 
@@ -112,7 +113,7 @@ class Server:
             headers[Header.EXPECTED_SERVER_KIND.value] = server_kind
         path = "/fn/register"
         if deploy_id := request.query.get("deployId"):
-            path += f"?deployId={deploy_id}"
+            path += f"?{urlencode({'deployId': deploy_id})}"
         body = registration(self._settings, self._functions.values(), url)
         import asyncio  # noqa: PLC0415 - 30 ms that an importing module need not pay
 

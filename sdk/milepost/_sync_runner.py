@@ -109,7 +109,7 @@ class SyncRunner:
         """Run the function until it ends, by itself or by the interrupt that follows the answer."""
         self._invocation, self._go_live = invocation, go_live
         try:
-            data = finish(function())
+            data = finish(_not_awaitable(invocation, function()))
         except BaseException as error:  # noqa: BLE001 - whatever it raises ends the invocation, not the worker
             invocation.raised(error)
             return
@@ -246,6 +246,17 @@ class SyncRunner:
         if parent is not None and all(inner.done for inner in parent.waits_for):
             self._let_go(parent)
         self._hand_to(self._choose())
+
+
+def _not_awaitable(invocation: Invocation, result: object) -> object:
+    if inspect.isawaitable(result):
+        if inspect.iscoroutine(result):
+            result.close()
+        raise CodeError(
+            f"function {invocation.call.function_id!r} is a plain def that returned something to await: "
+            "write it as async def, or give its decorator functools.wraps and async def too"
+        )
+    return result
 
 
 async def _as_coroutine(awaitable: Any) -> Any:

@@ -277,3 +277,34 @@ async def test_an_invoked_function_that_failed_raises_its_error(app: App) -> Non
     server = FakeServer(app, "shop-f", wakes={"call": {"error": error}})
     await server.run()
     assert server.result == "Boom: bang"
+
+
+async def test_a_coroutine_given_in_place_of_a_function_is_told_so(app: App) -> None:
+    @app.function(id="f", trigger=Event("t/a"))
+    async def f(ctx: Context) -> None:
+        await ctx.step.run("pay", decline())  # type: ignore[call-overload]
+
+    called = await FakeServer(app, "shop-f").call()
+    assert (called.response.status, called.json["code"]) == (400, "config")
+    assert "without calling it" in called.json["message"]
+
+
+async def test_a_plain_function_that_returns_a_coroutine_is_told_so(app: App) -> None:
+    @app.function(id="f", trigger=Event("t/a"))
+    def f(ctx: SyncContext) -> Any:
+        return decline()
+
+    called = await FakeServer(app, "shop-f").call()
+    assert called.response.status == 400
+    assert "async def" in called.json["message"]
+
+
+async def test_an_object_with_an_async_call_is_an_async_function(app: App) -> None:
+    class Handler:
+        async def __call__(self, ctx: Context) -> int:
+            return await ctx.step.run("a", int)
+
+    app.function(id="f", trigger=Event("t/a"))(Handler())
+    server = FakeServer(app, "shop-f")
+    await server.run()
+    assert server.result == 0

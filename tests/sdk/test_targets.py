@@ -94,3 +94,16 @@ async def test_a_planned_step_that_is_gone_gives_the_result_of_a_function_that_e
         called = await FakeServer(app, "shop-f").call(hash_step_id("old"))
     assert (called.response.status, called.json) == (200, "ended")
     assert "before it reached the planned step" in caplog.text
+
+
+async def test_a_late_repetition_of_a_call_for_a_finished_step_does_nothing(app: App) -> None:
+    ran: list[int] = []
+
+    @app.function(id="f", trigger=Event("t/a"))
+    async def f(ctx: Context) -> None:
+        await ctx.step.run("a", ran.append, 1)
+
+    server = FakeServer(app, "shop-f")
+    server.remember(hash_step_id("a"), {"data": None})
+    called = await server.call(hash_step_id("a"))
+    assert (called.response.status, called.ops, ran) == (206, [], [])

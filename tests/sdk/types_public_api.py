@@ -1,0 +1,149 @@
+"""What type checkers must know of the public API. Checked by mypy and pyright; never run.
+
+Lines that end with an ignore must be errors: both checkers complain about an ignore that is not needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, assert_type
+
+from pydantic import BaseModel
+
+from milepost import (
+    App,
+    Cancel,
+    Context,
+    Cron,
+    Event,
+    EventBatch,
+    Function,
+    FunctionRef,
+    Middleware,
+    NewEvent,
+    ReceivedEvent,
+    RecordingTransport,
+    Request,
+    Response,
+    Retries,
+    StepOutput,
+    SyncContext,
+    Timeouts,
+    Transport,
+)
+
+
+class Order(BaseModel):
+    id: str
+
+
+class Receipt(BaseModel):
+    number: int
+
+
+ORDER = Event("order/created", Order)
+PLAIN = Event("order/paid")
+
+assert_type(ORDER, Event[Order])
+assert_type(PLAIN, Event[dict[str, Any]])
+assert_type(ORDER.where("true"), Event[Order])
+assert_type(ORDER.create(Order(id="1")), NewEvent[Order])
+ORDER.create({"id": "1"})
+
+app = App("shop", retries=Retries(3, first_delay="10s"), transport=RecordingTransport(), mode="checkpoint")
+App("shop", mode="fast")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def charge(order: Order, cents: int) -> Receipt:
+    return Receipt(number=cents)
+
+
+def tax(cents: int) -> int:
+    return cents
+
+
+@app.function(id="a", trigger=ORDER, retries=2, cancel_on=[Cancel("order/cancelled")], timeouts=Timeouts(finish="1h"))
+async def typed(ctx: Context[Order]) -> Receipt:
+    assert_type(ctx.event, ReceivedEvent[Order])
+    assert_type(ctx.event.data, Order)
+    receipt = await ctx.step.run("charge", charge, ctx.event.data, 5)
+    assert_type(receipt, Receipt)
+    assert_type(await ctx.step.run("tax", tax, 5), int)
+    assert_type(await ctx.step.run("again", charge, ctx.event.data, 5, retries=3), Receipt)
+    assert_type(await ctx.step.run("and again", tax, 5, retries=Retries(1)), int)
+    await ctx.step.sleep("nap", timedelta(hours=1))
+    event = await ctx.step.wait_for_event("paid", ORDER, timeout="1d", match="data.id")
+    assert_type(event, ReceivedEvent[Order] | None)
+    plain = await ctx.step.wait_for_event("plain", "order/paid", timeout=60)
+    assert_type(plain, ReceivedEvent[dict[str, Any]] | None)
+    one, two = await asyncio.gather(ctx.step.run("one", tax, 1), ctx.step.run("two", charge, ctx.event.data, 2))
+    assert_type(one, int)
+    assert_type(two, Receipt)
+    assert_type(await ctx.step.invoke("child", synchronous), str)
+    assert_type(await ctx.step.invoke("other", FunctionRef("app", "fn", Receipt)), Receipt)
+    assert_type(await ctx.step.send_event("tell", [ORDER.create(ctx.event.data)]), list[str])
+    await ctx.step.run("wrong", charge, "order", 5)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    return receipt
+
+
+assert_type(typed, Function[Order, Receipt])
+
+
+@app.function(id="b", trigger=PLAIN)
+def synchronous(ctx: SyncContext) -> str:
+    assert_type(ctx.event.data, dict[str, Any])
+    assert_type(ctx.step.run("tax", tax, 5), int)
+    assert_type(ctx.step.run("charge", charge, Order(id="1"), 5), Receipt)
+    both = ctx.step.parallel((lambda: ctx.step.run("a", tax, 1), lambda: ctx.step.run("b", str)))
+    assert_type(both, tuple[int, str])
+    many = ctx.step.parallel([lambda: ctx.step.run("a", tax, 1)])
+    assert_type(many, tuple[int, ...])
+    return "done"
+
+
+assert_type(synchronous, Function[dict[str, Any], str])
+
+
+@app.function(id="c", trigger=ORDER)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+async def wrong_model(ctx: Context[Receipt]) -> None: ...
+
+
+@app.function(id="d", triggers=[ORDER, PLAIN, Cron("0 8 * * *", tz="Europe/Paris", catch_up="all")])
+async def several(ctx: Context[Order | dict[str, Any]]) -> int:
+    return 1
+
+
+@app.function(id="e", trigger=Cron("0 8 * * *"))
+async def nightly(ctx: Context) -> None: ...
+
+
+app.function(id="g", trigger=ORDER, concurrency=5)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+
+
+class Stamping(Middleware):
+    async def transform_output(self, output: StepOutput) -> StepOutput:
+        return output
+
+    def before_execution(self, ctx: Context[Any] | SyncContext[Any]) -> None:
+        assert_type(ctx.run_id, str)
+
+    async def before_send_events(self, events: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+        return events
+
+
+class Printing:
+    def send(self, batch: EventBatch) -> Sequence[str]:
+        return [str(event["name"]) for event in batch.events]
+
+
+transport: Transport = Printing()
+App("shop", middleware=[Stamping()], transport=transport)
+
+
+async def sending() -> None:
+    assert_type(await app.send(ORDER.create(Order(id="1"))), list[str])
+    assert_type(app.send_sync([{"name": "t/a", "data": {"n": 1}}, NewEvent("t/b", {})]), list[str])
+    assert_type(await app.handle(Request("GET")), Response)
+    assert_type(app.manifest("https://app.example"), dict[str, object])
