@@ -162,7 +162,7 @@ class Page:
 
 
 class ConditionFailed(Exception):
-    """A write's condition did not hold and nothing was written; `existing` is the item that stood there."""
+    """A write's condition did not hold and nothing was written; `existing` stood there (and may have expired)."""
 
     def __init__(self, key: Key, existing: Item | None) -> None:
         super().__init__(f"condition failed at {key.pk} / {key.sk}")
@@ -194,7 +194,8 @@ class Table(Protocol):
     - `put` replaces the whole item; `update` creates a missing item unless its condition forbids it;
     - a call that raises `ConditionFailed`, `TransactionFailed` or `TableBusy` wrote nothing; after any other
       exception the write may or may not have taken effect.
-    Limits: an item at most 400 KB, a transaction at most 100 writes, keys not empty, pk ≤ 2048 and sk ≤ 1024 bytes.
+    Limits: an item at most 400 KB, a transaction at most 100 writes and 4 MB, keys not empty, pk ≤ 2048 and
+    sk ≤ 1024 bytes; what breaks a limit, or adds to what is no number, is refused with a ValueError that says so.
     """
 
     async def get(self, key: Key) -> Item | None: ...

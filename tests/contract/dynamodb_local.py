@@ -21,12 +21,17 @@ __all__ = ["SKIP", "running_dynamodb_local"]
 PACKAGE = "amplify-dynamodb-simulator@2.9.30"  # carries DynamoDB Local 1.25.1
 CACHE = Path(__file__).parents[2] / ".cache" / "dynamodb-local"
 SKIP = "MILEPOST_SKIP_DYNAMODB_LOCAL"
+ENDPOINT = "MILEPOST_DYNAMODB_ENDPOINT"
+"""Names another emulator, already running and empty, to hold to the contract instead (ministack, for example)."""
 READY_SECONDS = 60
 
 
 @contextmanager
 def running_dynamodb_local() -> Iterator[str]:
     """The endpoint's URL while it runs."""
+    if endpoint := os.environ.get(ENDPOINT):
+        yield endpoint
+        return
     if os.environ.get(SKIP) == "1":
         pytest.skip(f"{SKIP}=1")
     folder = _fetched()
