@@ -1,0 +1,86 @@
+"""Alarms: each says what it means and where to read what to do. Silence means that nobody needs to look."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from aws_cdk import Duration
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from .measures import Measures
+from .names import MetricName
+
+__all__ = ["Alarms"]
+
+_OLDEST_SECONDS: Final = 300
+
+_OWN: Final = {
+    "FailedRuns": (MetricName.RUNS_FAILED, "failed runs"),
+    "StuckRuns": (MetricName.RUNS_RESCUED, "rescued runs"),
+    "RefusedEvents": (MetricName.EVENTS_REFUSED, "refused events"),
+}
+_MEANINGS: Final = {
+    "FailedRuns": "Runs failed after all their attempts. List them, mend the function, then replay them.",
+    "StuckRuns": "The sweeper found runs whose next step was overdue and asked for it again. A message got lost or "
+    "a Lambda was killed: read the orchestrator's log.",
+    "RefusedEvents": "Events came in that cannot be read. Each lies in the dead letters of Events; the log of the "
+    "intake says what is wrong with it.",
+    "DeadLetters": "Messages could not be worked off. Read the log, mend the cause, then run `milepost redrive`.",
+    "OldestMessage": f"The oldest message of a queue waits longer than {_OLDEST_SECONDS} s: raise max_concurrency, "
+    "or see why the Lambda behind it fails.",
+    "LambdaErrors": "A Lambda of the engine itself fails; its log says why. Nothing is lost: messages come again.",
+}
+
+
+class Alarms(Construct):
+    """All alarms of one Milepost. With a topic, each also tells it, and tells it again when it is over."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        measures: Measures,
+        queues: Mapping[str, sqs.IQueue],
+        dead_letters: Mapping[str, sqs.IQueue],
+        lambdas: Mapping[str, lambda_.IFunction],
+        topic: sns.ITopic | None,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self._topic = topic
+        self.all: list[cloudwatch.Alarm] = []
+        for alarm, (metric, label) in _OWN.items():
+            self._add(alarm, alarm, measures.total(metric, label), 1)
+        for name, queue in dead_letters.items():
+            messages = queue.metric_approximate_number_of_messages_visible(
+                statistic="Maximum", period=Duration.minutes(1)
+            )
+            self._add("DeadLetters", f"DeadLetters{name}", messages, 1)
+        for name, queue in queues.items():
+            age = measures.oldest_message(queue, name)
+            self._add("OldestMessage", f"OldestMessage{name}", age, _OLDEST_SECONDS, periods=5)
+        for name, function in lambdas.items():
+            errors = function.metric_errors(period=Duration.minutes(1), statistic="Sum")
+            self._add("LambdaErrors", f"LambdaErrors{name}", errors, 1, periods=3)
+
+    def _add(self, kind: str, name: str, metric: cloudwatch.IMetric, threshold: float, *, periods: int = 1) -> None:
+        alarm = cloudwatch.Alarm(
+            self,
+            name,
+            metric=metric,
+            threshold=threshold,
+            evaluation_periods=periods,
+            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+            alarm_description=f"{_MEANINGS[kind]} See docs/operating.md#{kind.lower()}.",
+        )
+        if self._topic is not None:
+            alarm.add_alarm_action(actions.SnsAction(self._topic))
+            alarm.add_ok_action(actions.SnsAction(self._topic))
+        self.all.append(alarm)

@@ -1,0 +1,60 @@
+"""The bucket for values too large for the table: private, encrypted, only over TLS, kept when the stack goes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from .acknowledged import acknowledge
+from .names import LONGEST_OPEN_DAYS
+
+__all__ = ["BlobBucket"]
+
+_NO_ACCESS_LOG: Final = (
+    "AwsSolutions-S1",
+    "Only Milepost's own Lambdas reach this bucket, by IAM; CloudTrail data events tell more than access logs would.",
+)
+
+
+class BlobBucket(Construct):
+    """Values by key. An object outlives the longest wait of a run that may still read it, then it expires."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        retention: Duration,
+        removal_policy: RemovalPolicy,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self.bucket = s3.Bucket(
+            self,
+            "Bucket",
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            encryption=s3.BucketEncryption.S3_MANAGED,
+            enforce_ssl=True,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            removal_policy=removal_policy,
+            lifecycle_rules=[
+                s3.LifecycleRule(
+                    id="expire",
+                    expiration=Duration.days(LONGEST_OPEN_DAYS + int(retention.to_days())),
+                    abort_incomplete_multipart_upload_after=Duration.days(1),
+                )
+            ],
+        )
+        acknowledge(self.bucket, _NO_ACCESS_LOG)
+
+    def grant_use(self, grantee: iam.IGrantable) -> None:
+        """Reads and writes of objects. Without the right to list, S3 calls a missing object forbidden."""
+        self._grant(grantee, ["s3:GetObject", "s3:PutObject"], self.bucket.arn_for_objects("*"))
+        self._grant(grantee, ["s3:ListBucket"], self.bucket.bucket_arn)
+
+    @staticmethod
+    def _grant(grantee: iam.IGrantable, actions: list[str], resource: str) -> None:
+        iam.Grant.add_to_principal(grantee=grantee, actions=actions, resource_arns=[resource]).assert_success()

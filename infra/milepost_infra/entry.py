@@ -1,0 +1,63 @@
+"""Finds what a user's entry file needs: the folder to pack, the module to import, the requirements beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from .errors import InfraError
+from .packing import AppSource
+
+__all__ = ["ENTRY_HANDLER", "Entry", "read_entry"]
+
+ENTRY_HANDLER: Final = "_milepost_entry.handler"
+_SHIM: Final = '''"""The Lambda's entry point: hands calls to the app."""
+
+from {module} import {attribute}
+
+handler = {attribute}.lambda_handler()
+'''
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry file, understood."""
+
+    source: AppSource
+    module: str
+    requirements: tuple[str, ...]
+    attribute: str
+
+    @property
+    def shim(self) -> dict[str, str]:
+        """The file that makes a Lambda handler of the app, by name."""
+        return {"_milepost_entry.py": _SHIM.format(module=self.module, attribute=self.attribute)}
+
+
+def read_entry(path: str | Path, attribute: str = "app") -> Entry:
+    """Understand an entry file.
+
+    A file within a package (folders with `__init__.py`) is packed with its topmost package and imported by its full
+    name; any other file with the folder that it lies in. `requirements.txt` is read from there or one folder above.
+    """
+    file = Path(path).resolve()
+    if not file.is_file() or file.suffix != ".py":
+        raise InfraError("MP606", f"The entry {str(path)!r} is no Python file; give the file that makes the App.")
+    top = file.parent
+    names = [file.stem]
+    while (top / "__init__.py").is_file():
+        names.append(top.name)
+        top = top.parent
+    packaged = len(names) > 1
+    source = AppSource(top / names[-1], names[-1]) if packaged else AppSource(top)
+    return Entry(source, ".".join(reversed(names)), _requirements(file.parent, top), attribute)
+
+
+def _requirements(*folders: Path) -> tuple[str, ...]:
+    for folder in folders:
+        listed = folder / "requirements.txt"
+        if listed.is_file():
+            lines = (line.partition(" #")[0].strip() for line in listed.read_text().splitlines())
+            return tuple(line for line in lines if line and not line.startswith("#"))
+    return ()

@@ -1,0 +1,68 @@
+"""Registers apps at deploy: a custom resource asks each app for its manifest, validates and stores it.
+
+A manifest that cannot be registered fails the deployment with the list of its problems, and CloudFormation puts the
+version before back, its registration included. The Lambda answers CloudFormation itself: no provider framework.
+"""
+
+from __future__ import annotations
+
+from aws_cdk import CustomResource, Duration
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from constructs import Construct
+
+from .acknowledged import VERSIONS, acknowledge
+from .compute import EngineCode, EngineLambda
+from .names import Handler
+from .table import RunTable
+
+__all__ = ["ManifestSync"]
+
+
+class ManifestSync(Construct):
+    """The registrar Lambda; `register` adds one app."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        shared: EngineCode,
+        table: RunTable,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self.engine = EngineLambda(
+            self, "Lambda", shared=shared, handler=Handler.MANIFEST, timeout=Duration.minutes(2),
+            purpose="Milepost registrar: asks apps for their manifests when they are deployed",
+        )  # fmt: skip
+        self._table = table
+        table.grant_registry(self.engine.role)
+
+    def register(
+        self,
+        scope: Construct,
+        function: lambda_.IFunction,
+        *,
+        address: str,
+        revision: str,
+        timeout_seconds: float,
+    ) -> CustomResource:
+        """Register an app under the address that its runs will call; again whenever `revision` changes."""
+        grant = iam.Grant.add_to_principal(
+            grantee=self.engine.role,
+            actions=["lambda:InvokeFunction"],
+            resource_arns=[function.function_arn, f"{function.function_arn}:*"],
+        )
+        acknowledge(self.engine.role, VERSIONS)
+        registration = CustomResource(
+            scope,
+            "Registration",
+            service_token=self.engine.function.function_arn,
+            resource_type="Custom::MilepostApp",
+            service_timeout=Duration.minutes(5),
+            properties={"Address": address, "Revision": revision, "TimeoutSeconds": f"{timeout_seconds:g}"},
+        )
+        # Without the permissions the very first registration would be refused; without the log nobody knew why.
+        grant.apply_before(registration)
+        registration.node.add_dependency(self.engine, self._table)
+        return registration

@@ -1,0 +1,188 @@
+"""Milepost in a stack: bus, table, bucket, queues, intake, orchestrator, timers, alarms, dashboard – composed."""
+
+from __future__ import annotations
+
+from aws_cdk import CfnOutput, Duration, Names, RemovalPolicy
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_events as events
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from .acknowledged import OBJECTS, acknowledge
+from .alarms import Alarms
+from .api import Api
+from .blobs import BlobBucket
+from .bus import Bus
+from .compute import EngineCode, EngineLambda
+from .dashboard import Dashboard
+from .intake import TIMEOUT, Intake
+from .manifest_sync import ManifestSync
+from .measures import Measures
+from .names import NAMESPACE, Output, Variable
+from .orchestrator import Orchestrator, orchestrator_timeout
+from .packing import Assets, WheelAssets
+from .queries import SavedQueries
+from .queues import QueuePair
+from .table import RunTable
+from .timers import Timers
+
+__all__ = ["Milepost"]
+
+_LONGEST_INVOCATION = Duration.seconds(60)
+_RETENTION = Duration.days(30)
+
+
+class Milepost(Construct):
+    """Everything that runs durable functions, in one construct; at most one in a stack.
+
+    Args:
+        longest_invocation: Longest time-out of an app's Lambda; the orchestrator waits for it. 60 s by default, at
+            most 870 s. A run whose orchestrator dies is taken up again after six times as long.
+        retention: How long ended runs and their events are kept. 30 days by default.
+        max_concurrency: Most orchestrators at once, each with ten runs: 2 to 1000. 50 by default.
+        orchestrator_memory_mb: 512 by default.
+        api: Whether there is an HTTP API, for event keys and for apps outside of AWS. Off by default.
+        alarm_topic: Told when an alarm begins and ends.
+        tracing: X-Ray for the engine's Lambdas. Off by default.
+        log_retention: Of the engine's and the apps' logs. One month by default.
+        saved_queries: Whether Logs Insights queries are saved.
+        removal_policy: What happens to table and bucket when the stack goes: kept by default.
+        assets: Packs the Lambdas' code; wheels for Python 3.13 on Arm by default.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        longest_invocation: Duration = _LONGEST_INVOCATION,
+        retention: Duration = _RETENTION,
+        max_concurrency: int = 50,
+        orchestrator_memory_mb: int = 512,
+        api: bool = False,
+        alarm_topic: sns.ITopic | None = None,
+        tracing: bool = False,
+        log_retention: logs.RetentionDays = logs.RetentionDays.ONE_MONTH,
+        saved_queries: bool = True,
+        removal_policy: RemovalPolicy = RemovalPolicy.RETAIN,
+        assets: Assets | None = None,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self.assets: Assets = assets or WheelAssets()
+        self.longest_invocation = longest_invocation
+        self.log_retention = log_retention
+        self.tracing = tracing
+        self.service = Names.unique_resource_name(self, max_length=64, separator="-")
+        self.table = RunTable(self, "Table", removal_policy=removal_policy)
+        self.blobs = BlobBucket(self, "Blobs", retention=retention, removal_policy=removal_policy)
+        self.events = QueuePair(self, "Events", consumer_timeout=TIMEOUT)
+        self.work = QueuePair(self, "Work", consumer_timeout=orchestrator_timeout(longest_invocation))
+        self._bus = Bus(self, "Bus", intake=self.events)
+        shared = self._shared(retention)
+        self.intake = Intake(
+            self, "Intake", shared=shared, table=self.table, blobs=self.blobs, events=self.events, work=self.work,
+            max_concurrency=max_concurrency,
+        )  # fmt: skip
+        self.orchestrator = Orchestrator(
+            self, "Orchestrator", shared=shared, table=self.table, blobs=self.blobs, work=self.work,
+            longest_invocation=longest_invocation, max_concurrency=max_concurrency, memory_mb=orchestrator_memory_mb,
+        )  # fmt: skip
+        self.timers = Timers(self, "Timers", shared=shared, table=self.table, work=self.work)
+        self.registrar = ManifestSync(self, "Registrar", shared=shared, table=self.table)
+        self.api = Api(self, "Api", shared=shared, table=self.table, blobs=self.blobs, work=self.work) if api else None
+        self._acknowledge()
+        self._watch(alarm_topic)
+        if saved_queries:
+            SavedQueries(self, "Queries", folder=self.service, log_groups=[e.log_group for e in self._engines()])
+        self._tell()
+
+    @property
+    def bus(self) -> events.EventBus:
+        """The bus that `put_events` sends to."""
+        return self._bus.bus
+
+    def feed(
+        self,
+        construct_id: str,
+        pattern: events.EventPattern,
+        *,
+        bus: events.IEventBus | None = None,
+    ) -> events.Rule:
+        """Let the matching events of another bus start functions; of the account's default bus, unless one is given.
+
+        An event of an AWS service is named by its source and detail type, `aws.s3/Object Created` for example.
+        """
+        return self._bus.feed(construct_id, pattern, bus=bus)
+
+    def grant_send(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let somebody send events."""
+        return self.bus.grant_put_events_to(grantee)
+
+    def _shared(self, retention: Duration) -> EngineCode:
+        environment = {
+            Variable.TABLE.value: self.table.table.table_name,
+            Variable.BUCKET.value: self.blobs.bucket.bucket_name,
+            Variable.QUEUE_URL.value: self.work.queue.queue_url,
+            Variable.RETENTION_DAYS.value: f"{retention.to_days():.0f}",
+            Variable.SERVICE.value: self.service,
+            Variable.NAMESPACE.value: NAMESPACE,
+            Variable.TRACING_OFF.value: "false" if self.tracing else "true",
+        }
+        return EngineCode(self.assets.engine(), self.assets.platform, environment, self.log_retention, self.tracing)
+
+    def _engines(self) -> list[EngineLambda]:
+        found = [self.intake.engine, self.orchestrator.engine, self.timers.engine, self.registrar.engine]
+        return [*found, self.api.engine] if self.api else found
+
+    def _acknowledge(self) -> None:
+        for construct in (self.intake, self.orchestrator, self.api):
+            if construct is not None:
+                acknowledge(construct.engine.role, OBJECTS)
+
+    def _watch(self, topic: sns.ITopic | None) -> None:
+        measures = Measures(self.service)
+        queues: dict[str, sqs.IQueue] = {"Events": self.events.queue, "Work": self.work.queue}
+        dead: dict[str, sqs.IQueue] = {
+            "Events": self.events.dead_letters,
+            "Work": self.work.dead_letters,
+            "Bus": self._bus.undelivered,
+        }
+        lambdas: dict[str, lambda_.IFunction] = {
+            "Intake": self.intake.engine.function,
+            "Orchestrator": self.orchestrator.engine.function,
+            "Timers": self.timers.engine.function,
+        }
+        self.alarms = Alarms(
+            self, "Alarms", measures=measures, queues=queues, dead_letters=dead, lambdas=lambdas, topic=topic
+        )
+        sized = {name: (function, _memory_of(function)) for name, function in lambdas.items()}
+        self.dashboard: cloudwatch.Dashboard = Dashboard(
+            self, "Dashboard", measures=measures, queues=queues, dead_letters=dead, lambdas=sized,
+            table=self.table.table, bus=self.bus,
+        ).dashboard  # fmt: skip
+
+    def _tell(self) -> None:
+        dead = (self.events.dead_letters, self.work.dead_letters, self._bus.undelivered)
+        told = {
+            Output.BUS: self.bus.event_bus_name,
+            Output.TABLE: self.table.table.table_name,
+            Output.BUCKET: self.blobs.bucket.bucket_name,
+            Output.QUEUE: self.work.queue.queue_url,
+            Output.INTAKE_QUEUE: self.events.queue.queue_url,
+            Output.DEAD_LETTERS: ",".join(queue.queue_url for queue in dead),
+            Output.LOG_GROUPS: ",".join(engine.log_group.log_group_name for engine in self._engines()),
+            Output.DASHBOARD: self.dashboard.dashboard_name,
+        }
+        if self.api:
+            told[Output.API] = self.api.url
+        for output, value in told.items():
+            CfnOutput(self, f"Output{output.value}", value=value).override_logical_id(output.value)
+
+
+def _memory_of(function: lambda_.IFunction) -> int:
+    resource = function.node.default_child
+    return int(resource.memory_size or 128) if isinstance(resource, lambda_.CfnFunction) else 128

@@ -1,0 +1,149 @@
+"""A user's app in a stack: its Lambda, published in versions that runs are pinned to, registered at every deploy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, Literal
+
+from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from constructs import Construct
+
+from .acknowledged import RUNTIME, acknowledge
+from .compute import architecture_of, runtime_of, write_only_role
+from .entry import ENTRY_HANDLER, read_entry
+from .errors import InfraError
+from .milepost import Milepost
+from .names import Variable
+
+__all__ = ["MilepostApp", "Versioning"]
+
+Versioning = Literal["pinned", "latest"]
+
+_TIMEOUT: Final = Duration.seconds(60)
+_LAMBDA_DEFAULT_SECONDS: Final = 3.0
+
+
+class MilepostApp(Construct):
+    """Durable functions served by one Lambda: `MilepostApp(milepost, "Shop", entry="shop/app.py")`.
+
+    Args:
+        milepost: What runs the app.
+        entry: The file that makes the `App`. Its folder (or topmost package) is packed with the requirements of
+            `requirements.txt` and the SDK.
+        function: An existing function instead, container images included, whose handler is `app.lambda_handler()`.
+        attribute: Name of the `App` in the entry file.
+        environment: Environment variables.
+        requirements: Further requirements, besides those of `requirements.txt`.
+        memory_mb: 256 by default.
+        timeout: Longest invocation of a step; at most the `longest_invocation` of the Milepost. 60 s by default.
+        versioning: `"pinned"`: a run stays on the code that it started with. `"latest"`: it goes on with the newest.
+        layers, vpc: As for any Lambda.
+        revision: For a `function` imported from elsewhere: change it whenever its code changes, so that it is
+            registered again.
+
+    `function` is the Lambda; grant it what the steps need (`bucket.grant_read(app.function)`).
+    """
+
+    def __init__(
+        self,
+        milepost: Milepost,
+        construct_id: str,
+        *,
+        entry: str | Path | None = None,
+        function: lambda_.IFunction | None = None,
+        attribute: str = "app",
+        environment: Mapping[str, str] | None = None,
+        requirements: Sequence[str] = (),
+        memory_mb: int = 256,
+        timeout: Duration = _TIMEOUT,
+        versioning: Versioning = "pinned",
+        layers: Sequence[lambda_.ILayerVersion] = (),
+        vpc: ec2.IVpc | None = None,
+        revision: str = "",
+    ) -> None:
+        super().__init__(milepost, construct_id)
+        self._milepost = milepost
+        if (entry is None) == (function is None):
+            raise InfraError(
+                "MP607", f"The app {construct_id!r} needs either entry= (a file) or function= (a Lambda), not both."
+            )
+        if entry is not None:
+            function = self._from_entry(
+                entry, attribute, environment or {}, requirements, memory_mb, timeout, layers, vpc
+            )
+        assert function is not None  # one of the two is given
+        self.function: lambda_.IFunction = function
+        self._check_timeout(construct_id)
+        self.address, revision = self._publish(versioning, revision)
+        milepost.orchestrator.may_invoke(function)
+        self.registration = milepost.registrar.register(
+            self, function, address=self.address, revision=revision, timeout_seconds=self._timeout_seconds()
+        )
+
+    def _from_entry(
+        self,
+        entry: str | Path,
+        attribute: str,
+        environment: Mapping[str, str],
+        requirements: Sequence[str],
+        memory_mb: int,
+        timeout: Duration,
+        layers: Sequence[lambda_.ILayerVersion],
+        vpc: ec2.IVpc | None,
+    ) -> lambda_.Function:
+        read = read_entry(entry, attribute)
+        milepost = self._milepost
+        log_group = logs.LogGroup(self, "Logs", retention=milepost.log_retention, removal_policy=RemovalPolicy.DESTROY)
+        role = write_only_role(self, "Role", log_group)
+        made = lambda_.Function(
+            self,
+            "Function",
+            description=f"Milepost app {self.node.id}",
+            code=milepost.assets.app(read.source, [*read.requirements, *requirements], read.shim),
+            handler=ENTRY_HANDLER,
+            runtime=runtime_of(milepost.assets.platform),
+            architecture=architecture_of(milepost.assets.platform),
+            role=role,
+            timeout=timeout,
+            memory_size=memory_mb,
+            environment={**environment, Variable.EVENT_BUS.value: milepost.bus.event_bus_name},
+            layers=list(layers),
+            vpc=vpc,
+            log_group=log_group,
+            logging_format=lambda_.LoggingFormat.JSON,
+            system_log_level_v2=lambda_.SystemLogLevel.WARN,
+            tracing=lambda_.Tracing.ACTIVE if milepost.tracing else lambda_.Tracing.DISABLED,
+            # Versions stay when a newer one comes: runs are pinned to them.
+            current_version_options=lambda_.VersionOptions(removal_policy=RemovalPolicy.RETAIN),
+        )
+        milepost.grant_send(role)
+        acknowledge(made, RUNTIME)
+        return made
+
+    def _publish(self, versioning: Versioning, revision: str) -> tuple[str, str]:
+        """The address that runs call, and what changes when the code does."""
+        if not isinstance(self.function, lambda_.Function):
+            return self.function.function_arn, revision or self.function.function_arn
+        version = self.function.current_version
+        version.apply_removal_policy(RemovalPolicy.RETAIN)
+        alias = lambda_.Alias(self, "Live", alias_name="live", version=version)
+        return (alias if versioning == "latest" else version).function_arn, version.function_arn
+
+    def _timeout_seconds(self) -> float:
+        given = (
+            self.function.timeout if isinstance(self.function, lambda_.Function) else self._milepost.longest_invocation
+        )
+        return float(given.to_seconds()) if given else _LAMBDA_DEFAULT_SECONDS
+
+    def _check_timeout(self, construct_id: str) -> None:
+        longest = self._milepost.longest_invocation.to_seconds()
+        if self._timeout_seconds() > longest:
+            raise InfraError(
+                "MP608",
+                f"The app {construct_id!r} has a time-out of {self._timeout_seconds():g} s, but its Milepost waits at "
+                f"most {longest:g} s for an invocation: give Milepost(longest_invocation=…) or a shorter time-out.",
+            )

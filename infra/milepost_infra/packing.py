@@ -1,0 +1,220 @@
+"""Packs the code of Lambdas from wheels, without Docker: a folder per content, built once, with bytecode.
+
+    .cache/milepost/assets/<hash>/     a finished folder; the hash covers all that went into it
+    .cache/milepost/assets/.<hash>.*   one being built; renamed when it is whole, so that a crash leaves no half folder
+
+Bytecode is made by the Lambda's own minor version of Python and is not checked against the sources at import:
+/var/task is read-only, so a missing `.pyc` is compiled again at every cold start (imports take four times as long).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol
+
+from aws_cdk import AssetHashType
+from aws_cdk import aws_lambda as lambda_
+
+from .errors import PackingError
+from .sources import ENGINE_PACKAGES, SDK_PACKAGES, package_folders, requirements_of, tree_digest
+
+__all__ = ["AppSource", "Assets", "Platform", "WheelAssets", "pip_arguments"]
+
+_FORMAT: Final = "1"
+"""Part of every hash: raise it when the way of packing changes."""
+
+_PROVIDED: Final = ("boto3", "botocore", "s3transfer")
+"""Managed Python runtimes bring these; leaving them out of the engine's asset saves 25 MB."""
+
+_LEFT_OUT: Final = (
+    ".*", "__pycache__", "*.pyc", "node_modules", "cdk.out", "venv", "tests", "*.db", "*.db-wal", "*.db-shm",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """What the wheels are for. `host` packs for the interpreter that runs the synthesis, for emulators and tests."""
+
+    python: str = "3.13"
+    architecture: str = "arm64"
+    host: bool = False
+
+    @classmethod
+    def here(cls) -> Platform:
+        """The machine and the interpreter that ask."""
+        return cls(f"{sys.version_info.major}.{sys.version_info.minor}", "x86_64", host=True)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Wheel platform tags that run on Amazon Linux 2023 (glibc 2.34), best first."""
+        machine = {"arm64": "aarch64", "x86_64": "x86_64"}[self.architecture]
+        return tuple(f"manylinux{level}_{machine}" for level in ("_2_34", "_2_28", "2014"))
+
+
+@dataclass(frozen=True, slots=True)
+class AppSource:
+    """A folder of a user's code and where in the asset it goes: at its root, or as a package of this name."""
+
+    folder: Path
+    package: str = ""
+
+
+class Assets(Protocol):
+    """Makes the code of Lambdas. Tests of templates pass one that packs nothing."""
+
+    @property
+    def platform(self) -> Platform: ...
+
+    def engine(self) -> lambda_.Code:
+        """The engine with its handlers."""
+        ...
+
+    def app(self, source: AppSource, requirements: Sequence[str], extra_files: Mapping[str, str]) -> lambda_.Code:
+        """A user's code with its requirements and the SDK; `extra_files` are added by name."""
+        ...
+
+
+@dataclass(frozen=True)
+class WheelAssets:
+    """Packs from wheels with pip.
+
+    Args:
+        platform: What to pack for.
+        cache: Where finished folders lie.
+        added: Files put into every asset, by name (an emulator's `bootstrap`, for example).
+    """
+
+    platform: Platform = field(default_factory=Platform)
+    cache: Path = Path(".cache/milepost/assets")
+    added: Mapping[str, str] = field(default_factory=dict)
+
+    def engine(self) -> lambda_.Code:
+        """See `Assets.engine`."""
+        return self._code(ENGINE_PACKAGES, requirements_of("aws"), None, {}, without=_PROVIDED)
+
+    def app(self, source: AppSource, requirements: Sequence[str], extra_files: Mapping[str, str]) -> lambda_.Code:
+        """See `Assets.app`."""
+        return self._code(SDK_PACKAGES, [*requirements_of(), *requirements], source, extra_files)
+
+    def _code(
+        self,
+        packages: Sequence[str],
+        requirements: Sequence[str],
+        source: AppSource | None,
+        extra_files: Mapping[str, str],
+        *,
+        without: Sequence[str] = (),
+    ) -> lambda_.Code:
+        built = self.build(packages, requirements, source, extra_files, without=without)
+        return lambda_.Code.from_asset(str(built), asset_hash=built.name, asset_hash_type=AssetHashType.CUSTOM)
+
+    def build(
+        self,
+        packages: Sequence[str],
+        requirements: Sequence[str],
+        source: AppSource | None = None,
+        extra_files: Mapping[str, str] | None = None,
+        *,
+        without: Sequence[str] = (),
+    ) -> Path:
+        """The finished folder, built now unless it lies in the cache. Raises PackingError."""
+        files = {**self.added, **(extra_files or {})}
+        folders = [*package_folders(packages), *([source.folder] if source else [])]
+        digest = self._digest(folders, requirements, files, without)
+        done = self.cache / digest
+        if not done.is_dir():
+            self.cache.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=f".{digest}.", dir=self.cache) as scratch:
+                built = Path(scratch) / "asset"
+                self._fill(built, packages, requirements, source, files, without)
+                _move(built, done)
+        return done
+
+    def _digest(
+        self, folders: Iterable[Path], requirements: Sequence[str], files: Mapping[str, str], without: Sequence[str]
+    ) -> str:
+        parts = [_FORMAT, str(self.platform), *sorted(requirements), *sorted(without), str(sorted(files.items()))]
+        parts += [tree_digest(folder, _LEFT_OUT) for folder in folders]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:40]
+
+    def _fill(
+        self,
+        built: Path,
+        packages: Sequence[str],
+        requirements: Sequence[str],
+        source: AppSource | None,
+        files: Mapping[str, str],
+        without: Sequence[str],
+    ) -> None:
+        built.mkdir()
+        if requirements:
+            _run(pip_arguments(self.platform, built, requirements), f"install {', '.join(requirements)}")
+        for name in without:
+            _remove(built, name)
+        ignored = shutil.ignore_patterns(*_LEFT_OUT)
+        for package in package_folders(packages):
+            shutil.copytree(package, built / package.name, ignore=ignored, dirs_exist_ok=True)
+        if source:
+            shutil.copytree(source.folder, built / source.package, ignore=ignored, dirs_exist_ok=True)
+        for name, content in files.items():
+            (built / name).write_text(content)
+            (built / name).chmod(0o755 if content.startswith("#!") else 0o644)
+        _compile(built, self.platform)
+
+
+def pip_arguments(platform: Platform, target: Path, requirements: Sequence[str]) -> list[str]:
+    """The pip call: wheels only, so that nothing is compiled for the wrong machine."""
+    chosen = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--disable-pip-version-check"]
+    chosen += ["--target", str(target)]
+    if not platform.host:
+        chosen += ["--only-binary=:all:", "--implementation", "cp", "--python-version", platform.python]
+        for tag in platform.tags:
+            chosen += ["--platform", tag]
+    return [*chosen, *requirements]
+
+
+def _compile(built: Path, platform: Platform) -> None:
+    here = f"{sys.version_info.major}.{sys.version_info.minor}"
+    interpreter = sys.executable if platform.python == here else shutil.which(f"python{platform.python}")
+    if interpreter is None:
+        raise PackingError(
+            "MP601",
+            f"The Lambdas run Python {platform.python}, whose bytecode only python{platform.python} can make, and "
+            f"this machine has none. Install it, or choose another version: Platform(python={here!r}).",
+        )
+    quiet = ["-m", "compileall", "-q", "-q", "--invalidation-mode", "unchecked-hash"]
+    # Exit status 1 means that some file is no Python of this version (a template, a test of a syntax error): fine.
+    done = subprocess.run([interpreter, *quiet, str(built)], capture_output=True, text=True, check=False)  # noqa: S603 - no shell
+    if done.returncode not in {0, 1} or not any(built.rglob("*.pyc")):
+        raise PackingError("MP602", f"{interpreter} could not make bytecode in {built}: {done.stderr.strip()}")
+
+
+def _run(arguments: Sequence[str], purpose: str) -> None:
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
+    if done.returncode != 0:
+        raise PackingError(
+            "MP603",
+            f"pip could not {purpose} for the Lambda. A package without a wheel for the Lambda's platform must be "
+            f"left out or replaced. pip said:\n{done.stderr.strip()[-2000:]}",
+        )
+
+
+def _remove(built: Path, name: str) -> None:
+    shutil.rmtree(built / name, ignore_errors=True)
+    for record in built.glob(f"{name}-*.dist-info"):
+        shutil.rmtree(record)
+
+
+def _move(built: Path, done: Path) -> None:
+    try:
+        built.rename(done)
+    except OSError:
+        if not done.is_dir():  # another synthesis was faster: its folder has the same content
+            raise

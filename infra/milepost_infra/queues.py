@@ -1,0 +1,49 @@
+"""Queues: each has a dead-letter queue, keeps messages for 14 days and refuses calls without TLS."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aws_cdk import Duration
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from .acknowledged import DEAD_LETTERS, acknowledge
+
+__all__ = ["DELIVERIES", "QueuePair", "dead_letter_queue", "visibility_for"]
+
+DELIVERIES: Final = 10
+"""How often a message is tried before it becomes a dead letter. Throttling and lost races count, so not just three."""
+
+_KEPT: Final = Duration.days(14)
+
+
+def visibility_for(timeout: Duration) -> Duration:
+    """Six times the consumer's time-out, as AWS asks of queues that a Lambda reads in batches."""
+    return Duration.seconds(timeout.to_seconds() * 6)
+
+
+class QueuePair(Construct):
+    """A queue that one Lambda with the given time-out consumes, and the dead-letter queue behind it."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, consumer_timeout: Duration) -> None:
+        super().__init__(scope, construct_id)
+        self.dead_letters = dead_letter_queue(self, "DeadLetters")
+        self.queue = sqs.Queue(
+            self,
+            "Queue",
+            visibility_timeout=visibility_for(consumer_timeout),
+            retention_period=_KEPT,
+            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            enforce_ssl=True,
+            dead_letter_queue=sqs.DeadLetterQueue(max_receive_count=DELIVERIES, queue=self.dead_letters),
+        )
+
+
+def dead_letter_queue(scope: Construct, construct_id: str) -> sqs.Queue:
+    """A queue for what nobody could work off."""
+    queue = sqs.Queue(
+        scope, construct_id, retention_period=_KEPT, encryption=sqs.QueueEncryption.SQS_MANAGED, enforce_ssl=True
+    )
+    acknowledge(queue, DEAD_LETTERS)
+    return queue

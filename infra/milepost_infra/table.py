@@ -1,0 +1,60 @@
+"""The table: runs, events, waits, timers, registry. One design, on demand, kept when the stack goes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aws_cdk import RemovalPolicy
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
+from constructs import Construct
+
+from .names import LISTED_ATTRIBUTES, LISTING_INDEX, TTL_ATTRIBUTE
+
+__all__ = ["RunTable"]
+
+_READ: Final = ("dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query")
+_WRITE: Final = ("dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem")
+
+
+class RunTable(Construct):
+    """The table with its index; grants name exact actions, never Scan."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, removal_policy: RemovalPolicy) -> None:
+        super().__init__(scope, construct_id)
+        text = dynamodb.AttributeType.STRING
+        self.table = dynamodb.TableV2(
+            self,
+            "Table",
+            partition_key=dynamodb.Attribute(name="pk", type=text),
+            sort_key=dynamodb.Attribute(name="sk", type=text),
+            billing=dynamodb.Billing.on_demand(),
+            point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
+                point_in_time_recovery_enabled=True
+            ),
+            time_to_live_attribute=TTL_ATTRIBUTE,
+            removal_policy=removal_policy,
+            global_secondary_indexes=[
+                dynamodb.GlobalSecondaryIndexPropsV2(
+                    index_name=LISTING_INDEX,
+                    partition_key=dynamodb.Attribute(name="lpk", type=text),
+                    sort_key=dynamodb.Attribute(name="lsk", type=text),
+                    projection_type=dynamodb.ProjectionType.INCLUDE,
+                    non_key_attributes=list(LISTED_ATTRIBUTES),
+                )
+            ],
+        )
+
+    def grant_use(self, grantee: iam.IGrantable) -> None:
+        """Reads and writes of items, and queries of the index."""
+        self._grant(grantee, [*_READ, *_WRITE], self.table.table_arn)
+        self._grant(grantee, ["dynamodb:Query"], f"{self.table.table_arn}/index/{LISTING_INDEX}")
+
+    def grant_registry(self, grantee: iam.IGrantable) -> None:
+        """What registering an app takes; nothing of the index."""
+        actions = ["dynamodb:Query", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:DeleteItem"]
+        self._grant(grantee, actions, self.table.table_arn)
+
+    @staticmethod
+    def _grant(grantee: iam.IGrantable, actions: list[str], resource: str) -> None:
+        iam.Grant.add_to_principal(grantee=grantee, actions=actions, resource_arns=[resource]).assert_success()

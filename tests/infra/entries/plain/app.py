@@ -1,0 +1,3 @@
+from milepost import App
+
+app = App("plain")
