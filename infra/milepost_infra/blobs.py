@@ -9,7 +9,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from .acknowledged import acknowledge
+from .acknowledged import acknowledge, wildcard
 from .names import LONGEST_OPEN_DAYS
 
 __all__ = ["BlobBucket"]
@@ -17,6 +17,9 @@ __all__ = ["BlobBucket"]
 _NO_ACCESS_LOG: Final = (
     "AwsSolutions-S1",
     "Only Milepost's own Lambdas reach this bucket, by IAM; CloudTrail data events tell more than access logs would.",
+)
+_ANY_OBJECT: Final = (
+    "Large values are objects of this one bucket, which belongs to Milepost; their keys are not known beforehand."
 )
 
 
@@ -50,10 +53,12 @@ class BlobBucket(Construct):
         )
         acknowledge(self.bucket, _NO_ACCESS_LOG)
 
-    def grant_use(self, grantee: iam.IGrantable) -> None:
+    def grant_use(self, role: iam.Role) -> None:
         """Reads and writes of objects. Without the right to list, S3 calls a missing object forbidden."""
-        self._grant(grantee, ["s3:GetObject", "s3:PutObject"], self.bucket.arn_for_objects("*"))
-        self._grant(grantee, ["s3:ListBucket"], self.bucket.bucket_arn)
+        objects = self.bucket.arn_for_objects("*")
+        self._grant(role, ["s3:GetObject", "s3:PutObject"], objects)
+        self._grant(role, ["s3:ListBucket"], self.bucket.bucket_arn)
+        wildcard(role, objects, _ANY_OBJECT)
 
     @staticmethod
     def _grant(grantee: iam.IGrantable, actions: list[str], resource: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_iam as iam
@@ -11,11 +12,13 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from .acknowledged import RUNTIME, acknowledge
+from .acknowledged import RUNTIME, acknowledge, wildcard
 from .names import Handler
 from .packing import Platform
 
-__all__ = ["EngineCode", "EngineLambda", "architecture_of", "runtime_of", "write_only_role"]
+__all__ = ["EngineCode", "EngineLambda", "architecture_of", "grant_invoke", "runtime_of", "write_only_role"]
+
+_ANY_VERSION: Final = "Runs are pinned to published versions of this one function, so all of them may be invoked."
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,15 @@ class EngineLambda(Construct):
             recursive_loop=lambda_.RecursiveLoop.ALLOW if recursive else lambda_.RecursiveLoop.TERMINATE,
         )
         acknowledge(self.function, RUNTIME)
+
+
+def grant_invoke(role: iam.Role, function: lambda_.IFunction) -> iam.Grant:
+    """Let a role call an app in any of its published versions."""
+    any_version = f"{function.function_arn}:*"
+    wildcard(role, any_version, _ANY_VERSION)
+    return iam.Grant.add_to_principal(
+        grantee=role, actions=["lambda:InvokeFunction"], resource_arns=[function.function_arn, any_version]
+    )
 
 
 def write_only_role(scope: Construct, construct_id: str, log_group: logs.LogGroup) -> iam.Role:

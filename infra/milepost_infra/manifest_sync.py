@@ -7,12 +7,10 @@ version before back, its registration included. The Lambda answers CloudFormatio
 from __future__ import annotations
 
 from aws_cdk import CustomResource, Duration
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from .acknowledged import VERSIONS, acknowledge
-from .compute import EngineCode, EngineLambda
+from .compute import EngineCode, EngineLambda, grant_invoke
 from .names import Handler
 from .table import RunTable
 
@@ -48,12 +46,7 @@ class ManifestSync(Construct):
         timeout_seconds: float,
     ) -> CustomResource:
         """Register an app under the address that its runs will call; again whenever `revision` changes."""
-        grant = iam.Grant.add_to_principal(
-            grantee=self.engine.role,
-            actions=["lambda:InvokeFunction"],
-            resource_arns=[function.function_arn, f"{function.function_arn}:*"],
-        )
-        acknowledge(self.engine.role, VERSIONS)
+        grant = grant_invoke(self.engine.role, function)
         registration = CustomResource(
             scope,
             "Registration",

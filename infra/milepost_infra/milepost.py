@@ -12,7 +12,6 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from .acknowledged import OBJECTS, acknowledge
 from .alarms import Alarms
 from .api import Api
 from .blobs import BlobBucket
@@ -94,7 +93,6 @@ class Milepost(Construct):
         self.timers = Timers(self, "Timers", shared=shared, table=self.table, work=self.work)
         self.registrar = ManifestSync(self, "Registrar", shared=shared, table=self.table)
         self.api = Api(self, "Api", shared=shared, table=self.table, blobs=self.blobs, work=self.work) if api else None
-        self._acknowledge()
         self._watch(alarm_topic)
         if saved_queries:
             SavedQueries(self, "Queries", folder=self.service, log_groups=[e.log_group for e in self._engines()])
@@ -137,11 +135,6 @@ class Milepost(Construct):
     def _engines(self) -> list[EngineLambda]:
         found = [self.intake.engine, self.orchestrator.engine, self.timers.engine, self.registrar.engine]
         return [*found, self.api.engine] if self.api else found
-
-    def _acknowledge(self) -> None:
-        for construct in (self.intake, self.orchestrator, self.api):
-            if construct is not None:
-                acknowledge(construct.engine.role, OBJECTS)
 
     def _watch(self, topic: sns.ITopic | None) -> None:
         measures = Measures(self.service)

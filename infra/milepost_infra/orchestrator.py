@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from aws_cdk import Duration
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_event_sources as sources
 from constructs import Construct
 
-from .acknowledged import OBJECTS, VERSIONS, acknowledge
 from .blobs import BlobBucket
-from .compute import EngineCode, EngineLambda
+from .compute import EngineCode, EngineLambda, grant_invoke
 from .errors import InfraError
 from .names import Handler, Variable
 from .queues import QueuePair
@@ -79,9 +77,4 @@ class Orchestrator(Construct):
 
     def may_invoke(self, function: lambda_.IFunction) -> None:
         """Let the orchestrator call an app in any of its versions."""
-        iam.Grant.add_to_principal(
-            grantee=self.engine.role,
-            actions=["lambda:InvokeFunction"],
-            resource_arns=[function.function_arn, f"{function.function_arn}:*"],
-        ).assert_success()
-        acknowledge(self.engine.role, VERSIONS, OBJECTS)
+        grant_invoke(self.engine.role, function).assert_success()

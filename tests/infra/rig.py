@@ -15,6 +15,7 @@ os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "1")
 from aws_cdk import App, Stack
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk.assertions import Template
+
 from milepost_infra import AppSource, Milepost, MilepostApp, Platform
 
 ENTRY = Path(__file__).parent / "entries" / "plain" / "app.py"
