@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import statistics
 import time
 from datetime import timedelta
@@ -111,7 +112,7 @@ async def long_runs(name: str) -> None:
 
         p.ends.recorded = mark  # type: ignore[method-assign]
         await p.run([{"name": name}], 1)
-    gaps = [(b - a) * 1000 for a, b in zip(marks, marks[1:], strict=False)]
+    gaps = [(b - a) * 1000 for a, b in itertools.pairwise(marks)]
     first, last = statistics.median(gaps[:50]), statistics.median(gaps[-50:])
     show(
         f"a run of 500 steps ({name}): per step at the start / end",

@@ -10,11 +10,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from milepost_engine.adapters.invoke_inprocess import InProcessInvoker
-
 from milepost import App
 from milepost_engine.adapters.chance import SystemChance
 from milepost_engine.adapters.clock import SystemClock
+from milepost_engine.adapters.invoke_inprocess import InProcessInvoker
 from milepost_engine.adapters.local_queue import LocalQueue, Received
 from milepost_engine.adapters.sqlite import SqliteStore
 from milepost_engine.core.run import Record, Run, RunEnded
@@ -67,18 +66,20 @@ async def place(app: App, *, durability: str = "process", concurrency: int = 64)
     with tempfile.TemporaryDirectory() as folder:
         clock = SystemClock()
         store = SqliteStore.open(Path(folder) / "bench.db", clock=clock, durability=durability)
-        queue = LocalQueue(store, clock, "work")
+        queue = LocalQueue(store, clock, "work", longest_delay_seconds=float("inf"))
         ends = Ends()
+        invoker = InProcessInvoker({app.id: app})
         engine = Engine.build(
             table=store.table,
             blobs=store.blobs,
             queue=queue,
-            invokers={"inprocess": InProcessInvoker({app.id: app})},
+            invokers={"inprocess": invoker},
             clock=clock,
             chance=SystemChance(),
             observer=ends,
             settings=Settings(longest_delay_seconds=float("inf")),
         )
+        invoker.saver = engine.saver
         await engine.registry.sync(app.manifest("http://127.0.0.1/app"), Target("inprocess", app.id))
 
         async def handle(received: Received) -> None:

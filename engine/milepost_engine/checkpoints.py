@@ -96,6 +96,9 @@ class Saver:
             if isinstance(opened, Refusal):
                 raise CheckpointRefused(f"the run is {opened.value}", stale=True)
             self.session = opened
-        refusal = await self.session.save(list(ops))
+        try:
+            refusal = await self.session.save(list(ops))
+        except ValueError as error:
+            raise CheckpointRefused(str(error), stale=False) from error
         if refusal is not None:
             raise CheckpointRefused(f"the run is {refusal.value}", stale=True)

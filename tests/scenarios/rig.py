@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from milepost import App
-from milepost import Request as SdkRequest
-from milepost.protocol import Header
 from milepost_engine.adapters.chance import SeededChance
 from milepost_engine.adapters.clock import WoundClock
+from milepost_engine.adapters.invoke_inprocess import InProcessInvoker
 from milepost_engine.adapters.local_queue import LocalQueue, Received
 from milepost_engine.adapters.sqlite import SqliteStore
 from milepost_engine.engine import Engine, Settings
@@ -28,18 +27,14 @@ class Served:
 
     apps: dict[str, App]
     calls: list[tuple[str, str]] = field(default_factory=list)
-    engine: Engine | None = None
+    invoker: InProcessInvoker = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.invoker = InProcessInvoker(self.apps)
 
     async def invoke(self, target: Target, request: Request) -> Response:
         self.calls.append((request.query["fnId"], request.query["stepId"]))
-        app = self.apps[target.address]
-        saver = self.engine.saver(request.headers[Header.RUN_ID]) if self.engine else None
-        answer = await app.handle(app_request(request), checkpointer=saver)
-        return Response(answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.body)
-
-
-def app_request(request: Request) -> SdkRequest:
-    return SdkRequest(request.method, dict(request.query), dict(request.headers), request.body)
+        return await self.invoker.invoke(target, request)
 
 
 @dataclass
@@ -113,7 +108,7 @@ async def rig(
         chance=SeededChance(7),
         settings=Settings(longest_delay_seconds=longest_delay),
     )
-    served.engine = engine
+    served.invoker.saver = engine.saver
     made = Rig(engine, queue, clock, served, store)
     for app in apps:
         await made.serve(app)
