@@ -1,0 +1,120 @@
+"""`milepost send` and `milepost events …`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+
+import typer
+
+from .desk import FAILED, AsJson, Desk, Url, ago, open_desk, read_json
+
+__all__ = ["events", "send"]
+
+events = typer.Typer(no_args_is_help=True, help="See and send events.")
+
+POLL_SECONDS: Final = 0.2
+_LIVE: Final = frozenset({"Queued", "Running"})
+
+
+@events.command("list")
+def list_(
+    name: Annotated[list[str] | None, typer.Option("--name", help="Event name; may be repeated.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=500)] = 20,
+    after: Annotated[str, typer.Option(help="`next` of the page before.")] = "",
+    url: Url = "",
+    as_json: AsJson = False,
+) -> None:
+    """Events, the newest first."""
+    desk = open_desk(url, as_json)
+    page = desk.client.get("/events", {"name": name or [], "limit": limit, "after": after})
+    if as_json:
+        desk.emit(page)
+        return
+    rows = [{**row, "ago": ago(row["received_at"])} for row in page["events"]]
+    desk.rows(rows, (("EVENT", "event_id"), ("NAME", "name"), ("RECEIVED", "ago")), "No events yet.")
+    if page["next"]:
+        desk.say(f"more: --after {page['next']}", "dim")
+
+
+@events.command()
+def show(event_id: Annotated[str, typer.Argument()], url: Url = "", as_json: AsJson = False) -> None:
+    """One event: its data, the runs it started, and why it passed functions over."""
+    desk = open_desk(url, as_json)
+    event = desk.client.get(f"/events/{event_id.strip().upper()}")
+    if as_json:
+        desk.emit(event)
+        return
+    desk.say(f"event      {event['event_id']}")
+    desk.say(f"name       {event['name']}")
+    desk.say(f"id         {event['id']}")
+    desk.say(f"received   {event['received_at']}  ({ago(event['received_at'])})")
+    desk.emit(event["data"])
+    columns = (("RUN", "run_id"), ("FUNCTION", "function_id"), ("STATUS", "status"))
+    desk.rows(event["runs"], columns, "It started no run.")
+    for function_id, why in event["passed_over"].items():
+        desk.say(f"passed over {function_id}: {why}", "yellow")
+
+
+@events.command("send")
+def send(
+    name: Annotated[str, typer.Argument(help="What happened, such as order/created.")],
+    data: Annotated[
+        str | None, typer.Option("--data", "-d", help="JSON object, @file, or - for standard input.")
+    ] = None,
+    id_: Annotated[str, typer.Option("--id", help="Same id within 24 hours: starts nothing twice.")] = "",
+    at: Annotated[str, typer.Option("--at", help="Start the runs at this moment (ISO date with zone).")] = "",
+    wait: Annotated[float, typer.Option("--wait", help="Wait so many seconds for its runs to end.")] = 0,
+    url: Url = "",
+    as_json: AsJson = False,
+) -> None:
+    """Send an event. With --wait the exit code is 1 unless every run that it started has completed."""
+    desk = open_desk(url, as_json)
+    event: dict[str, Any] = {"name": name, "data": read_json(data, "--data") or {}}
+    if id_:
+        event["id"] = id_
+    if at:
+        event["ts"] = _milliseconds(at)
+    [event_id] = desk.client.send([event])
+    if wait > 0:
+        _wait(desk, event_id, wait)
+        return
+    if as_json:
+        desk.emit({"ids": [event_id]})
+        return
+    desk.say(f"sent {name} as {event_id}", "green")
+
+
+def _milliseconds(text: str) -> int:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"--at {text!r} is no date; write it like 2026-01-31T08:00:00Z") from None
+    return round((found if found.tzinfo else found.astimezone()).astimezone(UTC).timestamp() * 1000)
+
+
+def _wait(desk: Desk, event_id: str, seconds: float) -> None:
+    """Follow the runs of an event to their end."""
+    until = time.monotonic() + seconds
+    event: Mapping[str, Any] = {"runs": []}
+    while time.monotonic() < until:
+        event = _find(desk, event_id) or event
+        if event.get("event_id") and not any(row["status"] in _LIVE for row in event["runs"]):
+            break
+        time.sleep(POLL_SECONDS)
+    if desk.as_json:
+        desk.emit({"ids": [event_id], "runs": event["runs"]})
+    else:
+        columns = (("RUN", "run_id"), ("FUNCTION", "function_id"), ("STATUS", "status"))
+        desk.rows(event["runs"], columns, "It started no run.")
+    raise typer.Exit(0 if all(row["status"] == "Completed" for row in event["runs"]) else FAILED)
+
+
+def _find(desk: Desk, event_id: str) -> Mapping[str, Any] | None:
+    """The event, once it was taken in; its runs are listed a moment after it."""
+    listed = desk.client.get("/events", {"limit": 500})["events"]
+    if not any(row["event_id"] == event_id for row in listed):
+        return None
+    return desk.client.get(f"/events/{event_id}")

@@ -1,0 +1,191 @@
+"""`milepost functions …`, `apps …`, `dead-letters …` and `erase`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from milepost_console.client import ClientProblem
+
+from .desk import FAILED, AsJson, Desk, FunctionId, Url, Yes, ago, open_desk, read_json
+
+__all__ = ["apps", "dead_letters", "erase", "functions"]
+
+functions = typer.Typer(no_args_is_help=True, help="See, pause and start functions.")
+apps = typer.Typer(no_args_is_help=True, help="See and add apps.")
+dead_letters = typer.Typer(no_args_is_help=True, help="Messages that were given up after too many tries.")
+
+
+@functions.command("list")
+def list_functions(url: Url = "", as_json: AsJson = False) -> None:
+    """All functions, with the runs of the last 24 hours."""
+    desk = open_desk(url, as_json)
+    answer = desk.client.get("/functions")
+    if as_json:
+        desk.emit(answer)
+        return
+    columns = (
+        ("FUNCTION", "function_id"), ("TRIGGERS", "on"), ("PAUSED", "paused"), ("DONE", "completed"), ("FAILED", "failed"),
+        ("LIVE", "running"), ("P50 MS", "p50_ms"), ("P99 MS", "p99_ms"),
+    )  # fmt: skip
+    rows = [{**row, **row["stats"], "on": _triggers(row)} for row in answer["functions"]]
+    desk.rows(rows, columns, "No functions yet. Start the server with your file: milepost dev app.py")
+
+
+def _triggers(row: Mapping[str, Any]) -> str:
+    told = [trigger.get("event") or f"cron {trigger['cron']} {trigger['tz']}" for trigger in row["triggers"]]
+    return ", ".join(told) or "only invoked"
+
+
+@functions.command()
+def pause(function_id: FunctionId, url: Url = "", as_json: AsJson = False) -> None:
+    """Start no more runs of a function; its live runs go on."""
+    _switch(open_desk(url, as_json), function_id, "pause", "is paused: events start no runs of it")
+
+
+@functions.command()
+def resume(function_id: FunctionId, url: Url = "", as_json: AsJson = False) -> None:
+    """Start runs of a function again. Events that came meanwhile are not made up for."""
+    _switch(open_desk(url, as_json), function_id, "resume", "is started by events again")
+
+
+def _switch(desk: Desk, function_id: str, word: str, told: str) -> None:
+    answer = desk.client.post(f"/functions/{function_id}/{word}")
+    if desk.as_json:
+        desk.emit(answer)
+    desk.say(f"{function_id} {told}", "green")
+
+
+@functions.command()
+def trigger(
+    function_id: FunctionId,
+    data: Annotated[str | None, typer.Option("--data", "-d", help="JSON object, @file, or -.")] = None,
+    url: Url = "",
+    as_json: AsJson = False,
+) -> None:
+    """Start a function by hand, whatever its triggers."""
+    desk = open_desk(url, as_json)
+    answer = desk.client.post(f"/functions/{function_id}/trigger", {"data": read_json(data, "--data") or {}})
+    if as_json:
+        desk.emit(answer)
+        return
+    desk.say(f"run {answer['run_id']} of {function_id} started", "green")
+
+
+@apps.command("list")
+def list_apps(url: Url = "", as_json: AsJson = False) -> None:
+    """All apps and where they are served."""
+    desk = open_desk(url, as_json)
+    answer = desk.client.get("/apps")
+    if as_json:
+        desk.emit(answer)
+        return
+    rows = [
+        {
+            **row,
+            "where": f"{row['target']['kind']} {row['target']['address']}",
+            "ago": ago(row["synced_at"]),
+            "count": len(row["functions"]),
+        }
+        for row in answer["apps"]
+    ]
+    columns = (
+        ("APP", "app_id"), ("FUNCTIONS", "count"), ("SERVED", "where"), ("SDK", "sdk"), ("REGISTERED", "ago"),
+        ("PROBLEM", "error"),
+    )  # fmt: skip
+    desk.rows(rows, columns, "No apps yet.")
+
+
+@apps.command()
+def add(
+    app_url: Annotated[str, typer.Argument(help="Where the app is served.")], url: Url = "", as_json: AsJson = False
+) -> None:
+    """Ask the app at a URL to register."""
+    desk = open_desk(url, as_json)
+    app = desk.client.post("/apps", {"url": app_url})
+    if as_json:
+        desk.emit(app)
+        return
+    desk.say(f"app {app['app_id']} registered with {len(app['functions'])} functions", "green")
+
+
+@apps.command()
+def remove(app_id: Annotated[str, typer.Argument()], yes: Yes = False, url: Url = "", as_json: AsJson = False) -> None:
+    """Take an app out: events start nothing of it, live runs go on while it answers."""
+    desk = open_desk(url, as_json)
+    desk.confirm(f"Take app {app_id} out?", yes=yes)
+    answer = desk.client.delete(f"/apps/{app_id}")
+    if as_json:
+        desk.emit(answer)
+    desk.say(f"app {app_id} is taken out", "green")
+
+
+@dead_letters.command("list")
+def list_dead_letters(
+    limit: Annotated[int, typer.Option(min=1, max=1000)] = 50, url: Url = "", as_json: AsJson = False
+) -> None:
+    """What was given up, the latest first."""
+    desk = open_desk(url, as_json)
+    answer = desk.client.get("/dead-letters", {"limit": limit})
+    if as_json:
+        desk.emit(answer)
+        return
+    rows = [{**row, "ago": ago(row["dead_at"])} for row in answer["dead_letters"]]
+    columns = (
+        ("ID", "id"),
+        ("GIVEN UP", "ago"),
+        ("TRIES", "receive_count"),
+        ("PROBLEM", "problem"),
+        ("MESSAGE", "body"),
+    )
+    desk.rows(rows, columns, "Nothing was given up.")
+
+
+@dead_letters.command()
+def redrive(
+    ids: Annotated[list[int] | None, typer.Argument(help="Their ids.")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+    url: Url = "",
+    as_json: AsJson = False,
+) -> None:
+    """Deliver given-up messages again, once their cause is mended."""
+    if all_ == bool(ids):
+        raise typer.BadParameter("give ids, or --all")
+    desk = open_desk(url, as_json)
+    answer = desk.client.post("/dead-letters/redrive", {"ids": ids} if ids else {})
+    if as_json:
+        desk.emit(answer)
+    desk.say(f"{answer['count']} messages are delivered again", "green")
+
+
+def erase(
+    run_ids: Annotated[list[str] | None, typer.Argument(help="Run ids, or their last letters.")] = None,
+    event: Annotated[list[str] | None, typer.Option("--event", help="Event id; may be repeated.")] = None,
+    yes: Yes = False,
+    url: Url = "",
+    as_json: AsJson = False,
+) -> None:
+    """Remove ended runs everywhere: records, large values, and the event when no other run has it. For good."""
+    if not run_ids and not event:
+        raise typer.BadParameter("give run ids, or --event with event ids")
+    desk = open_desk(url, as_json)
+    paths = [f"/runs/{desk.run_id(text)}" for text in run_ids or ()]
+    paths += [f"/events/{text.strip().upper()}" for text in event or ()]
+    desk.confirm(f"Erase {len(paths)} for good?", yes=yes)
+    done: list[str] = []
+    failed: list[dict[str, str]] = []
+    for path in paths:
+        try:
+            desk.client.delete(path)
+            done.append(path.rpartition("/")[2])
+        except ClientProblem as problem:
+            failed.append({"id": path.rpartition("/")[2], "error": str(problem)})
+    if as_json:
+        desk.emit({"done": done, "failed": failed})
+    for item in failed:
+        desk.say(f"{item['id']}: {item['error']}", "red")
+    desk.say(f"{len(done)} of {len(paths)} erased", "yellow" if failed else "green")
+    if failed:
+        raise typer.Exit(FAILED)

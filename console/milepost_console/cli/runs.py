@@ -1,0 +1,294 @@
+"""`milepost runs …`: list, show, cancel, replay."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.text import Text
+
+from milepost_console.terminal import length
+
+from .desk import DONE, FAILED, AsJson, Desk, Url, Yes, ago, moment, open_desk, read_json
+
+__all__ = ["runs"]
+
+runs = typer.Typer(no_args_is_help=True, help="See, cancel and replay runs.")
+
+CHUNK: Final = 50
+_COLUMNS: Final = (
+    ("RUN", "run_id"), ("FUNCTION", "function_id"), ("STATUS", "status"), ("EVENT", "event_name"), ("QUEUED", "ago"),
+    ("TOOK", "took"),
+)  # fmt: skip
+
+Functions = Annotated[list[str] | None, typer.Option("--function", help="Full function id; may be repeated.")]
+Statuses = Annotated[
+    list[str] | None, typer.Option("--status", help="Queued, Running, Completed, Failed or Cancelled; may be repeated.")
+]
+App = Annotated[str, typer.Option("--app", help="App id.")]
+EventName = Annotated[str, typer.Option("--event", help="Name of the event that started the run.")]
+Since = Annotated[str, typer.Option("--since", help="Queued since: how long ago (30m, 2h, 7d), or a date.")]
+Until = Annotated[str, typer.Option("--until", help="Queued until, as --since.")]
+Words = Annotated[str, typer.Option("--search", "-q", help="Words in ids and event data, or 'cel:<expression>'.")]
+RunIds = Annotated[list[str] | None, typer.Argument(help="Run ids, or their last letters.")]
+All = Annotated[bool, typer.Option("--all", help="All runs that the options choose, instead of ids.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say which runs.")]
+
+
+def _filter(
+    function: Sequence[str] | None, status: Sequence[str] | None, app: str, event: str, since: str, until: str, q: str
+) -> dict[str, Any]:
+    given: dict[str, Any] = {
+        "function": list(function or ()),
+        "status": [word.capitalize() for word in status or ()],
+        "app": app,
+        "event": event,
+        "since": moment(since, "--since"),
+        "until": moment(until, "--until"),
+        "q": q,
+    }
+    return {key: value for key, value in given.items() if value}
+
+
+@runs.command("list")
+def list_(
+    function: Functions = None,
+    status: Statuses = None,
+    app: App = "",
+    event: EventName = "",
+    since: Since = "",
+    until: Until = "",
+    search: Words = "",
+    limit: Annotated[int, typer.Option(min=1, max=500)] = 20,
+    after: Annotated[str, typer.Option(help="`next` of the page before.")] = "",
+    url: Url = "",
+    as_json: AsJson = False,
+) -> None:
+    """Runs, the newest first."""
+    desk = open_desk(url, as_json)
+    fields = _filter(function, status, app, event, since, until, search)
+    page = desk.client.get("/runs", {**fields, "limit": limit, "after": after})
+    if as_json:
+        desk.emit(page)
+        return
+    desk.rows(
+        [_row(row) for row in page["runs"]], _COLUMNS, "No runs yet. Send an event: milepost send NAME --data '{}'"
+    )
+    if page["next"]:
+        desk.say(f"more: --after {page['next']}", "dim")
+
+
+def _row(row: Mapping[str, Any]) -> dict[str, Any]:
+    took = row["duration_ms"]
+    return {**row, "ago": ago(row["queued_at"]), "took": "" if took is None else length(timedelta(milliseconds=took))}
+
+
+@runs.command()
+def show(
+    run_id: Annotated[str, typer.Argument(help="Run id, or its last letters.")],
+    full: Annotated[bool, typer.Option("--full", help="Whole outputs and stacks.")] = False,
+    url: Url = "",
+    as_json: AsJson = False,
+) -> None:
+    """One run: its steps with every attempt, its event and its output."""
+    desk = open_desk(url, as_json)
+    run = desk.client.get(f"/runs/{desk.run_id(run_id)}")
+    if as_json:
+        desk.emit(run)
+        return
+    _print_run(desk, run, full=full)
+
+
+def _print_run(desk: Desk, run: Mapping[str, Any], *, full: bool) -> None:
+    took = "" if run["duration_ms"] is None else f" after {length(timedelta(milliseconds=run['duration_ms']))}"
+    facts = [
+        ("run", run["run_id"]),
+        ("function", run["function_id"]),
+        ("status", f"{run['status']}{took if run['ended_at'] else ''}"),
+        ("queued", f"{run['queued_at']}  ({ago(run['queued_at'])})"),
+        ("event", f"{run['event_name']}  {run['event_id']}"),
+        ("data", _json((run["event"] or {}).get("data"), full=full)),
+    ]
+    if run["origin_run_id"]:
+        facts.append(("replay of", run["origin_run_id"]))
+    if run["parent"]:
+        facts.append(("invoked by", run["parent"]["run_id"]))
+    if run["replays"]:
+        facts.append(("replays", ", ".join(row["run_id"] for row in run["replays"])))
+    for name, value in facts:
+        desk.console.print(Text.assemble((f"{name:<11}", "dim"), str(value)), soft_wrap=True, highlight=False)
+    desk.console.print()
+    rows = [row for span in run["trace"] for row in _span_rows(span, full=full)]
+    desk.rows(
+        rows,
+        (("STEP", "step"), ("KIND", "kind"), ("STATUS", "status"), ("TOOK", "took"), ("", "note")),
+        "No steps yet.",
+    )
+    desk.console.print()
+    if run["error"]:
+        desk.say(f"error      {_error(run['error'], full=full)}", "red")
+    elif run["ended_at"]:
+        desk.say(f"output     {_json(run['output'], full=full)}")
+
+
+def _span_rows(span: Mapping[str, Any], *, full: bool) -> list[dict[str, Any]]:
+    """A row for the step, and below it one for each attempt when there were several."""
+    took = span["duration_ms"]
+    rows = [
+        {
+            "step": span["name"],
+            "kind": span["kind"],
+            "status": span["status"],
+            "took": "" if took is None else length(timedelta(milliseconds=took)),
+            "note": _note(span, full=full),
+        }
+    ]
+    attempts = span["attempts"]
+    if len(attempts) > 1 or (attempts and attempts[0]["status"] == "Failed"):
+        rows += [
+            {
+                "step": f"  attempt {tried['attempt'] + 1}",
+                "kind": "",
+                "status": tried["status"],
+                "took": length(timedelta(milliseconds=tried["duration_ms"])),
+                "note": _error(tried["error"], full=full) if tried["error"] else "",
+            }
+            for tried in attempts
+        ]
+    return rows
+
+
+def _note(span: Mapping[str, Any], *, full: bool) -> str:
+    if span.get("kept"):
+        return f"kept from the origin: {_json(span['output'], full=full)}"
+    if span["error"] and len(span["attempts"]) != 1:
+        return _error(span["error"], full=full)
+    if span["next_try_at"]:
+        return f"tries again at {span['next_try_at']}"
+    if span["ended_at"] is None and span["due_at"]:
+        wait = span.get("wait")
+        what = f"for {wait['event']} " if wait else ""
+        return f"{what}until {span['due_at']}"
+    return _json(span["output"], full=full) if span["output"] is not None else ""
+
+
+def _json(value: object, *, full: bool) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if full or len(text) <= 100 else text[:100] + "…"
+
+
+def _error(error: Mapping[str, Any], *, full: bool) -> str:
+    told = f"{error.get('name', 'Error')}: {error.get('message', '')}"
+    stack = str(error.get("stack") or "")
+    return f"{told}\n{stack}" if full and stack else told.replace("\n", " ")[:200]
+
+
+@runs.command()
+def cancel(
+    run_ids: RunIds = None,
+    all_: All = False,
+    function: Functions = None,
+    status: Statuses = None,
+    app: App = "",
+    event: EventName = "",
+    since: Since = "",
+    until: Until = "",
+    search: Words = "",
+    reason: Annotated[str, typer.Option(help="Kept with the run.")] = "",
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    url: Url = "",
+    as_json: AsJson = False,
+) -> None:
+    """Cancel runs; it takes effect before their next step begins."""
+    desk = open_desk(url, as_json)
+    fields = _filter(function, status, app, event, since, until, search)
+    chosen = _choose(desk, "cancel", run_ids, fields, all_=all_)
+    _do(desk, "cancel", chosen, {"reason": reason}, dry_run=dry_run, yes=yes or not all_)
+
+
+@runs.command()
+def replay(
+    run_ids: RunIds = None,
+    from_step: Annotated[str | None, typer.Option("--from-step", help="Keep the results before this step.")] = None,
+    data: Annotated[str | None, typer.Option("--data", help="Another event data: JSON, @file or -.")] = None,
+    all_: All = False,
+    function: Functions = None,
+    status: Statuses = None,
+    app: App = "",
+    event: EventName = "",
+    since: Since = "",
+    until: Until = "",
+    search: Words = "",
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    url: Url = "",
+    as_json: AsJson = False,
+) -> None:
+    """Start new runs that name these as their origin: from the start, with edited data, or from a step."""
+    desk = open_desk(url, as_json)
+    fields = _filter(function, status, app, event, since, until, search)
+    chosen = _choose(desk, "replay", run_ids, fields, all_=all_)
+    how = {"from_step": from_step, "data": read_json(data, "--data")}
+    _do(
+        desk,
+        "replay",
+        chosen,
+        {key: value for key, value in how.items() if value is not None},
+        dry_run=dry_run,
+        yes=yes or not all_,
+    )
+
+
+def _choose(
+    desk: Desk, action: str, run_ids: Sequence[str] | None, fields: Mapping[str, Any], *, all_: bool
+) -> list[str]:
+    """The runs that are meant; by id, or with --all by the other options."""
+    if all_ == bool(run_ids):
+        raise typer.BadParameter("give run ids, or --all with --status, --function, --since …: one of them")
+    if run_ids:
+        if fields:
+            raise typer.BadParameter(
+                f"{', '.join('--' + name for name in fields)} only choose runs together with --all"
+            )
+        return [desk.run_id(text) for text in run_ids]
+    answer = desk.client.post("/runs/bulk", {"action": action, "filter": dict(fields), "dry_run": True})
+    return [str(run_id) for run_id in answer["run_ids"]]
+
+
+def _do(desk: Desk, action: str, chosen: Sequence[str], how: Mapping[str, Any], *, dry_run: bool, yes: bool) -> None:
+    """Cancel or replay in chunks, with progress; exit code 1 when some could not be."""
+    if dry_run:
+        desk.emit({"count": len(chosen), "run_ids": list(chosen)}) if desk.as_json else desk.say("\n".join(chosen))
+        desk.say(f"{len(chosen)} runs would be {_PAST[action]}")
+        raise typer.Exit(DONE)
+    if chosen:
+        desk.confirm(f"{action.capitalize()} {len(chosen)} runs?", yes=yes)
+    done: list[str] = []
+    failed: list[dict[str, str]] = []
+    hidden = desk.as_json or len(chosen) <= CHUNK
+    with Progress(console=Console(stderr=True), disable=hidden, transient=True) as progress:
+        task = progress.add_task(action, total=len(chosen))
+        for place in range(0, len(chosen), CHUNK):
+            part = list(chosen[place : place + CHUNK])
+            answer = desk.client.post("/runs/bulk", {"action": action, "run_ids": part, **how})
+            done += answer["done"]
+            failed += answer["failed"]
+            progress.advance(task, len(part))
+    if desk.as_json:
+        desk.emit({"count": len(chosen), "done": done, "failed": failed})
+    for problem in failed:
+        desk.say(f"{problem['run_id']}: {problem['error']}", "red")
+    if action == "replay" and len(done) <= CHUNK:
+        for run_id in done:
+            desk.say(run_id)
+    desk.say(f"{len(done)} of {len(chosen)} runs {_PAST[action]}", "green" if not failed else "yellow")
+    raise typer.Exit(FAILED if failed else DONE)
+
+
+_PAST: Final = {"cancel": "cancelled", "replay": "replayed"}

@@ -1,0 +1,189 @@
+"""Loads the user's modules into this process, and loads them again after a change.
+
+A reload imports every module of the user's own folders afresh. If one of them fails to import, all of the old modules
+are put back and the old code goes on serving; the error says in which file and line it happened.
+"""
+
+from __future__ import annotations
+
+import importlib
+import linecache
+import sys
+import sysconfig
+import traceback
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+from milepost import App
+
+__all__ = ["CodeProblem", "Loader", "Place", "parse_place"]
+
+_FOREIGN: Final = tuple(
+    {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+)
+
+
+class CodeProblem(Exception):
+    """User code that cannot be loaded; the message says where and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an app is written: a module, the folder from which it is imported, and the app's name in it (or "")."""
+
+    text: str
+    module: str
+    root: Path
+    attribute: str = ""
+
+
+def parse_place(text: str, folder: Path) -> Place:
+    """Read `file.py`, `folder/file.py`, `package.module` or either with `:app`. Raises CodeProblem."""
+    target, _, attribute = text.partition(":") if not _is_drive(text) else (text, "", "")
+    if attribute and not attribute.isidentifier():
+        raise CodeProblem(f"{text!r}: {attribute!r} is no name; write it like 'package.module:app'")
+    if target.endswith(".py") or "/" in target or "\\" in target:
+        return _file_place(text, Path(folder, target), attribute)
+    if not target or not all(part.isidentifier() for part in target.split(".")):
+        raise CodeProblem(f"{text!r} is neither a Python file nor a module; write 'app.py' or 'package.module:app'")
+    return Place(text, target, folder, attribute)
+
+
+def _is_drive(text: str) -> bool:
+    return len(text) > 2 and text[1] == ":" and text[2] in "\\/"
+
+
+def _file_place(text: str, path: Path, attribute: str) -> Place:
+    if path.is_dir():
+        path /= "__init__.py"
+    if not path.is_file():
+        raise CodeProblem(f"there is no file {text.partition(':')[0]!r} here; give the path of a Python file")
+    path = path.resolve()
+    names = [] if path.name == "__init__.py" else [path.stem]
+    root = path.parent
+    # The folder from which the package is imported is the first one above that is no package itself.
+    while (root / "__init__.py").exists() and root.parent != root:
+        names.insert(0, root.name)
+        root = root.parent
+    if not names or not all(name.isidentifier() for name in names):
+        raise CodeProblem(f"{text!r} cannot be imported: give the file a name of letters, digits and '_'")
+    return Place(text, ".".join(names), root, attribute)
+
+
+@dataclass
+class Loader:
+    """Loads the apps of some places. `folder` is where the user stands; its modules count as the user's own."""
+
+    places: Sequence[Place]
+    folder: Path
+    modules: dict[str, ModuleType] = field(default_factory=dict)
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The folders to watch for changes."""
+        roots = {self.folder.resolve(), *(place.root.resolve() for place in self.places)}
+        return tuple(
+            sorted(root for root in roots if not any(root != other and root.is_relative_to(other) for other in roots))
+        )
+
+    def load(self) -> dict[str, App]:
+        """Import everything afresh; the apps by id. Raises CodeProblem and leaves everything as it was."""
+        for root in (self.folder, *(place.root for place in self.places)):
+            if str(root) not in sys.path:
+                sys.path.insert(0, str(root))
+        old = {name: module for name, module in list(sys.modules.items()) if self._is_own(module)}
+        for name in old:
+            del sys.modules[name]
+        linecache.checkcache()
+        importlib.invalidate_caches()
+        try:
+            return self._import()
+        except BaseException:
+            for name, module in list(sys.modules.items()):
+                if self._is_own(module):
+                    del sys.modules[name]
+            sys.modules.update(old)
+            raise
+
+    def _import(self) -> dict[str, App]:
+        apps: dict[str, App] = {}
+        for place in self.places:
+            for app in self._apps_of(place):
+                known = apps.setdefault(app.id, app)
+                if known is not app:
+                    raise CodeProblem(f"two apps have the id {app.id!r}; give one of them another id ({place.text})")
+        return apps
+
+    def _apps_of(self, place: Place) -> Iterable[App]:
+        try:
+            module = importlib.import_module(place.module)
+        except (Exception, SystemExit) as error:
+            raise CodeProblem(_explained(place, error, self.folders)) from error
+        file = getattr(module, "__file__", None)
+        if place.text.partition(":")[0].endswith(".py") and not (
+            file and Path(file).resolve().is_relative_to(place.root)
+        ):
+            raise CodeProblem(
+                f"{place.text}: the name {place.module!r} belongs to another module ({file or 'built in'}); rename the file"
+            )
+        if place.attribute:
+            app = getattr(module, place.attribute, None)
+            if not isinstance(app, App):
+                raise CodeProblem(f"{place.text}: {place.attribute!r} is no milepost.App in {place.module}")
+            return [app]
+        found = {id(value): value for value in vars(module).values() if isinstance(value, App)}
+        if not found:
+            raise CodeProblem(f"{place.text} has no app; write `app = App('my-app')` at the top of the module")
+        return found.values()
+
+    def _is_own(self, module: ModuleType) -> bool:
+        file = getattr(module, "__file__", None)
+        if file is None:
+            # A namespace package has only a path.
+            paths = list(getattr(module, "__path__", ()))
+            return bool(paths) and all(self._within(Path(path)) for path in paths)
+        return self._within(Path(file))
+
+    def _within(self, path: Path) -> bool:
+        path = path.resolve()
+        if any(path.is_relative_to(foreign) for foreign in (*_FOREIGN, *_OURS)) or "site-packages" in path.parts:
+            return False
+        return any(path.is_relative_to(folder) for folder in self.folders)
+
+
+def _ours() -> tuple[Path, ...]:
+    """Milepost's own packages: in a development install they lie in the user's folders, and must never be reloaded."""
+    import milepost_console  # noqa: PLC0415 - the packages themselves
+    import milepost_engine  # noqa: PLC0415
+
+    import milepost  # noqa: PLC0415
+
+    return tuple(
+        Path(str(package.__file__)).resolve().parent for package in (milepost, milepost_engine, milepost_console)
+    )
+
+
+_OURS: Final = _ours()
+
+
+def _explained(place: Place, error: BaseException, folders: Sequence[Path]) -> str:
+    """What went wrong, at the last line of the user's own code."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}: SyntaxError: {error.msg}"
+    own = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if any(Path(frame.filename).resolve().is_relative_to(folder) for folder in folders)
+        and not any(Path(frame.filename).resolve().is_relative_to(path) for path in (*_OURS, *_FOREIGN))
+        and "site-packages" not in frame.filename
+    ]
+    what = f"{type(error).__name__}: {error}"
+    if isinstance(error, ModuleNotFoundError) and error.name == place.module:
+        return f"{place.text}: there is no module {place.module!r} under {place.root}"
+    if not own:
+        return f"{place.text}: {what}"
+    last = own[-1]
+    return f"{last.filename}:{last.lineno}: {what}\n    {last.line or ''}".rstrip()

@@ -1,0 +1,46 @@
+"""Events under /api: lists, names, one event, erasing one."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from milepost_engine.codec import Json
+
+from .backend import Backend
+from .models import EventDetail, EventList, Problem
+from .problems import Refused
+
+__all__ = ["events_router"]
+
+
+def events_router(backend: Backend) -> APIRouter:
+    """The routes."""
+    router = APIRouter(prefix="/api", tags=["events"], responses={404: {"model": Problem}})
+    engine = backend.engine
+
+    @router.get("/events", summary="Events, the newest first", responses={200: {"model": EventList}})
+    async def list_events(
+        name: Annotated[list[str] | None, Query()] = None,
+        limit: Annotated[int, Query(ge=1, le=500)] = 50,
+        after: str = "",
+    ) -> dict[str, Json]:
+        return await engine.queries.list_events(names=name or [], limit=limit, after=after)
+
+    @router.get("/events/{event_id}", summary="One event", responses={200: {"model": EventDetail}})
+    async def show(event_id: str) -> dict[str, Json]:
+        found = await engine.queries.event(event_id)
+        if found is None:
+            raise Refused(404, "MP306", f"There is no event {event_id}; it may have expired.")
+        return {"user": {}, **found, "passed_over": dict(backend.live.passed_over(event_id))}
+
+    @router.delete("/events/{event_id}", summary="Erase an event; its runs stay but can no longer be replayed")
+    async def erase(event_id: str) -> dict[str, Json]:
+        return {"ok": True, "erased": await engine.operations.erase_event(event_id)}
+
+    @router.get("/event-names", summary="Names of events seen so far")
+    async def names() -> dict[str, Json]:
+        return {"names": sorted(await engine.events.names())}
+
+    return router

@@ -1,0 +1,224 @@
+"""Functions and apps under /api, what this server can do, and the messages that were given up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final, cast
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from milepost import __version__
+from milepost.protocol import format_duration
+from milepost_engine.codec import Json
+from milepost_engine.core.ids import to_ms, ulid
+from milepost_engine.cron import next_after
+from milepost_engine.manifest import CronTrigger, EventTrigger, FunctionSpec
+from milepost_engine.queries import iso
+from milepost_engine.registry import App
+
+from .backend import Backend
+from .models import AppRow, FunctionRow, Problem
+from .problems import Refused
+from .stats import Stats
+
+__all__ = ["functions_router", "webhooks_of"]
+
+NEXT_TICKS: Final = 5
+
+
+class TriggerBody(BaseModel):
+    data: dict[str, Any] = Field(default_factory=dict)
+
+
+class AddAppBody(BaseModel):
+    url: str = Field(description="Where the app is served.")
+
+
+class RedriveBody(BaseModel):
+    ids: list[int] | None = Field(default=None, description="Those named; all without it.")
+
+
+def functions_router(backend: Backend) -> APIRouter:
+    """The routes."""
+    router = APIRouter(prefix="/api", tags=["functions"], responses={404: {"model": Problem}})
+    engine = backend.engine
+    stats = Stats(engine)
+
+    async def spec_of(function_id: str) -> FunctionSpec:
+        snapshot = await engine.registry.snapshot()
+        spec = snapshot.functions.get(function_id)
+        if spec is None:
+            known = ", ".join(sorted(snapshot.functions)) or "none"
+            raise Refused(404, "MP308", f"There is no function {function_id!r}. Registered are: {known}.")
+        return spec
+
+    async def row_of(spec: FunctionSpec) -> dict[str, Json]:
+        paused = (await engine.registry.snapshot()).paused
+        row = function_row(spec, engine.clock.now(), paused=spec.function_id in paused)
+        return row | {"stats": await stats.of(spec.function_id)}
+
+    @router.get("/functions", summary="All functions", response_model=None)
+    async def functions() -> dict[str, Json]:
+        listed = (await engine.registry.snapshot()).functions.values()
+        return {"functions": [await row_of(spec) for spec in sorted(listed, key=lambda spec: spec.function_id)]}
+
+    @router.get("/functions/{function_id}", summary="One function", responses={200: {"model": FunctionRow}})
+    async def function(function_id: str) -> dict[str, Json]:
+        return await row_of(await spec_of(function_id))
+
+    @router.post("/functions/{function_id}/pause", summary="Start no more runs of it; live ones go on")
+    async def pause(function_id: str) -> dict[str, Json]:
+        await engine.registry.pause((await spec_of(function_id)).function_id, paused=True)
+        return {"ok": True}
+
+    @router.post("/functions/{function_id}/resume", summary="Start runs of it again")
+    async def resume(function_id: str) -> dict[str, Json]:
+        await engine.registry.pause((await spec_of(function_id)).function_id, paused=False)
+        return {"ok": True}
+
+    @router.post("/functions/{function_id}/trigger", summary="Start it by hand, whatever its triggers")
+    async def trigger(function_id: str, body: TriggerBody | None = None) -> dict[str, Json]:
+        await spec_of(function_id)
+        event_id = ulid(to_ms(engine.clock.now()), engine.chance.random_bytes(10))
+        run_id = await engine.invoke(function_id, body.data if body else {}, event_id)
+        if run_id is None:
+            message = f"Function {function_id!r} was not started: its idempotency key was used within 24 hours before."
+            raise Refused(409, "MP308", message)
+        return {"run_id": run_id}
+
+    @router.get("/apps", summary="All apps", response_model=None)
+    async def apps() -> dict[str, Json]:
+        listed = (await engine.registry.snapshot()).apps.values()
+        return {"apps": [app_row(app) for app in sorted(listed, key=lambda app: app.app_id)]}
+
+    @router.post("/apps", summary="Ask the app at a URL to register", responses={200: {"model": AppRow}})
+    async def add(body: AddAppBody) -> dict[str, Json]:
+        if backend.sync_url is None:
+            raise Refused(400, "MP319", "Apps are registered by deploying them here; there is no URL to add.")
+        app_id = await backend.sync_url(body.url)
+        return app_row((await engine.registry.snapshot()).apps[app_id])
+
+    @router.delete("/apps/{app_id}", summary="Take an app out; its live runs go on while it answers")
+    async def remove(app_id: str) -> dict[str, Json]:
+        if app_id not in (await engine.registry.snapshot()).apps:
+            raise Refused(404, "MP308", f"There is no app {app_id!r}.")
+        await engine.registry.remove(app_id)
+        return {"ok": True}
+
+    _add_others(router, backend)
+    return router
+
+
+def _add_others(router: APIRouter, backend: Backend) -> None:
+    @router.get("/info", summary="What this server is and can do", tags=["console"])
+    async def told() -> dict[str, Json]:
+        can = {
+            "send": True,
+            "trigger": True,
+            "pause": True,
+            "cancel": True,
+            "replay": True,
+            "erase": True,
+            "stream": backend.mode == "dev",
+            "dead_letters": backend.dead_letters is not None,
+            "add_app": backend.sync_url is not None,
+        }
+        now = iso(backend.engine.clock.now())
+        return {"version": __version__, "mode": backend.mode, "stack": backend.stack, "now": now, "can": can}
+
+    @router.get("/dead-letters", summary="Messages given up after too many tries", tags=["console"])
+    async def dead_letters(limit: int = 100) -> dict[str, Json]:
+        if backend.dead_letters is None:
+            raise Refused(400, "MP319", "Dead letters are shown by the queue's own console here.")
+        letters = await backend.dead_letters.dead_letters(max(1, min(limit, 1000)))
+        rows = [
+            {
+                "id": letter.id,
+                "body": letter.body,
+                "receive_count": letter.receive_count,
+                "problem": letter.problem,
+                "dead_at": iso(letter.dead_at),
+            }
+            for letter in letters
+        ]
+        return {"dead_letters": rows}
+
+    @router.post("/dead-letters/redrive", summary="Deliver them again", tags=["console"])
+    async def redrive(body: RedriveBody | None = None) -> dict[str, Json]:
+        if backend.dead_letters is None:
+            raise Refused(400, "MP319", "Dead letters are redriven by the queue's own console here.")
+        return {"count": await backend.dead_letters.redrive(body.ids if body else None)}
+
+
+def app_row(app: App) -> dict[str, Json]:
+    """An app as lists show it."""
+    return {
+        "app_id": app.app_id,
+        "target": {"kind": app.target.kind, "address": app.target.address},
+        "version": app.version,
+        "synced_at": iso(app.synced_at),
+        "sdk": app.sdk,
+        "error": app.error,
+        "functions": [spec.function_id for spec in app.functions],
+        "webhooks": webhooks_of(app),
+    }
+
+
+def webhooks_of(app: App) -> list[str]:
+    """The names of an app's webhooks."""
+    listed = app.manifest.get("webhooks")
+    return [str(name) for name in listed] if isinstance(listed, list) else []
+
+
+def function_row(spec: FunctionSpec, now: datetime, *, paused: bool) -> dict[str, Json]:
+    """A function as lists show it, without its statistics."""
+    policy = spec.retries
+    timeouts = {"start": spec.start_timeout, "finish": spec.finish_timeout}
+    return {
+        "function_id": spec.function_id,
+        "app_id": spec.app_id,
+        "name": spec.name,
+        "triggers": [_trigger_row(trigger, now) for trigger in spec.triggers],
+        "paused": paused,
+        "retries": {"max_attempts": policy.max_attempts, **_plain_retries(spec.raw)},
+        "mode": "checkpoint" if spec.checkpoint else "step",
+        "idempotency": spec.idempotency or None,
+        "timeouts": {name: format_duration(span) if span else None for name, span in timeouts.items()},
+        "cancel_on": [
+            {
+                "event": cancel.event,
+                "expression": cancel.expression,
+                "timeout": format_duration(cancel.timeout) if cancel.timeout else None,
+            }
+            for cancel in spec.cancel_on
+        ],
+        "schemas": dict(spec.schemas),
+    }
+
+
+def _trigger_row(trigger: EventTrigger | CronTrigger, now: datetime) -> dict[str, Json]:
+    if isinstance(trigger, EventTrigger):
+        return {"event": trigger.event, "expression": trigger.expression}
+    following: list[str | None] = []
+    moment = now
+    for _ in range(NEXT_TICKS):
+        moment = next_after(trigger.line, moment)
+        following.append(iso(moment))
+    return {
+        "cron": trigger.line.text.rpartition("TZ=")[2].partition(" ")[2]
+        if "TZ=" in trigger.line.text
+        else trigger.text,
+        "tz": trigger.line.zone,
+        "next": following,
+        "jitter": format_duration(trigger.jitter) if trigger.jitter else None,
+        "catch_up": trigger.catch_up,
+    }
+
+
+def _plain_retries(raw: Mapping[str, Json]) -> dict[str, Json]:
+    """The policy as the app wrote it; only Milepost's own SDK says more than a number."""
+    extra = raw.get("milepost")
+    policy = extra.get("retries") if isinstance(extra, Mapping) else None
+    return dict(cast("Mapping[str, Json]", policy)) if isinstance(policy, Mapping) else {}

@@ -1,0 +1,113 @@
+"""Runs under /api: lists, one run, cancel, replay, erase."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from milepost_engine.codec import Json
+from milepost_engine.operations import OperationError
+from milepost_engine.queries import RunFilter
+
+from .backend import Backend
+from .models import Problem, RunDetail, RunList
+from .problems import Refused
+from .search import find_runs, read_search
+
+__all__ = ["MAX_PAGE", "CancelBody", "ReplayBody", "RunQuery", "runs_router"]
+
+MAX_PAGE = 500
+
+
+class RunQuery(BaseModel):
+    """Which runs; empty fields do not filter."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    function: list[str] = Field(default_factory=list, description="Full function ids; several mean any of them.")
+    app: str = ""
+    status: list[str] = Field(default_factory=list, description="Queued, Running, Completed, Failed or Cancelled.")
+    event: str = Field(default="", description="Name of the event that started the run.")
+    event_id: str = ""
+    origin: str = Field(default="", description="Replays of this run.")
+    since: datetime | None = Field(default=None, description="Queued at or after this moment.")
+    until: datetime | None = None
+    q: str = Field(default="", description="Words in ids and event data, or an expression after `cel:`.")
+
+    def search(self) -> Any:
+        """The search that these fields ask for. Raises Refused."""
+        return read_search(
+            functions=self.function, app=self.app, statuses=self.status, event=self.event, event_id=self.event_id,
+            origin=self.origin, since=self.since, until=self.until, q=self.q,
+        )  # fmt: skip
+
+
+class RunPage(RunQuery):
+    """Which runs, and which page of them."""
+
+    limit: int = Field(default=50, ge=1, le=MAX_PAGE)
+    after: str = Field(default="", description="`next` of the page before.")
+
+
+class CancelBody(BaseModel):
+    reason: str = Field(default="", max_length=1000)
+
+
+class ReplayBody(BaseModel):
+    """`from_step`: a step's name; results before it are kept. `data` replaces the event's data."""
+
+    from_step: str | None = None
+    data: dict[str, Any] | None = None
+
+
+def runs_router(backend: Backend) -> APIRouter:
+    """The routes."""
+    router = APIRouter(prefix="/api/runs", tags=["runs"], responses={404: {"model": Problem}})
+    engine = backend.engine
+
+    @router.get("", summary="Runs, the newest first", responses={200: {"model": RunList}})
+    async def list_runs(page: Annotated[RunPage, Query()]) -> dict[str, Json]:
+        return await find_runs(engine, page.search(), limit=page.limit, after=page.after)
+
+    @router.get("/{run_id}", summary="One run with its whole trace", responses={200: {"model": RunDetail}})
+    async def show(run_id: str) -> dict[str, Json]:
+        detail = await engine.queries.run(run_id)
+        if detail is None:
+            raise Refused(
+                404, "MP301", f"There is no run {run_id}; it may have expired. List the runs to see their ids."
+            )
+        return detail
+
+    @router.post("/{run_id}/cancel", summary="Cancel a run; it takes effect before its next step")
+    async def cancel(run_id: str, body: CancelBody | None = None) -> dict[str, Json]:
+        await engine.operations.cancel(run_id, body.reason if body else "")
+        return {"ok": True}
+
+    @router.post("/{run_id}/replay", summary="Start a new run that names this one as its origin")
+    async def replay(run_id: str, body: ReplayBody | None = None) -> dict[str, Json]:
+        wish = body or ReplayBody()
+        run = await engine.operations.replay(run_id, from_step=wish.from_step, data=wish.data)
+        return {"run_id": run.run_id}
+
+    @router.delete("/{run_id}", summary="Erase an ended run, and its event when no other run has it")
+    async def erase(run_id: str) -> dict[str, Json]:
+        detail = await engine.queries.run(run_id)
+        erased = await engine.operations.erase(run_id)
+        if detail is not None:
+            erased += await _erase_event(str(detail["event_id"]), run_id)
+        return {"ok": True, "erased": erased}
+
+    async def _erase_event(event_id: str, run_id: str) -> int:
+        listed = await engine.queries.list_runs(RunFilter(event_id=event_id), limit=2)
+        others = [row for row in listed["runs"] if row["run_id"] != run_id]  # type: ignore[attr-defined,index]
+        if others:
+            return 0
+        try:
+            return await engine.operations.erase_event(event_id)
+        except OperationError:
+            return 0
+
+    return router

@@ -1,0 +1,59 @@
+"""Puts the server together: routes, guard, static pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+from milepost import __version__
+
+from .api_events import events_router
+from .api_functions import functions_router
+from .api_runs import runs_router
+from .backend import Backend
+from .bulk import bulk_router
+from .eventbridge import eventbridge_router
+from .guard import Guard
+from .intake import intake_router
+from .pages import add_pages
+from .problems import JsonResponse, add_handlers
+from .protocol import protocol_router
+from .public_api import public_router
+from .stream import stream_router
+from .webhooks import webhooks_router
+
+__all__ = ["build_app"]
+
+
+def build_app(backend: Backend, *, hosts: Iterable[str] = (), any_address: bool = False) -> ASGIApp:
+    """The ASGI application. `hosts`, `any_address`: see Guard."""
+    app = FastAPI(
+        title="Milepost",
+        version=__version__,
+        summary="The JSON API of the dev server and of the dashboard.",
+        description="State-changing calls under /api need the header `X-Milepost: 1`. Errors are "
+        '`{"code": "MP…", "error": "…"}`. Times are ISO 8601 in UTC with milliseconds.',
+        openapi_url="/api/openapi.json",
+        # Their pages load scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+        default_response_class=JsonResponse,
+    )
+    add_handlers(app)
+    for make in (
+        intake_router,
+        eventbridge_router,
+        webhooks_router,
+        protocol_router,
+        public_router,
+        runs_router,
+        bulk_router,
+        events_router,
+        functions_router,
+        stream_router,
+    ):
+        app.include_router(make(backend))
+    add_pages(app, backend.static_folder)
+    return Guard(app, hosts=hosts, any_address=any_address)

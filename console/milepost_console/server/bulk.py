@@ -1,0 +1,93 @@
+"""`POST /api/runs/bulk`: cancel or replay many runs, chosen by id or by filter."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from milepost_engine.codec import Json
+from milepost_engine.engine import Engine
+from milepost_engine.operations import OperationError
+
+from .api_runs import RunQuery
+from .backend import Backend
+from .models import BulkResult
+from .problems import Refused
+from .search import find_runs
+
+__all__ = ["BulkBody", "bulk_router"]
+
+MAX_RUNS: Final = 10_000
+_PAGE: Final = 500
+_LIVE: Final = ("Queued", "Running")
+
+
+class BulkBody(BaseModel):
+    """Either `run_ids`, or a `filter` with the fields of `GET /api/runs`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    action: Literal["cancel", "replay"]
+    run_ids: list[str] | None = Field(default=None, max_length=MAX_RUNS)
+    filter: RunQuery | None = None
+    dry_run: bool = Field(default=False, description="Only count and name the runs.")
+    reason: str = Field(default="", max_length=1000, description="For cancel.")
+    from_step: str | None = Field(default=None, description="For replay.")
+    data: dict[str, Any] | None = Field(default=None, description="For replay.")
+
+    @model_validator(mode="after")
+    def _one_choice(self) -> BulkBody:
+        if (self.run_ids is None) == (self.filter is None):
+            raise ValueError("give run_ids or filter, one of them")
+        return self
+
+
+def bulk_router(backend: Backend) -> APIRouter:
+    """The route."""
+    router = APIRouter(prefix="/api/runs", tags=["runs"])
+
+    @router.post("/bulk", summary="Cancel or replay many runs", responses={200: {"model": BulkResult}})
+    async def bulk(body: BulkBody) -> dict[str, Json]:
+        """`run_ids` are the runs chosen; `done` the cancelled ones or the new ones. A filter takes at most 10 000."""
+        chosen = body.run_ids if body.run_ids is not None else await _chosen(backend.engine, body)
+        if body.dry_run:
+            return {"count": len(chosen), "run_ids": chosen, "done": [], "failed": []}
+        done: list[str] = []
+        failed: list[dict[str, str]] = []
+        for run_id in chosen:
+            try:
+                done.append(await _act(backend.engine, body, run_id))
+            except OperationError as error:
+                failed.append({"run_id": run_id, "error": str(error)})
+        return {"count": len(chosen), "run_ids": chosen, "done": done, "failed": failed}
+
+    return router
+
+
+async def _chosen(engine: Engine, body: BulkBody) -> list[str]:
+    """The runs that the filter names; for a cancellation only those that still live."""
+    assert body.filter is not None
+    query = body.filter
+    if body.action == "cancel" and not query.status:
+        query = query.model_copy(update={"status": list(_LIVE)})
+    search = query.search()
+    found: list[str] = []
+    after = ""
+    while True:
+        page = await find_runs(engine, search, limit=_PAGE, after=after)
+        found += [str(row["run_id"]) for row in page["runs"]]  # type: ignore[attr-defined,index]
+        after = str(page["next"])
+        if len(found) > MAX_RUNS:
+            message = f"The filter names more than {MAX_RUNS} runs; narrow it by time, function or status."
+            raise Refused(400, "MP316", message)
+        if not after:
+            return found
+
+
+async def _act(engine: Engine, body: BulkBody, run_id: str) -> str:
+    if body.action == "cancel":
+        await engine.operations.cancel(run_id, body.reason)
+        return run_id
+    return (await engine.operations.replay(run_id, from_step=body.from_step, data=body.data)).run_id

@@ -1,0 +1,66 @@
+"""Where events come in: `POST /e/{key}`, and starting one function by hand (protocol §3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from milepost.protocol import Header
+from milepost_engine.codec import loads
+from milepost_engine.core.ids import to_ms, ulid
+from milepost_engine.events import read_seed
+
+from .backend import Backend
+from .problems import JsonResponse
+
+__all__ = ["intake_router"]
+
+
+def intake_router(backend: Backend) -> APIRouter:
+    """The routes."""
+    router = APIRouter(tags=["events"])
+    kind = {Header.SERVER_KIND.value: backend.server_kind}
+
+    def answer(body: Mapping[str, object], status: int = 200) -> Response:
+        return JsonResponse(body, status, headers=kind, media_type="text/plain; charset=utf-8")
+
+    @router.post("/e/{key}", summary="Accept one event, or a list of up to 5 000 (10 MB)")
+    async def accept(key: str, request: Request) -> Response:
+        """Events before the first that cannot be accepted are accepted, those after it are not."""
+        raw = await request.body()
+        if not raw.strip():
+            return answer({"ids": [""], "status": 200})
+        try:
+            body = loads(raw)
+        except ValueError as error:
+            whole = "EOF" not in str(error)
+            problem = f"the body is not JSON: {error}" if whole else "unexpected end of JSON input"
+            return answer({"ids": [], "status": 400, "error": problem}, 400)
+        if body == []:
+            return answer({"ids": [""], "status": 200})
+        seed = read_seed(request.headers.get(Header.EVENT_ID_SEED.value, ""))
+        read = await backend.engine.accept(body, seed=seed)
+        ids = [event.event_id for event in read.events]
+        if read.problem:
+            return answer({"ids": ids, "status": 400, "error": read.problem}, 400)
+        return answer({"ids": ids, "status": 200})
+
+    @router.post("/invoke/{slug}", summary="Start one function by hand, whatever its triggers")
+    async def invoke(slug: str, request: Request) -> Response:
+        """The body is `{"data": {…}}`; the answer names the event that was made for it."""
+        try:
+            body = loads(await request.body() or b"{}")
+        except ValueError as error:
+            return answer({"error": f"the body is not JSON: {error}", "status": 400}, 400)
+        data = body.get("data", {}) if isinstance(body, Mapping) else None
+        if not isinstance(data, Mapping):
+            return answer({"error": "data must be an object", "status": 400}, 400)
+        engine = backend.engine
+        event_id = ulid(to_ms(engine.clock.now()), engine.chance.random_bytes(10))
+        if await engine.invoke(slug, data, event_id) is None:
+            return answer({"error": f"could not find function with ID: {slug}", "status": 404}, 404)
+        return answer({"id": event_id, "status": 200})
+
+    return router

@@ -1,0 +1,169 @@
+"""The shapes of answers, for the API's description. The engine makes the answers; nothing is validated by these."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+__all__ = [
+    "AppRow",
+    "BulkResult",
+    "EventDetail",
+    "EventList",
+    "FunctionRow",
+    "Problem",
+    "RunDetail",
+    "RunList",
+    "RunRow",
+]
+
+
+class Problem(BaseModel):
+    """Every refusal."""
+
+    code: str = Field(examples=["MP301"])
+    error: str = Field(description="What happened and what to do.")
+
+
+class RunRow(BaseModel):
+    """A run in a list."""
+
+    run_id: str
+    function_id: str
+    app_id: str
+    status: str = Field(description="Queued, Running, Completed, Failed or Cancelled.")
+    queued_at: datetime
+    ended_at: datetime | None
+    duration_ms: int | None
+    event_id: str
+    event_name: str
+    origin_run_id: str | None = Field(description="The run that this one replays.")
+
+
+class RunList(BaseModel):
+    """A page of runs."""
+
+    runs: list[RunRow]
+    next: str = Field(description="Give it as `after`; empty at the end.")
+    cut: bool = Field(description="The search stopped before it had seen everything.")
+
+
+class Attempt(BaseModel):
+    """One try of a step."""
+
+    attempt: int
+    started_at: datetime
+    ended_at: datetime
+    duration_ms: int
+    status: str
+    error: dict[str, Any] | None
+    next_at: datetime | None = None
+
+
+class Span(BaseModel):
+    """One step of a run."""
+
+    step_id: str
+    name: str
+    kind: str = Field(description="run, sleep, wait, invoke or function.")
+    status: str
+    started_at: datetime
+    ended_at: datetime | None
+    duration_ms: int | None
+    due_at: datetime | None
+    next_try_at: datetime | None
+    turn: int | None = Field(description="Steps with the same number were planned together.")
+    output: Any
+    error: dict[str, Any] | None
+    attempts: list[Attempt]
+    kept: bool = Field(default=False, description="Its result was taken over from the origin of a replay.")
+    wait: dict[str, Any] | None = None
+    invoke: dict[str, Any] | None = None
+    detail: dict[str, Any] = Field(default_factory=dict)
+
+
+class RunDetail(RunRow):
+    """A run with its whole trace."""
+
+    app_version: str
+    outcome: str | None
+    start_at: datetime | None
+    started_at: datetime | None
+    start_by: datetime | None
+    finish_by: datetime | None
+    max_attempts: int
+    cancel_on: list[dict[str, str]]
+    parent: dict[str, str] | None
+    event: dict[str, Any] | None
+    events: list[dict[str, Any]]
+    output: Any
+    error: dict[str, Any] | None
+    replays: list[RunRow]
+    trace: list[Span]
+
+
+class BulkResult(BaseModel):
+    """What was done to many runs."""
+
+    count: int
+    run_ids: list[str]
+    done: list[str] = Field(description="Cancelled runs, or the new runs of a replay.")
+    failed: list[dict[str, str]]
+
+
+class EventRow(BaseModel):
+    """An event in a list."""
+
+    event_id: str
+    name: str
+    received_at: datetime
+
+
+class EventList(BaseModel):
+    """A page of events."""
+
+    events: list[EventRow]
+    next: str
+
+
+class EventDetail(EventRow):
+    """An event with the runs that it started."""
+
+    id: str
+    data: dict[str, Any]
+    ts: int
+    user: dict[str, Any]
+    runs: list[RunRow]
+    passed_over: dict[str, str] = Field(description="Functions that listen but were not started, and why.")
+
+
+class FunctionRow(BaseModel):
+    """A function with the runs of the last day."""
+
+    function_id: str
+    app_id: str
+    name: str
+    triggers: list[dict[str, Any]]
+    paused: bool
+    retries: dict[str, Any]
+    mode: str
+    idempotency: str | None
+    timeouts: dict[str, str | None]
+    cancel_on: list[dict[str, Any]]
+    schemas: dict[str, Any]
+    stats: dict[str, Any]
+
+
+class AppRow(BaseModel):
+    """An app."""
+
+    app_id: str
+    target: dict[str, str]
+    version: int
+    synced_at: datetime
+    sdk: str
+    error: str
+    functions: list[str]
+    webhooks: list[str]

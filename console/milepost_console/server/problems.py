@@ -1,0 +1,103 @@
+"""What the server refuses, as answers: a status, a stable code and a sentence.
+
+MP201 manifest        MP301–MP307 runs and events (engine)
+MP308 no such function    MP310 malformed request    MP311 foreign host     MP312 foreign origin
+MP313 missing header      MP314 too large            MP315 no such address  MP316 expression or filter
+MP317 no such webhook     MP318 webhook refused      MP319 not available here
+MP320 internal error      MP321 app cannot be reached or refused to register
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from milepost_engine.codec import Json, dumps
+from milepost_engine.manifest import ManifestError
+from milepost_engine.operations import OperationError
+
+__all__ = ["JsonResponse", "Refused", "add_handlers", "problem_body"]
+
+_STATUS: Final[Mapping[str, int]] = {
+    "MP301": 404, "MP302": 409, "MP303": 409, "MP304": 410, "MP305": 409, "MP306": 404, "MP307": 400,
+}  # fmt: skip
+
+
+class JsonResponse(Response):
+    """A JSON answer, written by the engine's own codec."""
+
+    media_type = "application/json"
+
+    def render(self, content: Json) -> bytes:
+        return dumps(content)
+
+
+class Refused(Exception):
+    """An answer that is no success."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+
+
+def problem_body(code: str, message: str) -> dict[str, Json]:
+    """The JSON body of every refusal under /api."""
+    return {"code": code, "error": message}
+
+
+def _bare(code: str, error: Exception) -> str:
+    """An engine's message without the code in front, which stands in its own field."""
+    return str(error).removeprefix(f"[{code}] ")
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    return JsonResponse(problem_body(error.code, error.message), error.status)
+
+
+async def _operation(_: Request, error: Exception) -> Response:
+    assert isinstance(error, OperationError)
+    return JsonResponse(problem_body(error.code, _bare(error.code, error)), _STATUS.get(error.code, 400))
+
+
+async def _manifest(_: Request, error: Exception) -> Response:
+    return JsonResponse(problem_body("MP201", _bare("MP201", error)), 400)
+
+
+async def _invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    clauses = [f"{'.'.join(str(part) for part in item['loc'][1:]) or 'body'}: {item['msg']}" for item in error.errors()]
+    return JsonResponse(problem_body("MP310", f"The request cannot be read: {'; '.join(clauses)}."), 400)
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        message = f"There is nothing at {request.method} {request.url.path}. The addresses are in /api/openapi.json."
+        return JsonResponse(problem_body("MP315", message), 404)
+    headers = dict(error.headers or {})
+    return JsonResponse(problem_body("MP310", str(error.detail)), error.status_code, headers)
+
+
+async def _internal(_: Request, error: Exception) -> Response:
+    message = (
+        f"The server failed: {type(error).__name__}: {error}. Its terminal has the details; nothing accepted is lost."
+    )
+    return JsonResponse(problem_body("MP320", message), 500)
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Make every refusal an answer of the same shape."""
+    app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(OperationError, _operation)
+    app.add_exception_handler(ManifestError, _manifest)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _internal)

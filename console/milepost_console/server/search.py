@@ -1,0 +1,132 @@
+"""Searches runs: by fields (the engine's own filter), by words in ids and event data, or by an expression.
+
+Words and expressions look at each run's event, newest run first, and stop after a while; the answer then says `cut` and
+goes on from there when asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, cast
+
+from milepost_engine.codec import Json, text
+from milepost_engine.core.expressions import Expression, ExpressionError, compile_expression, evaluate
+from milepost_engine.core.run import RunStatus
+from milepost_engine.engine import Engine
+from milepost_engine.queries import RunFilter
+
+from .problems import Refused
+
+__all__ = ["Search", "find_runs", "read_search"]
+
+CEL: Final = "cel:"
+MAX_EXPRESSION: Final = 2048
+SCAN_LIMIT: Final = 2000
+_PAGE: Final = 100
+
+Row = Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What to look for; empty fields do not filter."""
+
+    where: RunFilter
+    words: str = ""
+    expression: Expression | None = None
+    reads_output: bool = False
+
+    @property
+    def plain(self) -> bool:
+        return not self.words and self.expression is None
+
+
+def read_search(
+    *,
+    functions: Sequence[str] = (),
+    app: str = "",
+    statuses: Sequence[str] = (),
+    event: str = "",
+    event_id: str = "",
+    origin: str = "",
+    since: datetime | None = None,
+    until: datetime | None = None,
+    q: str = "",
+) -> Search:
+    """Check a search. Raises Refused that says which part cannot be."""
+    where = RunFilter(
+        functions=tuple(functions),
+        app_id=app,
+        statuses=tuple(_status(word) for word in statuses),
+        event_name=event,
+        event_id=event_id,
+        origin_run_id=origin,
+        since=_aware("since", since),
+        until=_aware("until", until),
+    )
+    q = q.strip()
+    if not q.startswith(CEL):
+        return Search(where, words=q.casefold())
+    source = q.removeprefix(CEL).strip()
+    if len(source) > MAX_EXPRESSION:
+        raise Refused(
+            400, "MP316", f"The expression has {len(source)} characters; at most {MAX_EXPRESSION} are allowed."
+        )
+    try:
+        return Search(where, expression=compile_expression(source), reads_output="output" in source)
+    except ExpressionError as error:
+        raise Refused(400, "MP316", f"The expression {source!r} cannot be read: {error}") from error
+
+
+def _status(word: str) -> RunStatus:
+    try:
+        return RunStatus(word.capitalize())
+    except ValueError:
+        known = ", ".join(RunStatus)
+        raise Refused(400, "MP316", f"There is no run status {word!r}; write one of {known}.") from None
+
+
+def _aware(name: str, moment: datetime | None) -> datetime | None:
+    if moment is not None and moment.tzinfo is None:
+        raise Refused(400, "MP316", f"{name} has no time zone; write it like 2026-01-31T08:00:00Z.")
+    return moment
+
+
+async def find_runs(engine: Engine, search: Search, *, limit: int, after: str = "") -> dict[str, Json]:
+    """A page of runs, newest first: `runs`, `next` and `cut` as in Queries.list_runs."""
+    if search.plain:
+        return await engine.queries.list_runs(search.where, limit=limit, after=after)
+    found: list[Row] = []
+    scanned = 0
+    while True:
+        page = await engine.queries.list_runs(search.where, limit=_PAGE, after=after)
+        for row in cast("list[Row]", page["runs"]):
+            scanned += 1
+            if not await _fits(engine, search, row):
+                continue
+            if len(found) == limit:
+                return {"runs": found, "next": str(found[-1]["run_id"]), "cut": False}
+            found.append(row)
+        after = str(page["next"])
+        if not after:
+            return {"runs": found, "next": "", "cut": False}
+        if scanned >= SCAN_LIMIT:
+            return {"runs": found, "next": after, "cut": True}
+
+
+async def _fits(engine: Engine, search: Search, row: Row) -> bool:
+    event = await engine.events.load(str(row["event_id"]))
+    wire = event.wire() if event is not None else {"id": row["event_id"], "name": row["event_name"], "data": {}}
+    if search.expression is not None:
+        names: dict[str, Json] = {"event": wire}
+        if search.reads_output:
+            detail = await engine.queries.run(str(row["run_id"]))
+            names["output"] = detail["output"] if detail else None
+        try:
+            return evaluate(search.expression, names, now=engine.clock.now()) is True
+        except ExpressionError:
+            return False
+    ids = (row["run_id"], row["event_id"], row["function_id"], row["event_name"], wire["id"])
+    return any(search.words in str(id_).casefold() for id_ in ids) or search.words in text(wire["data"]).casefold()

@@ -1,0 +1,94 @@
+// Numbers, durations and moments as people read them.
+
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+
+/** A length of time, to two units at most. @param {number|null|undefined} ms @returns {string} */
+export function duration(ms) {
+  if (ms === null || ms === undefined || Number.isNaN(ms)) return "–";
+  if (ms < 0) return `−${duration(-ms)}`;
+  if (ms < SECOND) return `${Math.round(ms)} ms`;
+  if (ms < 10 * SECOND) return `${(ms / SECOND).toFixed(2)} s`;
+  if (ms < MINUTE) return `${(ms / SECOND).toFixed(1)} s`;
+  if (ms < HOUR) return two(ms, MINUTE, "min", SECOND, "s");
+  if (ms < DAY) return two(ms, HOUR, "h", MINUTE, "min");
+  return two(ms, DAY, "d", HOUR, "h");
+}
+
+/** @param {number} ms @param {number} big @param {string} bigUnit @param {number} small @param {string} smallUnit */
+function two(ms, big, bigUnit, small, smallUnit) {
+  const whole = Math.round(ms / small) * small;
+  const rest = Math.round((whole % big) / small);
+  return rest ? `${Math.floor(whole / big)} ${bigUnit} ${rest} ${smallUnit}` : `${Math.floor(whole / big)} ${bigUnit}`;
+}
+
+/** How far from now: "12 s ago", "in 3 min". @param {number} ms */
+export function relative(ms) {
+  const size = Math.abs(ms);
+  if (size < 1500 && ms <= 0) return "just now";
+  const text = coarse(size);
+  return ms > 0 ? `in ${text}` : `${text} ago`;
+}
+
+/** @param {number} ms */
+function coarse(ms) {
+  if (ms < MINUTE) return `${Math.max(1, Math.round(ms / SECOND))} s`;
+  if (ms < HOUR) return `${Math.floor(ms / MINUTE)} min`;
+  if (ms < 2 * DAY) return `${Math.floor(ms / HOUR)} h`;
+  return `${Math.floor(ms / DAY)} d`;
+}
+
+/** @type {Map<string, {full: Intl.DateTimeFormat, clock: Intl.DateTimeFormat, offset: Intl.DateTimeFormat}>} */
+const formats = new Map();
+
+/** A moment in a zone, always with the zone's name. @param {number} at @param {string} zone */
+export function moment(at, zone) {
+  let made = formats.get(zone);
+  if (!made) {
+    made = {
+      full: new Intl.DateTimeFormat("en-GB", {
+        timeZone: zone, day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit",
+        second: "2-digit", fractionalSecondDigits: 3,
+      }),
+      clock: new Intl.DateTimeFormat("en-GB", {
+        timeZone: zone, hour: "2-digit", minute: "2-digit", second: "2-digit",
+      }),
+      offset: new Intl.DateTimeFormat("en-GB", { timeZone: zone, timeZoneName: "shortOffset" }),
+    };
+    formats.set(zone, made);
+  }
+  return { full: `${made.full.format(at)} ${zoneName(at, zone)}`, clock: made.clock.format(at) };
+}
+
+/** "Europe/Paris (UTC+1)". @param {number} at @param {string} zone */
+export function zoneName(at, zone) {
+  if (zone === "UTC") return "UTC";
+  const parts = (formats.get(zone)?.offset ?? new Intl.DateTimeFormat("en-GB", { timeZone: zone, timeZoneName: "shortOffset" })).formatToParts(at);
+  const offset = parts.find((part) => part.type === "timeZoneName")?.value ?? "";
+  return `${zone} (${offset.replace("GMT", "UTC")})`;
+}
+
+/** "1 run", "12 runs". @param {number} count @param {string} one @param {string} [many] */
+export function counted(count, one, many = `${one}s`) {
+  return `${count.toLocaleString("en-US")} ${count === 1 ? one : many}`;
+}
+
+/** "99.5 %", and never "100 %" of what failed once. @param {number} part @param {number} whole */
+export function share(part, whole) {
+  if (!whole) return "–";
+  if (part === whole) return "100 %";
+  return `${Math.min(99.9, Math.floor((part / whole) * 1000) / 10).toFixed(1)} %`;
+}
+
+/** Bytes of a text. @param {number} bytes */
+export function size(bytes) {
+  if (bytes < 1024) return `${bytes} B`;
+  return bytes < 1024 * 1024 ? `${(bytes / 1024).toFixed(1)} KB` : `${(bytes / 1024 / 1024).toFixed(1)} MB`;
+}
+
+/** Keep only the end of an id, where it differs from its neighbours. @param {string} id */
+export function shortId(id) {
+  return id.length > 14 ? `…${id.slice(-10)}` : id;
+}

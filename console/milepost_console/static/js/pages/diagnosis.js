@@ -1,0 +1,98 @@
+// Ten seconds at two in the morning: what happened, in which step, and what to press.
+
+import { time } from "../core/clock.js";
+import { h, visible } from "../core/dom.js";
+import { counted } from "../core/format.js";
+import { icon } from "../parts/icons.js";
+
+/** @typedef {import("../core/types.js").RunDetail} RunDetail */
+/** @typedef {import("../core/types.js").Span} Span */
+/** @typedef {import("../core/types.js").Failure} Failure */
+/** @typedef {import("../core/dom.js").Child} Child */
+
+const MESSAGE_CHARS = 600;
+
+/** What to do about errors that tell it by their name or code. @type {[RegExp, string][]} */
+const ADVICE = [
+  [/NonDeterminism/, "The code no longer does what this run remembers. Bring the steps back into their old order, or replay from the start with the new code."],
+  [/EventMismatch|ValidationError/, "The event's data does not fit what the code expects. Edit the event and replay, or widen the model."],
+  [/PayloadTooLarge|output_too_large/, "A value is over its size limit. Keep large data elsewhere and hand on a reference."],
+  [/NotSerializable/, "A step gave back something that JSON cannot carry. Return plain data, then replay from this step."],
+  [/http_unreachable|not_sdk|Server returned a fatal error/, "The app did not answer as it should. Look at Apps: is it running, and at that address? Then replay from this step."],
+  [/request_duration_too_long|TimeoutError|Timeout/, "Something took too long. See whether the service that it called is well, then replay from this step."],
+  [/Connection|OperationalError|Unreachable|ECONN/i, "Something that the step called was not reachable. Once it is back, replay from this step: what is done before it is kept."],
+];
+
+/** @type {Record<string, string>} */
+const CANCELLED = {
+  event: "An event that this function lists under cancel_on arrived.",
+  api: "A person, or the API, asked for it.",
+  "start timeout": "It waited in the queue for longer than its start time-out allows. See whether the app answers, then replay it.",
+  "finish timeout": "It ran for longer than its finish time-out allows. If that is too short for this work, raise it, then replay.",
+};
+
+/** @param {Failure|null|undefined} error */
+export function errorLine(error) {
+  if (!error) return "";
+  const text = [error.name, error.message].filter(Boolean).join(": ") || JSON.stringify(error);
+  return visible(text.length > MESSAGE_CHARS ? `${text.slice(0, MESSAGE_CHARS)}…` : text);
+}
+
+/** @param {RunDetail} run @param {Span|null} span @param {Child[]} buttons */
+export function diagnosis(run, span, buttons) {
+  if (run.status === "Failed") return box("bad", "cross", failedTitle(span), errorLine(run.error), failedAdvice(run, span), buttons);
+  if (run.status === "Cancelled") return box("off", "slash", "This run was cancelled.", cancelReason(run), CANCELLED[run.outcome ?? ""] ?? "", buttons);
+  if (run.status === "Queued") return box("note", "queue", "This run is in the queue.", "", queuedAdvice(run), buttons);
+  if (run.status !== "Running") return null;
+  const open = run.trace.filter((each) => ["Retrying", "Waiting", "Sleeping", "Invoking"].includes(each.status));
+  const retrying = open.find((each) => each.status === "Retrying");
+  if (retrying) return box("warn", "again", ["Step ", h("b", null, visible(retrying.name)), ` failed ${counted(retrying.attempts.length, "time")} of at most ${run.max_attempts}.`], errorLine(retrying.error ?? retrying.attempts.at(-1)?.error), ["The next try is ", time(retrying.next_try_at), ". Nothing needs to be done if the cause goes away by itself."], buttons);
+  const [first] = open;
+  if (!first || open.length > 1) return null;
+  return box("note", first.status === "Sleeping" ? "moon" : "ear", [`${{ Waiting: "Waiting for an event", Sleeping: "Sleeping", Invoking: "Waiting for another run" }[first.status]} in step `, h("b", null, visible(first.name)), "."], "", first.due_at ? ["Until ", time(first.due_at, "absolute"), " at most."] : "", []);
+}
+
+/** @param {Span|null} span @returns {Child[]} */
+function failedTitle(span) {
+  if (!span || span.kind === "function") {
+    const tries = span?.attempts.length ?? 0;
+    return [`Failed in the function itself, outside its steps${tries > 1 ? `, after ${counted(tries, "attempt")}` : ""}.`];
+  }
+  return ["Failed in step ", h("b", null, visible(span.name)), span.attempts.length ? `, after ${counted(span.attempts.length, "attempt")}.` : "."];
+}
+
+/** @param {RunDetail} run @param {Span|null} span */
+function failedAdvice(run, span) {
+  const told = `${run.error?.name ?? ""} ${run.error?.code ?? ""} ${span?.error?.name ?? ""} ${run.error?.message ?? ""}`;
+  const known = ADVICE.find(([pattern]) => pattern.test(told))?.[1];
+  if (known) return known;
+  if (span?.kind === "invoke") return "The run that it invoked failed. Open that run to see why, mend it, then replay from this step.";
+  if (span && span.attempts.length > 0 && span.attempts.length < run.max_attempts) {
+    return "The code said that trying again cannot help, so the remaining attempts were not made. Mend the cause, then replay.";
+  }
+  if (!span || span.kind === "function") return "Mend the code, then replay. Steps that are done would run again; to keep them, replay from a step.";
+  return "Every attempt failed. Once the cause is mended, replay from this step: what is done before it is kept.";
+}
+
+/** @param {RunDetail} run */
+function cancelReason(run) {
+  const said = run.error ?? run.output;
+  const reason = said && typeof said === "object" && "reason" in said ? String(said.reason ?? "") : errorLine(run.error);
+  return visible(reason);
+}
+
+/** @param {RunDetail} run @returns {Child[]} */
+function queuedAdvice(run) {
+  const later = run.start_at && Date.parse(run.start_at) > Date.parse(run.queued_at) + 1000;
+  return later ? ["It starts ", time(run.start_at), "."] : ["It starts as soon as there is room."];
+}
+
+/** @param {string} tone @param {string} shape @param {Child|Child[]} title @param {string} said @param {Child|Child[]} advice @param {Child[]} buttons */
+function box(tone, shape, title, said, advice, buttons) {
+  return h(
+    "section", { class: `diagnosis diagnosis-${tone}`, "aria-label": "What happened" },
+    h("h2", null, icon(shape), h("span", null, title)),
+    said && h("p", { class: "said" }, said), advice && h("p", { class: "advice" }, advice),
+    buttons.length > 0 && h("div", { class: "buttons" }, buttons),
+  );
+}

@@ -1,0 +1,124 @@
+// One function: triggers, configuration in words, next cron moments, how it did, and the buttons for it.
+
+import { get, post, query, sentence, wasAborted } from "../core/api.js";
+import { time } from "../core/clock.js";
+import { h, patch, visible } from "../core/dom.js";
+import { counted, duration, share } from "../core/format.js";
+import { go, setTitle } from "../core/router.js";
+import { can } from "../core/server.js";
+import { latencyChart, runsChart } from "../parts/chart.js";
+import { openDialog } from "../parts/dialog.js";
+import { Editor } from "../parts/editor.js";
+import { icon } from "../parts/icons.js";
+import { notice, toast } from "../parts/notice.js";
+import { example } from "../parts/schema.js";
+import { readAlong } from "./functions.js";
+import { runPath, shortRuns } from "./runs-row.js";
+import { configWords, NO_TRIGGER, triggerWords } from "./words.js";
+
+/** @typedef {import("../core/types.js").FunctionInfo} FunctionInfo */
+/** @typedef {import("../core/types.js").RunRow} RunRow */
+
+const RECENT = 8;
+
+export const title = "Function";
+
+/** @param {import("../core/router.js").Visit} visit */
+export function mount({ root, params, signal }) {
+  const path = `/api/functions/${encodeURIComponent(params.id)}`;
+  /** @type {FunctionInfo|null} */
+  let info = null;
+  setTitle(visible(params.id));
+
+  async function load() {
+    try {
+      const [read, recent] = await Promise.all([get(path, { signal }), get(`/api/runs${query({ function: [params.id], limit: RECENT })}`, { signal })]);
+      info = read;
+      patch(root, view(read, recent.runs, () => void turn(read)));
+    } catch (error) {
+      if (wasAborted(error)) return;
+      if (info) toast(sentence(error), { tone: "bad" });
+      else patch(root, notice("bad", "The function could not be read.", h("p", null, sentence(error)), h("p", null, h("a", { class: "button", href: "/functions" }, "All functions"))));
+    }
+  }
+
+  /** @param {FunctionInfo} now */
+  async function turn(now) {
+    try {
+      await post(`${path}/${now.paused ? "resume" : "pause"}`);
+      toast(now.paused ? "The function starts again on its triggers." : "Paused: nothing starts it until it is resumed. Its live runs go on.", { tone: "good" });
+      await load();
+    } catch (error) {
+      toast(sentence(error), { tone: "bad" });
+    }
+  }
+  return readAlong(load, signal);
+}
+
+/** @param {FunctionInfo} info @param {RunRow[]} recent @param {() => void} turn */
+function view(info, recent, turn) {
+  const { stats } = info;
+  return [
+    h("header", { class: "run-header" },
+      h("div", { class: "crumbs" }, h("a", { href: "/functions" }, "Functions"), icon("chevron"), h("a", { href: "/apps" }, visible(info.app_id))),
+      h("div", { class: "run-title" }, h("h1", null, visible(info.function_id)), info.name !== info.function_id && h("span", { class: "muted" }, visible(info.name)),
+        info.paused && h("span", { class: "tag tag-warn" }, icon("pause"), "paused"), h("span", { class: "grow" }),
+        h("div", { class: "buttons" },
+          can("send") && h("button", { class: "button accent", type: "button", on: { click: () => trigger(info) } }, icon("play"), "Run it now"),
+          can("pause") && h("button", { class: "button", type: "button", on: { click: turn } }, icon(info.paused ? "play" : "pause"), info.paused ? "Resume" : "Pause")))),
+    info.paused && notice("warn", "This function is paused.", " Events and cron moments start nothing until it is resumed."),
+    h("div", { class: "numbers" },
+      number("Success, 24 h", share(stats.completed, stats.completed + stats.failed), counted(stats.failed, "failure")),
+      number("Median", duration(stats.p50_ms), "half are faster"),
+      number("Slowest 1 %", duration(stats.p99_ms), "take longer"),
+      number("Now running", stats.running.toLocaleString("en-US"), stats.queued === undefined ? "" : `${stats.queued.toLocaleString("en-US")} queued`)),
+    h("div", { class: "two-columns" },
+      h("section", { class: "card" }, h("h2", null, "Runs per hour"), runsChart(stats.series)),
+      h("section", { class: "card" }, h("h2", null, "Median duration"), latencyChart(stats.series))),
+    h("div", { class: "two-columns" },
+      h("section", { class: "card" }, h("h2", null, "Starts"), starts(info)),
+      h("section", { class: "card" }, h("h2", null, "Configuration"), h("ul", { class: "words" }, configWords(info).map((said) => h("li", null, said))), schemas(info))),
+    h("section", { class: "card" }, h("div", { class: "card-head" }, h("h2", null, "Latest runs"), h("span", { class: "grow" }), h("a", { class: "button small", href: `/runs?function=${encodeURIComponent(info.function_id)}` }, "All its runs")), shortRuns(recent, "It has not run yet.")),
+  ];
+}
+
+/** @param {string} term @param {string} value @param {string} note */
+function number(term, value, note) {
+  return h("div", { class: "number-card" }, h("span", { class: "muted" }, term), h("strong", { class: "number" }, value), h("span", { class: "muted" }, note));
+}
+
+/** @param {FunctionInfo} info */
+function starts(info) {
+  if (!info.triggers.length) return h("p", { class: "muted" }, NO_TRIGGER);
+  return h("ul", { class: "words" }, info.triggers.map((one) => h(
+    "li", null, triggerWords(one),
+    one.cron !== undefined && one.next && h("ol", { class: "moments" }, one.next.map((at) => h("li", null, time(at, "absolute"), " ", h("span", { class: "muted" }, "(", time(at), ")")))),
+  )));
+}
+
+/** @param {FunctionInfo} info */
+function schemas(info) {
+  const names = Object.keys(info.schemas ?? {});
+  if (!names.length) return null;
+  return h("p", { class: "muted" }, "It states a model for ", names.map((name, place) => [place ? ", " : "", h("a", { href: `/events?send=${encodeURIComponent(name)}` }, visible(name))]), ".");
+}
+
+/** @param {FunctionInfo} info */
+function trigger(info) {
+  const [name, schema] = Object.entries(info.schemas ?? {})[0] ?? ["", null];
+  const editor = new Editor({ label: "Data", value: schema ? example(schema) : {}, schema, rows: 12 });
+  const dialog = openDialog({
+    title: `Run ${visible(info.function_id)} now`, wide: true, action: "Start a run",
+    body: [h("p", { class: "muted" }, name ? ["It is given this data as an event of the model ", h("code", null, visible(name)), "."] : "It is invoked by hand, with this data in the event."), info.paused && notice("warn", "", "It is paused; the server may refuse."), editor.element],
+    act: async () => {
+      if (!editor.valid) return false;
+      const { run_id } = await post(`/api/functions/${encodeURIComponent(info.function_id)}/trigger`, { data: editor.value });
+      go(runPath(run_id));
+    },
+  });
+  editor.changed = (valid) => {
+    if (dialog.action) dialog.action.disabled = !valid;
+  };
+  editor.field.focus();
+}
+

@@ -1,0 +1,115 @@
+// Everything about one step: attempts and the waits between them, what it waited for, its output or its error.
+
+import { time } from "../core/clock.js";
+import { h, visible } from "../core/dom.js";
+import { duration } from "../core/format.js";
+import { copyButton } from "../parts/copy.js";
+import { icon } from "../parts/icons.js";
+import { jsonView } from "../parts/json.js";
+import { badge } from "../parts/status.js";
+import { errorLine } from "./diagnosis.js";
+import { canReplayFrom, replayFrom } from "./run-actions.js";
+import { runPath } from "./runs-row.js";
+import { spanKey } from "./trace-rows.js";
+
+/** @typedef {import("../core/types.js").RunDetail} RunDetail */
+/** @typedef {import("../core/types.js").Span} Span */
+/** @typedef {import("../core/types.js").Failure} Failure */
+
+/** @type {Record<string, string>} */
+const KINDS = { run: "Step", sleep: "Sleep", wait: "Wait for an event", invoke: "Invoked function", function: "The function itself" };
+
+/** An error with its traceback and what caused it. @param {Failure} error @param {string} label */
+export function errorView(error, label) {
+  const stack = error.stack?.trim() ?? "";
+  return h(
+    "div", { class: "error-view" },
+    h("p", { class: "said" }, errorLine(error)),
+    error.code && h("p", { class: "muted" }, "Code ", h("code", null, visible(error.code))),
+    stack && h("div", { class: "json-box" }, h("pre", { class: "stack", tabindex: "0", role: "region", "aria-label": label }, visible(stack)), copyButton(stack, "traceback")),
+    error.data !== null && error.data !== undefined && [h("h4", null, "Data of the error"), jsonView(error.data, { label: "error data" })],
+    error.cause && [h("h4", null, "Caused by"), h("p", { class: "said" }, errorLine(error.cause))],
+  );
+}
+
+/** @param {RunDetail} run @param {Span} span @param {() => void} close */
+export function stepPanel(run, span, close) {
+  return h(
+    "aside", { class: "card panel", "aria-label": `Step ${visible(span.name)}`, data: { key: `panel ${spanKey(span)}` } },
+    h("header", null,
+      h("div", { class: "panel-title" }, h("span", { class: "muted" }, KINDS[span.kind] ?? span.kind), h("h2", null, visible(span.name))),
+      h("button", { class: "icon-button", type: "button", "aria-label": "Close the step", on: { click: close } }, icon("close"))),
+    h("div", { class: "panel-body" },
+      h("div", { class: "panel-line" }, badge(span.status), !span.kept && h("span", { class: "muted" }, duration(span.duration_ms)), span.started_at && h("span", { class: "muted" }, time(span.started_at, "clock")),
+        h("span", { class: "grow" }),
+        canReplayFrom(span) && run.event && h("button", { class: "button small", type: "button", on: { click: () => void replayFrom(run, span) } }, icon("again"), "Replay from this step")),
+      span.kept && h("p", { class: "muted" }, "This result was kept: the step ran in ", run.origin_run_id ? h("a", { href: runPath(run.origin_run_id) }, "the run that this one replays") : "the run before", "."),
+      facts(span), waitFacts(span), childFacts(span),
+      attempts(run, span),
+      span.error && [h("h3", null, "Error"), errorView(span.error, "traceback")],
+      span.invoke && span.invoke.data !== null && span.invoke.data !== undefined && [h("h3", null, "Handed over"), jsonView(span.invoke.data, { label: "data handed over" })],
+      showsOutput(span) && [h("h3", null, span.kind === "wait" ? "Event that matched" : "Output"), jsonView(span.output, { label: "output" })]),
+  );
+}
+
+/** @param {Span} span */
+function showsOutput(span) {
+  return span.status === "Completed" && span.kind !== "sleep" && !span.error;
+}
+
+/** @param {Span} span */
+function facts(span) {
+  if (span.status === "Vanished") return h("p", null, "The code that was called later has no such step any more; its result was dropped.");
+  if (span.status === "Abandoned") return h("p", null, "The run ended before this step did.");
+  if (span.kind === "sleep") return h("p", null, span.ended_at ? ["Slept until ", time(span.ended_at, "absolute"), "."] : ["Sleeps until ", time(span.due_at, "absolute"), " (", time(span.due_at), ")."]);
+  if (span.status === "Retrying" && span.next_try_at) return h("p", null, "Next try ", time(span.next_try_at), " (", time(span.next_try_at, "absolute"), ").");
+  if (span.status === "Planned") return h("p", null, "Found, but not started yet.");
+  return null;
+}
+
+/** @param {Span} span */
+function waitFacts(span) {
+  if (!span.wait) return null;
+  const { event, expression, matches_when: bound } = span.wait;
+  const open = span.status === "Waiting";
+  return [
+    h("p", null, open ? "An event " : "It listened for an event ", h("code", null, visible(event)), open ? (bound ? " ends this wait if:" : " ends this wait, whatever its data.") : (bound ? " with:" : ".")),
+    bound && h("div", { class: "command" }, h("code", null, visible(bound)), copyButton(bound, "expression")),
+    bound && bound !== expression && h("p", { class: "muted" }, "Written as ", h("code", null, visible(expression))),
+    open && span.due_at && h("p", null, "It gives up ", time(span.due_at), " (", time(span.due_at, "absolute"), ")."),
+    span.status === "TimedOut" && h("p", null, "No such event came in time; the step gave back nothing."),
+    open && h("p", null, h("a", { class: "button small", href: `/events?send=${encodeURIComponent(event)}` }, icon("send"), "Send such an event")),
+    span.detail?.event_id && h("p", null, "Ended by event ", h("a", { href: `/events/${encodeURIComponent(span.detail.event_id)}` }, span.detail.event_id), "."),
+  ];
+}
+
+/** @param {Span} span */
+function childFacts(span) {
+  if (!span.invoke) return null;
+  const child = span.detail?.run_id;
+  return h("p", null,
+    "Invoked ", h("a", { href: `/functions/${encodeURIComponent(span.invoke.function_id)}` }, visible(span.invoke.function_id)),
+    child ? [": ", h("a", { href: runPath(child), class: "mono" }, child)] : "", ".");
+}
+
+/** @param {RunDetail} run @param {Span} span */
+function attempts(run, span) {
+  if (!span.attempts.length || (span.attempts.length === 1 && span.status === "Completed")) return null;
+  return [
+    h("h3", null, `Attempts (${span.attempts.length} of at most ${run.max_attempts})`),
+    h("ol", { class: "attempts" }, span.attempts.map((each, place) => h(
+      "li", { class: each.status === "Failed" ? "attempt-bad" : "attempt-good", data: { key: `attempt ${each.attempt} ${each.started_at}` } },
+      h("div", { class: "attempt-line" },
+        icon(each.status === "Failed" ? "cross" : "check"), h("span", null, `Attempt ${each.attempt + 1}`), h("span", { class: "muted" }, time(each.started_at, "clock")), h("span", { class: "grow" }), h("span", { class: "number" }, duration(each.duration_ms))),
+      each.error && (place < span.attempts.length - 1 || !span.error) && h("details", null, h("summary", null, errorLine(each.error)), each.error.stack && h("pre", { class: "stack", tabindex: "0" }, visible(each.error.stack.trim()))),
+      waited(each, span.attempts[place + 1], span),
+    ))),
+  ];
+}
+
+/** The wait between a failed attempt and the next. @param {import("../core/types.js").Attempt} each @param {import("../core/types.js").Attempt|undefined} next @param {Span} span */
+function waited(each, next, span) {
+  if (next) return h("p", { class: "waited" }, `waited ${duration(Date.parse(next.started_at) - Date.parse(each.ended_at))}`);
+  if (span.status === "Retrying" && each.next_at) return h("p", { class: "waited" }, "next try ", time(each.next_at));
+  return null;
+}
