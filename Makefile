@@ -17,9 +17,8 @@ BIN := .venv/bin
 dev: .venv/.dev  ## start the dev server with the shop sample
 	$(BIN)/milepost dev samples/shop/app.py
 
-test: .venv/.test check  ## everything: fast suites, emulator, browser
-	$(BIN)/python -m pytest -q -n 2 -m "not emulator and not browser"
-	$(BIN)/python -m pytest -q -m "emulator or browser"
+test: .venv/.test check  ## everything
+	$(BIN)/python -m pytest -q -n 2
 
 check: .venv/.test  ## format, lint, types, import laws
 	$(BIN)/ruff format --check --quiet .

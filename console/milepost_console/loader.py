@@ -127,7 +127,7 @@ class Loader:
             file and Path(file).resolve().is_relative_to(place.root)
         ):
             raise CodeProblem(
-                f"{place.text}: the name {place.module!r} belongs to another module ({file or 'built in'}); rename the file"
+                f"{place.text}: the name {place.module!r} is another module's ({file or 'built in'}); rename the file"
             )
         if place.attribute:
             app = getattr(module, place.attribute, None)
@@ -156,10 +156,9 @@ class Loader:
 
 def _ours() -> tuple[Path, ...]:
     """Milepost's own packages: in a development install they lie in the user's folders, and must never be reloaded."""
+    import milepost  # noqa: PLC0415
     import milepost_console  # noqa: PLC0415 - the packages themselves
     import milepost_engine  # noqa: PLC0415
-
-    import milepost  # noqa: PLC0415
 
     return tuple(
         Path(str(package.__file__)).resolve().parent for package in (milepost, milepost_engine, milepost_console)

@@ -78,7 +78,7 @@ async def fulfil_order(ctx: Context[OrderCreated]) -> dict[str, str]:
     return {"payment": payment, "fulfilment": record}
 
 
-# --- 3. cron, parallel steps, and waiting ------------------------------------------------------------------------------
+# --- 3. cron, parallel steps, and waiting ---------------------------------------------------------------------------
 
 
 @app.function(id="daily-report", trigger=Cron("0 8 * * *", tz="Europe/Paris"), retries=quick)

@@ -12,6 +12,7 @@ from datetime import timedelta
 import pytest
 
 from milepost import App, Context, Event, Retries, StepError
+from milepost_console.testing.crashes import Crashed, Deaths
 from milepost_engine.adapters.chance import SeededChance
 from milepost_engine.adapters.clock import WoundClock
 from milepost_engine.adapters.local_queue import LocalQueue, Received
@@ -21,8 +22,6 @@ from milepost_engine.engine import Engine, Settings
 from milepost_engine.observe import Silent
 from milepost_engine.ports import Target
 from tests.scenarios.rig import START, Served
-
-from .faults import Crashed, Deaths
 
 QUICK = Retries(attempts=3, first_delay="1s", jitter=0)
 

@@ -23,8 +23,8 @@ from milepost_console.client import Client, ClientProblem, HttpClient
 from milepost_console.terminal import length
 
 __all__ = [
-    "DONE", "FAILED", "UNREACHABLE", "USAGE", "AsJson", "Desk", "FunctionId", "Url", "Yes", "ago", "moment", "open_desk",
-    "read_json",
+    "DONE", "FAILED", "UNREACHABLE", "USAGE", "AsJson", "Desk", "FunctionId", "Url", "Yes", "ago", "moment",
+    "open_desk", "read_json",
 ]  # fmt: skip
 
 DONE: Final = 0
@@ -123,7 +123,7 @@ def _shown(value: object) -> str:
     return str(value)
 
 
-def open_desk(url: str, as_json: bool) -> Desk:  # noqa: FBT001 - a command's flag, passed through
+def open_desk(url: str, as_json: bool) -> Desk:
     """The desk of one command."""
     terminal = Console()
     console = terminal if terminal.is_terminal else Console(width=_PIPED_WIDTH)

@@ -40,7 +40,7 @@ cli.command("erase")(erase)
 cli.command("doctor")(doctor)
 
 
-def _version(value: bool) -> None:  # noqa: FBT001 - typer's way of callbacks
+def _version(value: bool) -> None:
     if value:
         typer.echo(f"milepost {__version__}")
         raise typer.Exit

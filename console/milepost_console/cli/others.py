@@ -27,8 +27,8 @@ def list_functions(url: Url = "", as_json: AsJson = False) -> None:
         desk.emit(answer)
         return
     columns = (
-        ("FUNCTION", "function_id"), ("TRIGGERS", "on"), ("PAUSED", "paused"), ("DONE", "completed"), ("FAILED", "failed"),
-        ("LIVE", "running"), ("P50 MS", "p50_ms"), ("P99 MS", "p99_ms"),
+        ("FUNCTION", "function_id"), ("TRIGGERS", "on"), ("PAUSED", "paused"), ("DONE", "completed"),
+        ("FAILED", "failed"), ("LIVE", "running"), ("P50 MS", "p50_ms"), ("P99 MS", "p99_ms"),
     )  # fmt: skip
     rows = [{**row, **row["stats"], "on": _triggers(row)} for row in answer["functions"]]
     desk.rows(rows, columns, "No functions yet. Start the server with your file: milepost dev app.py")

@@ -12,7 +12,7 @@ from milepost_engine.adapters.local_queue import DeadLetter
 from milepost_engine.engine import Engine
 from milepost_engine.ports import Invoker
 
-__all__ = ["Backend", "DeadLetters", "STATIC_FOLDER"]
+__all__ = ["STATIC_FOLDER", "Backend", "DeadLetters"]
 
 STATIC_FOLDER = Path(__file__).parent.parent / "static"
 

@@ -21,7 +21,7 @@ __all__ = ["milepost_harness"]
 
 @pytest.fixture
 def milepost_harness() -> Iterator[Callable[..., Harness]]:
-    """Harnesses on demand, as in `async with milepost_harness(app) as h`; those left open are closed after the test."""
+    """Makes harnesses for `async with`. Those left open are closed after the test."""
     from .harness import Harness  # noqa: PLC0415 - a plugin must not cost every test run an engine
 
     made: list[Harness] = []

@@ -1,0 +1,217 @@
+"""A whole engine in a test: real store and queue in memory, a wound clock, your functions in this process.
+
+    async with Harness(app) as h:
+        await h.send("order/created", {"order_id": "7"})
+        await h.advance("3d")
+        run = await h.only_run("shop-fulfil-order")
+        assert run["status"] == "Completed"
+Nothing is patched: what runs is the engine that runs in production, on other adapters.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, Self, cast
+
+from milepost import App
+from milepost.protocol import hash_step_id, parse_duration
+from milepost_console.testing.crashes import Crashed, Deaths
+from milepost_engine.adapters.chance import SeededChance
+from milepost_engine.adapters.clock import WoundClock
+from milepost_engine.adapters.invoke_inprocess import InProcessInvoker
+from milepost_engine.adapters.local_queue import LocalQueue, Received
+from milepost_engine.adapters.sqlite import SqliteStore
+from milepost_engine.core.run import Run
+from milepost_engine.engine import Engine, Settings
+from milepost_engine.ports import Request, Response, Target
+from milepost_engine.queries import RunFilter
+
+__all__ = ["Harness"]
+
+_MAX_LIVES = 50
+
+
+class _Stage:
+    """The invoker: hands calls to the apps, with replaced steps already remembered."""
+
+    def __init__(self) -> None:
+        self.inner = InProcessInvoker()
+        self.replaced: dict[str, dict[str, object]] = {}
+
+    async def invoke(self, target: Target, request: Request) -> Response:
+        if self.replaced:
+            body = json.loads(request.body)
+            stack = body["ctx"]["stack"]
+            for step_id, memo in self.replaced.items():
+                if step_id not in body["steps"]:
+                    body["steps"][step_id] = memo
+                    stack["stack"].append(step_id)
+            stack["current"] = len(stack["stack"])
+            request = replace(request, body=json.dumps(body).encode())
+        return await self.inner.invoke(target, request)
+
+
+class Harness:
+    """See the module. `start` is the moment at which the wound clock begins (aware)."""
+
+    def __init__(self, *apps: App, start: datetime | None = None) -> None:
+        self.clock = WoundClock(start)
+        self.closed = False
+        self._apps = apps
+        self._stage = _Stage()
+        self._store = SqliteStore.open(":memory:", clock=self.clock)
+        self._deaths = Deaths()
+        self.lives = 0
+        self._begin_life(None)
+
+    @property
+    def operations(self) -> int:
+        """I/O operations of the present life of the process; `crash_at` takes twice as many numbers."""
+        return self._deaths.count
+
+    async def __aenter__(self) -> Self:
+        await self._register()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Forget everything."""
+        if not self.closed:
+            self.closed = True
+            self._store.close()
+
+    def replace_step(self, name: str, result: object = None, *, error: Exception | None = None, index: int = 0) -> None:
+        """From now on the `index`-th step of this name has this result, or has failed for good; its body never runs.
+
+        A replaced step is not part of the run's trace.
+        """
+        memo: dict[str, object] = {"data": result}
+        if error is not None:
+            memo = {"error": {"name": type(error).__name__, "message": str(error), "stack": ""}}
+        self._stage.replaced[hash_step_id(name, index)] = memo
+
+    def crash_at(self, half_operation: int) -> None:
+        """Let the process die at an I/O operation, counted from now: 2n before the n-th, 2n + 1 after it.
+
+        It is started again at once, on the same store; the test goes on in its next life.
+        """
+        self._begin_life(half_operation)
+
+    async def send(self, name: str, data: Mapping[str, object] | None = None, **more: object) -> str:
+        """Send an event and run all that is due; returns the event's id. Raises ValueError for a bad event."""
+        event = {"name": name, "data": dict(data or {}), **more}
+        seed = (int(self.clock.now().timestamp() * 1000), SeededChance(len(name) + self.lives).random_bytes(10))
+        accepted: list[str] = []
+
+        async def accept() -> None:
+            read = await self.engine.accept(event, seed=seed)
+            if read.problem:
+                raise ValueError(read.problem)
+            accepted.append(read.events[0].event_id)
+
+        await self._survive(accept)
+        await self.until_idle()
+        return accepted[-1]
+
+    async def advance(self, span: str | float | timedelta) -> None:
+        """Wind the clock forward ("3d", seconds, timedelta): sleeps end, time-outs strike, retries and crons run."""
+        if isinstance(span, str):
+            span = parse_duration(span)
+        end = self.clock.now() + (span if isinstance(span, timedelta) else timedelta(seconds=span))
+        while True:
+            await self.until_idle()
+            due = await self._next_moment()
+            if due is None or due > end:
+                break
+            await self.clock.advance_to(max(due, self.clock.now()))
+        await self.clock.advance_to(end)
+        await self.until_idle()
+
+    async def until_idle(self) -> None:
+        """Run everything that is due now."""
+        await self._survive(lambda: self._queue.drain(self._handle))
+
+    async def runs(self, function_id: str | None = None) -> list[dict[str, Any]]:
+        """The runs, newest first, each with its whole trace."""
+        where = RunFilter(functions=(function_id,) if function_id else ())
+        found: list[dict[str, Any]] = []
+
+        async def read() -> None:
+            found.clear()
+            rows = cast("list[dict[str, str]]", (await self.engine.queries.list_runs(where, limit=1000))["runs"])
+            found.extend([run for row in rows if (run := await self.engine.queries.run(row["run_id"]))])
+
+        await self._survive(read)
+        return found
+
+    async def only_run(self, function_id: str | None = None) -> dict[str, Any]:
+        """The one run that there is. Raises AssertionError when there are none or several."""
+        runs = await self.runs(function_id)
+        if len(runs) != 1:
+            raise AssertionError(f"{len(runs)} runs, expected one: {[(r['function_id'], r['status']) for r in runs]}")
+        return runs[0]
+
+    async def replay(
+        self, run_id: str, *, from_step: str | None = None, data: Mapping[str, object] | None = None
+    ) -> Run:
+        """Replay a run, and run all that is due."""
+        run = await self.engine.operations.replay(run_id, from_step=from_step, data=data)
+        await self.until_idle()
+        return run
+
+    async def _next_moment(self) -> datetime | None:
+        crons: list[datetime | None] = []
+
+        async def arm() -> None:
+            await self.engine.timers.cron(self.clock.now())
+            crons.append(await self.engine.timers.next_cron())
+
+        await self._survive(arm)
+        return min((moment for moment in (self._queue.next_due(), crons[-1]) if moment), default=None)
+
+    def _begin_life(self, death: int | None) -> None:
+        self.lives += 1
+        self._deaths = Deaths(death)
+        shell = self._deaths.shell
+        # A story may need many lives; its messages are not given up for that.
+        self._queue = LocalQueue(
+            self._store, self.clock, "work", max_receives=10_000, longest_delay_seconds=float("inf")
+        )
+        self.engine = Engine.build(
+            table=shell(self._store.table),
+            blobs=shell(self._store.blobs),
+            queue=shell(self._queue),
+            invokers={"inprocess": shell(self._stage)},
+            clock=self.clock,
+            chance=SeededChance(self.lives),
+            settings=Settings(longest_delay_seconds=float("inf")),
+        )
+        self._stage.inner.saver = self.engine.saver
+
+    async def _register(self) -> None:
+        for app in self._apps:
+            self._stage.inner.apps[app.id] = app
+            await self.engine.registry.sync(app.manifest("http://127.0.0.1/test"), Target("inprocess", app.id))
+
+    async def _survive(self, work: Any) -> None:
+        """Do the work in as many lives as it takes."""
+        for _ in range(_MAX_LIVES):
+            try:
+                await work()
+            except Crashed:
+                pass
+            except BaseExceptionGroup as group:
+                if group.subgroup(Crashed) is None:
+                    raise
+            else:
+                return
+            self._begin_life(None)
+        raise AssertionError(f"the process died {_MAX_LIVES} times without getting anywhere")
+
+    async def _handle(self, received: Received) -> None:
+        await self.engine.handle(received.body, redelivered=received.receive_count > 1)
