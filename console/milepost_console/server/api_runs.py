@@ -102,7 +102,7 @@ def runs_router(backend: Backend) -> APIRouter:
 
     async def _erase_event(event_id: str, run_id: str) -> int:
         listed = await engine.queries.list_runs(RunFilter(event_id=event_id), limit=2)
-        others = [row for row in listed["runs"] if row["run_id"] != run_id]  # type: ignore[attr-defined,index]
+        others = [row for row in listed["runs"] if row["run_id"] != run_id]  # type: ignore[attr-defined]
         if others:
             return 0
         try:

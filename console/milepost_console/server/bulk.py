@@ -77,7 +77,7 @@ async def _chosen(engine: Engine, body: BulkBody) -> list[str]:
     after = ""
     while True:
         page = await find_runs(engine, search, limit=_PAGE, after=after)
-        found += [str(row["run_id"]) for row in page["runs"]]  # type: ignore[attr-defined,index]
+        found += [str(row["run_id"]) for row in page["runs"]]  # type: ignore[attr-defined]
         after = str(page["next"])
         if len(found) > MAX_RUNS:
             message = f"The filter names more than {MAX_RUNS} runs; narrow it by time, function or status."
