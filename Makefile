@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: dev test check fix bench bench-cost docs clean
+.PHONY: dev test check fix bench clean
 
 .venv/.dev: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -33,12 +33,6 @@ fix: .venv/.test  ## format and mend what can be mended
 
 bench: .venv/.test  ## speed on this machine, as numbers
 	$(BIN)/python -m bench
-
-bench-cost: .venv/.test  ## dollars per million runs, from counted calls
-	$(BIN)/python -m bench.cost
-
-docs: .venv/.test  ## pages made from the code
-	$(BIN)/python docs/generate.py
 
 clean:
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache
