@@ -199,7 +199,9 @@ class Queries:
         ]
         spans += [self._open_span(run, op, failures.pop(op.step_id, []), event) for op in run.open_ops]
         spans += [self._failing_span(run, step_id, tried) for step_id, tried in failures.items()]
-        return sorted(spans, key=lambda span: (str(span["started_at"]), str(span["step_id"])))
+        # Steps that began in the same millisecond stand in the order in which they ended.
+        places = {step_id: place for place, step_id in enumerate(run.order)}
+        return sorted(spans, key=lambda span: (str(span["started_at"]), places.get(str(span["step_id"]), len(places))))
 
     async def _closed_span(
         self, run: Run, step: ClosedStep, tries: list[FailedAttempt], op: OpenOp | None, event: Event | None
