@@ -127,7 +127,8 @@ class Loader:
             file and Path(file).resolve().is_relative_to(place.root)
         ):
             raise CodeProblem(
-                f"{place.text}: the name {place.module!r} is another module's ({file or 'built in'}); rename the file"
+                f"{place.text}: the name {place.module!r} belongs to another module ({file or 'built in'}); "
+                "rename the file"
             )
         if place.attribute:
             app = getattr(module, place.attribute, None)

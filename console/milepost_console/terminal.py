@@ -93,7 +93,8 @@ class Lines(Silent):
     def event_received(self, event: Event, started: tuple[str, ...], passed_over: dict[str, str]) -> None:
         if not started and not event.name.startswith("inngest/"):
             rest = (
-                "; ".join(f"{function}: {why}" for function, why in passed_over.items()) or "no function listens for it"
+                "; ".join(f"{function}: {why}" for function, why in passed_over.items())
+                or "no function is started by it"
             )
             self._print(event.name, event.event_id, Line("◦", "dim", "starts nothing", rest))
         elif passed_over:

@@ -33,7 +33,7 @@ class Finding:
     advice: str = ""
 
 
-def doctor(url: Url = "", as_json: AsJson = False) -> None:
+def doctor(*, url: Url = "", as_json: AsJson = False) -> None:
     """Examine this machine and the server. Exit code 1 when something is wrong, 3 when no server answers."""
     desk = open_desk(url, as_json)
     findings = [*_machine(), *examine(desk.client)]

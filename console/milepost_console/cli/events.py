@@ -21,6 +21,7 @@ _LIVE: Final = frozenset({"Queued", "Running"})
 
 @events.command("list")
 def list_(
+    *,
     name: Annotated[list[str] | None, typer.Option("--name", help="Event name; may be repeated.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=500)] = 20,
     after: Annotated[str, typer.Option(help="`next` of the page before.")] = "",
@@ -40,7 +41,7 @@ def list_(
 
 
 @events.command()
-def show(event_id: Annotated[str, typer.Argument()], url: Url = "", as_json: AsJson = False) -> None:
+def show(*, event_id: Annotated[str, typer.Argument()], url: Url = "", as_json: AsJson = False) -> None:
     """One event: its data, the runs it started, and why it passed functions over."""
     desk = open_desk(url, as_json)
     event = desk.client.get(f"/events/{event_id.strip().upper()}")
@@ -60,6 +61,7 @@ def show(event_id: Annotated[str, typer.Argument()], url: Url = "", as_json: AsJ
 
 @events.command("send")
 def send(
+    *,
     name: Annotated[str, typer.Argument(help="What happened, such as order/created.")],
     data: Annotated[
         str | None, typer.Option("--data", "-d", help="JSON object, @file, or - for standard input.")

@@ -48,6 +48,7 @@ def _version(value: bool) -> None:
 
 @cli.callback()
 def options(
+    *,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
     ] = False,
@@ -57,6 +58,7 @@ def options(
 
 @cli.command()
 def dev(
+    *,
     places: Annotated[
         list[str] | None, typer.Argument(help="Your code: app.py, or package.module:app; several are served together.")
     ] = None,

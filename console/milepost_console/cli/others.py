@@ -13,13 +13,15 @@ from .desk import FAILED, AsJson, Desk, FunctionId, Url, Yes, ago, open_desk, re
 
 __all__ = ["apps", "dead_letters", "erase", "functions"]
 
+AppId = Annotated[str, typer.Argument(help="App id.")]
+
 functions = typer.Typer(no_args_is_help=True, help="See, pause and start functions.")
 apps = typer.Typer(no_args_is_help=True, help="See and add apps.")
 dead_letters = typer.Typer(no_args_is_help=True, help="Messages that were given up after too many tries.")
 
 
 @functions.command("list")
-def list_functions(url: Url = "", as_json: AsJson = False) -> None:
+def list_functions(*, url: Url = "", as_json: AsJson = False) -> None:
     """All functions, with the runs of the last 24 hours."""
     desk = open_desk(url, as_json)
     answer = desk.client.get("/functions")
@@ -40,13 +42,13 @@ def _triggers(row: Mapping[str, Any]) -> str:
 
 
 @functions.command()
-def pause(function_id: FunctionId, url: Url = "", as_json: AsJson = False) -> None:
+def pause(*, function_id: FunctionId, url: Url = "", as_json: AsJson = False) -> None:
     """Start no more runs of a function; its live runs go on."""
     _switch(open_desk(url, as_json), function_id, "pause", "is paused: events start no runs of it")
 
 
 @functions.command()
-def resume(function_id: FunctionId, url: Url = "", as_json: AsJson = False) -> None:
+def resume(*, function_id: FunctionId, url: Url = "", as_json: AsJson = False) -> None:
     """Start runs of a function again. Events that came meanwhile are not made up for."""
     _switch(open_desk(url, as_json), function_id, "resume", "is started by events again")
 
@@ -60,6 +62,7 @@ def _switch(desk: Desk, function_id: str, word: str, told: str) -> None:
 
 @functions.command()
 def trigger(
+    *,
     function_id: FunctionId,
     data: Annotated[str | None, typer.Option("--data", "-d", help="JSON object, @file, or -.")] = None,
     url: Url = "",
@@ -75,7 +78,7 @@ def trigger(
 
 
 @apps.command("list")
-def list_apps(url: Url = "", as_json: AsJson = False) -> None:
+def list_apps(*, url: Url = "", as_json: AsJson = False) -> None:
     """All apps and where they are served."""
     desk = open_desk(url, as_json)
     answer = desk.client.get("/apps")
@@ -100,7 +103,7 @@ def list_apps(url: Url = "", as_json: AsJson = False) -> None:
 
 @apps.command()
 def add(
-    app_url: Annotated[str, typer.Argument(help="Where the app is served.")], url: Url = "", as_json: AsJson = False
+    *, app_url: Annotated[str, typer.Argument(help="Where the app is served.")], url: Url = "", as_json: AsJson = False
 ) -> None:
     """Ask the app at a URL to register."""
     desk = open_desk(url, as_json)
@@ -112,7 +115,7 @@ def add(
 
 
 @apps.command()
-def remove(app_id: Annotated[str, typer.Argument()], yes: Yes = False, url: Url = "", as_json: AsJson = False) -> None:
+def remove(*, app_id: AppId, yes: Yes = False, url: Url = "", as_json: AsJson = False) -> None:
     """Take an app out: events start nothing of it, live runs go on while it answers."""
     desk = open_desk(url, as_json)
     desk.confirm(f"Take app {app_id} out?", yes=yes)
@@ -124,7 +127,7 @@ def remove(app_id: Annotated[str, typer.Argument()], yes: Yes = False, url: Url 
 
 @dead_letters.command("list")
 def list_dead_letters(
-    limit: Annotated[int, typer.Option(min=1, max=1000)] = 50, url: Url = "", as_json: AsJson = False
+    *, limit: Annotated[int, typer.Option(min=1, max=1000)] = 50, url: Url = "", as_json: AsJson = False
 ) -> None:
     """What was given up, the latest first."""
     desk = open_desk(url, as_json)
@@ -145,6 +148,7 @@ def list_dead_letters(
 
 @dead_letters.command()
 def redrive(
+    *,
     ids: Annotated[list[int] | None, typer.Argument(help="Their ids.")] = None,
     all_: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
     url: Url = "",
@@ -161,6 +165,7 @@ def redrive(
 
 
 def erase(
+    *,
     run_ids: Annotated[list[str] | None, typer.Argument(help="Run ids, or their last letters.")] = None,
     event: Annotated[list[str] | None, typer.Option("--event", help="Event id; may be repeated.")] = None,
     yes: Yes = False,

@@ -57,6 +57,7 @@ def _filter(
 
 @runs.command("list")
 def list_(
+    *,
     function: Functions = None,
     status: Statuses = None,
     app: App = "",
@@ -90,6 +91,7 @@ def _row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 @runs.command()
 def show(
+    *,
     run_id: Annotated[str, typer.Argument(help="Run id, or its last letters.")],
     full: Annotated[bool, typer.Option("--full", help="Whole outputs and stacks.")] = False,
     url: Url = "",
@@ -190,6 +192,7 @@ def _error(error: Mapping[str, Any], *, full: bool) -> str:
 
 @runs.command()
 def cancel(
+    *,
     run_ids: RunIds = None,
     all_: All = False,
     function: Functions = None,
@@ -214,6 +217,7 @@ def cancel(
 
 @runs.command()
 def replay(
+    *,
     run_ids: RunIds = None,
     from_step: Annotated[str | None, typer.Option("--from-step", help="Keep the results before this step.")] = None,
     data: Annotated[str | None, typer.Option("--data", help="Another event data: JSON, @file or -.")] = None,

@@ -27,7 +27,7 @@ def intake_router(backend: Backend) -> APIRouter:
         return JsonResponse(body, status, headers=kind, media_type="text/plain; charset=utf-8")
 
     @router.post("/e/{key}", summary="Accept one event, or a list of up to 5 000 (10 MB)")
-    async def accept(key: str, request: Request) -> Response:  # noqa: ARG001 - part of the path
+    async def accept(key: str, request: Request) -> Response:  # noqa: ARG001 - any key is good here
         """Events before the first that cannot be accepted are accepted, those after it are not."""
         raw = await request.body()
         if not raw.strip():

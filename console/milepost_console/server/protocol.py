@@ -25,7 +25,6 @@ from .problems import JsonResponse
 
 __all__ = ["normal_url", "protocol_router", "register"]
 
-_PLAIN: Final = "text/plain; charset=utf-8"
 _SAME_HOST: Final = frozenset({"localhost", "0.0.0.0", "[::1]", "::1"})  # noqa: S104 - names to be normalised
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _NOT_ADDRESS: Final = frozenset({"deployId", "probe", "fnId", "stepId"})
@@ -70,53 +69,74 @@ async def register(backend: Backend, manifest: Mapping[str, Json], url: str) -> 
 def protocol_router(backend: Backend) -> APIRouter:
     """The routes."""
     router = APIRouter(tags=["sdk protocol"])
-    kind = {Header.SERVER_KIND.value: backend.server_kind}
-
-    def answer(body: Json, status: int = 200, media_type: str = "application/json") -> Response:
-        return JsonResponse(body, status, headers=kind, media_type=media_type)
-
-    def refuse(error: str, status: int, **more: Json) -> Response:
-        return answer({"error": error, "data": None, "status": status, **more}, status)
+    answers = _Answers(backend)
+    _add_registration(router, backend, answers)
+    _add_state(router, backend, answers)
+    _add_checkpoints(router, backend, answers)
 
     @router.get("/health", summary="Whether the server answers")
     async def health() -> Response:
-        return answer({"status": 200, "message": "OK"})
+        return answers.json({"status": 200, "message": "OK"})
 
     @router.get("/dev", summary="What the dev server serves")
     async def dev() -> Response:
-        return answer(await _describe(backend))
+        return answers.json(await _describe(backend))
+
+    return router
+
+
+class _Answers:
+    """Answers in the shapes of the protocol; each names the kind of this server."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.headers = {Header.SERVER_KIND.value: backend.server_kind}
+
+    def json(self, body: Json, status: int = 200) -> Response:
+        return JsonResponse(body, status, headers=self.headers)
+
+    def refuse(self, error: str, status: int, data: Json = None, *, plain: bool = False, **more: Json) -> Response:
+        body = {"error": error, "data": data, "status": status, **more}
+        media_type = "text/plain; charset=utf-8" if plain else "application/json"
+        return JsonResponse(body, status, headers=self.headers, media_type=media_type)
+
+
+def _add_registration(router: APIRouter, backend: Backend, answers: _Answers) -> None:
+    def refuse(error: str, **more: Json) -> Response:
+        return answers.refuse(error, 400, plain=True, **more)
 
     @router.post("/fn/register", summary="Register an HTTP app (sent by its SDK)")
     async def sync(request: Request) -> Response:
         expected = request.headers.get(Header.EXPECTED_SERVER_KIND.value)
         if expected and expected != backend.server_kind:
-            text = f"Expected server kind {expected}, got {backend.server_kind}"
-            return answer({"error": text, "status": 400}, 400, _PLAIN)
+            return refuse(f"Expected server kind {expected}, got {backend.server_kind}")
         try:
             body = loads(await request.body())
         except ValueError:
-            return answer({"error": "Invalid request: unexpected EOF", "status": 400}, 400, _PLAIN)
+            return refuse("Invalid request: unexpected EOF")
         if not isinstance(body, Mapping):
-            return answer({"error": "Invalid request: not an object", "status": 400}, 400, _PLAIN)
+            return refuse("Invalid request: not an object")
         manifest = cast("Mapping[str, Json]", body)
         if not (manifest.get("appName") or manifest.get("appname")):
-            return answer({"error": "App ID required", "status": 400}, 400, _PLAIN)
+            return refuse("App ID required")
         try:
             app_id, modified = await register(backend, manifest, str(manifest.get("url") or ""))
         except ManifestError as error:
-            text = "At least one function is invalid"
-            body = {"error": text, "data": None, "status": 400, "problems": list(error.problems)}
-            return answer(body, 400, _PLAIN)
+            return refuse("At least one function is invalid", problems=list(error.problems))
         except ValueError as error:
-            return answer({"error": str(error), "data": None, "status": 400}, 400, _PLAIN)
-        return answer({"ok": True, "modified": modified, "sync_id": _uuid(app_id, "sync"), "app_id": _uuid(app_id)})
+            return refuse(str(error))
+        ids = {"sync_id": _uuid(app_id, "sync"), "app_id": _uuid(app_id)}
+        return answers.json({"ok": True, "modified": modified, **ids})
+
+
+def _add_state(router: APIRouter, backend: Backend, answers: _Answers) -> None:
+    engine = backend.engine
 
     async def live_run(run_id: str) -> Run | Response:
-        run = await backend.engine.runs.load(run_id) if is_ulid(run_id) else None
+        run = await engine.runs.load(run_id) if is_ulid(run_id) else None
         if run is None:
-            return refuse(f"there is no run {run_id}", 404)
+            return answers.refuse(f"there is no run {run_id}", 404)
         if run.status.ended:
-            return refuse(f"runtime state is no longer available for runID: {run_id}", 410)
+            return answers.refuse(f"runtime state is no longer available for runID: {run_id}", 410)
         return run
 
     @router.get("/v0/runs/{run_id}/actions", summary="A live run's remembered steps")
@@ -124,16 +144,20 @@ def protocol_router(backend: Backend) -> APIRouter:
         run = await live_run(run_id)
         if isinstance(run, Response):
             return run
-        body = await memo_json(run, run.order, backend.engine.values)
-        return Response(body, media_type="application/json", headers=kind)
+        body = await memo_json(run, run.order, engine.values)
+        return Response(body, media_type="application/json", headers=answers.headers)
 
     @router.get("/v0/runs/{run_id}/batch", summary="A live run's events")
     async def batch(run_id: str) -> Response:
         run = await live_run(run_id)
         if isinstance(run, Response):
             return run
-        events = [await backend.engine.events.load(event_id) for event_id in run.event_ids]
-        return answer([event.wire() for event in events if event is not None])
+        events = [await engine.events.load(event_id) for event_id in run.event_ids]
+        return answers.json([event.wire() for event in events if event is not None])
+
+
+def _add_checkpoints(router: APIRouter, backend: Backend, answers: _Answers) -> None:
+    engine = backend.engine
 
     @router.post("/v1/checkpoint/{run_id}/async", summary="Save finished steps of a running invocation")
     async def checkpoint(run_id: str, request: Request) -> Response:
@@ -141,27 +165,24 @@ def protocol_router(backend: Backend) -> APIRouter:
         try:
             body = loads(await request.body())
         except ValueError as error:
-            return answer({"error": f"the body is not JSON: {error}", "data": about, "status": 400}, 400)
+            return answers.refuse(f"the body is not JSON: {error}", 400, about)
         steps = body.get("steps") if isinstance(body, Mapping) else None
         if not isinstance(body, Mapping) or not isinstance(steps, list):
-            return answer({"error": "steps must be a list of ops", "data": about, "status": 400}, 400)
+            return answers.refuse("steps must be a list of ops", 400, about)
         problem = _too_large(steps)
         if problem:
-            return answer({"error": problem, "data": about, "status": 413}, 413)
+            return answers.refuse(problem, 413, about)
         began = body.get("request_started_at")
-        now = backend.engine.clock.now()
+        now = engine.clock.now()
         started_at = from_ms(began) if isinstance(began, int) and 0 < began < 2**47 else now
-        session = await backend.engine.checkpoints(run_id, min(started_at, now))
+        session = await engine.checkpoints(run_id, min(started_at, now))
         try:
             refusal = session if isinstance(session, Refusal) else await session.save(steps)
         except ValueError as error:
-            return answer({"error": str(error), "data": about, "status": 400}, 400)
+            return answers.refuse(str(error), 400, about)
         if refusal is None:
-            return Response(status_code=200, headers=kind)
-        status = 404 if refusal is Refusal.GONE else 409
-        return answer({"error": f"the run is {refusal.value}; stop", "data": about, "status": status}, status)
-
-    return router
+            return Response(status_code=200, headers=answers.headers)
+        return answers.refuse(f"the run is {refusal.value}; stop", 404 if refusal is Refusal.GONE else 409, about)
 
 
 def _too_large(steps: list[Json]) -> str:
