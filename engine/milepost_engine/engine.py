@@ -9,6 +9,7 @@ from typing import cast
 
 from milepost.protocol import EventName
 
+from .arrivals import Arrivals
 from .checkpoints import CheckpointSession, Refusal, Saver, open_session
 from .codec import Json, loads
 from .core.ids import from_ms, to_ms
@@ -39,7 +40,6 @@ class Settings:
     inline_bytes: int = INLINE_BYTES
     retention: timedelta = DEFAULT_RETENTION
     signing_key: str | None = None
-    events_per_message: int = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,7 @@ class Engine:
     registry: Registry
     events: EventStore
     runs: RunStore
+    arrivals: Arrivals
     intake: Intake
     orchestrator: Orchestrator
     timers: Timers
@@ -103,18 +104,14 @@ class Engine:
         operations = Operations(table, blobs, runs, events, registry, intake, sender, clock, chance)
         queries = Queries(table, runs, events, registry, values, clock)
         return cls(
-            registry, events, runs, intake, orchestrator, timers, operations, queries, sender, waits, values, clock,
-            chance, settings,
+            registry, events, runs, Arrivals(events, sender), intake, orchestrator, timers, operations, queries, sender,
+            waits, values, clock, chance, settings,
         )  # fmt: skip
 
     async def accept(self, body: Json, *, seed: tuple[int, bytes] | None = None) -> Read:
         """Accept what was sent: from the moment this returns, the events before any problem are not lost."""
         read = read_events(body, now=self.clock.now(), chance=self.chance, seed=seed)
-        size = self.settings.events_per_message
-        for place in range(0, len(read.events), size):
-            await self.sender.send(
-                {"t": "events", "events": [pack(event) for event in read.events[place : place + size]]}
-            )
+        await self.arrivals.send(read.events)
         return read
 
     async def handle(self, body: str, deadline: datetime | None = None, *, redelivered: bool = False) -> None:
@@ -122,8 +119,8 @@ class Engine:
         message = cast("Mapping[str, Json]", loads(body))
         match message["t"]:
             case "events":
-                for raw in cast("list[Mapping[str, Json]]", message["events"]):
-                    await self.intake.take(unpack(raw))
+                for event in await self.arrivals.read(message):
+                    await self.intake.take(event)
             case "cron":
                 at, fire_at = (from_ms(cast("int", message[key])) for key in ("at", "fire_at"))
                 await self.intake.cron(str(message["fn"]), str(message["line"]), at, fire_at)
@@ -151,29 +148,3 @@ class Engine:
         await self.events.put(event)
         run = await self.intake.start(spec, event)
         return run.run_id if run else None
-
-
-def pack(event: Event) -> dict[str, Json]:
-    """An event as a queue message carries it."""
-    return {
-        "event_id": event.event_id,
-        "id": event.client_id,
-        "name": event.name,
-        "data": event.data,
-        "ts": event.ts,
-        "received_at": to_ms(event.received_at),
-        "extra": event.extra,
-    }
-
-
-def unpack(raw: Mapping[str, Json]) -> Event:
-    """The counterpart of `pack`."""
-    return Event(
-        event_id=str(raw["event_id"]),
-        client_id=str(raw["id"]),
-        name=str(raw["name"]),
-        data=cast("Mapping[str, Json]", raw["data"]),
-        ts=cast("int", raw["ts"]),
-        received_at=from_ms(cast("int", raw["received_at"])),
-        extra=cast("Mapping[str, Json]", raw["extra"]),
-    )

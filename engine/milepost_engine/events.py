@@ -27,6 +27,8 @@ __all__ = ["Event", "EventProblem", "EventStore", "Read", "listing_of_events", "
 DEDUPLICATION: Final = timedelta(hours=24)
 _YEAR_1980_MS: Final = 315_532_800_000
 _MAX_ID: Final = 512
+_REMEMBERED_EVENTS: Final = 512
+_REMEMBERED_BYTES: Final = 16 * 1024 * 1024
 _MAX_NAME_BYTES: Final = 1024
 _RESERVED: Final = "inngest/"
 
@@ -156,11 +158,13 @@ class EventStore:
         self._values = values
         self._retention = retention
         self._names: set[str] = set()
-        self._recent: dict[str, Event] = {}
+        self._recent: dict[str, tuple[Event, int]] = {}
+        self._recent_bytes = 0
 
     async def put(self, event: Event) -> bool:
         """Keep an event; False when it is kept already."""
-        stored = await self._values.store(f"events/{event.event_id}", dumps(self._body(event)))
+        encoded = dumps(self._body(event))
+        stored = await self._values.store(f"events/{event.event_id}", encoded)
         item: Item = {
             "pk": f"E#{event.event_id}",
             "sk": "E",
@@ -173,7 +177,7 @@ class EventStore:
             **{f"body{kind}": value for kind, value in stored.items()},
         }
         await self._remember_name(event.name)
-        self._remember(event)
+        self._remember(event, len(encoded))
         try:
             await self._table.put(item, Absent())
         except ConditionFailed:
@@ -204,11 +208,12 @@ class EventStore:
         """The event, or None when it is unknown or retention has let it go."""
         known = self._recent.get(event_id)
         if known is not None:
-            return known
+            return known[0]
         item = await self._table.get(Key(f"E#{event_id}", "E"))
         if item is None:
             return None
-        body = cast("dict[str, Json]", loads(await self._values.load(self._values.stored("body", item))))
+        encoded = await self._values.load(self._values.stored("body", item))
+        body = cast("dict[str, Json]", loads(encoded))
         event = Event(
             event_id=event_id,
             client_id=str(body["id"]),
@@ -218,7 +223,7 @@ class EventStore:
             received_at=from_ms(int(item["received_at"])),
             extra=cast("Mapping[str, Json]", body["extra"]),
         )
-        self._remember(event)
+        self._remember(event, len(encoded))
         return event
 
     async def extend(self, event_id: str, until: datetime) -> None:
@@ -231,7 +236,8 @@ class EventStore:
 
     def forget(self, event_id: str) -> None:
         """Do not answer from memory."""
-        self._recent.pop(event_id, None)
+        _, size = self._recent.pop(event_id, (None, 0))
+        self._recent_bytes -= size
 
     async def names(self) -> list[str]:
         page = await self._table.query("NAMES")
@@ -240,10 +246,12 @@ class EventStore:
     def _body(self, event: Event) -> dict[str, Json]:
         return {"id": event.client_id, "data": event.data, "ts": event.ts, "extra": event.extra}
 
-    def _remember(self, event: Event) -> None:
-        if len(self._recent) >= 512:
-            self._recent.pop(next(iter(self._recent)))
-        self._recent[event.event_id] = event
+    def _remember(self, event: Event, size: int) -> None:
+        self.forget(event.event_id)
+        self._recent[event.event_id] = (event, size)
+        self._recent_bytes += size
+        while len(self._recent) > _REMEMBERED_EVENTS or self._recent_bytes > _REMEMBERED_BYTES:
+            self.forget(next(iter(self._recent)))
 
     async def _remember_name(self, name: str) -> None:
         if name in self._names:

@@ -8,7 +8,7 @@ A message due later than the queue can hold becomes a timer item; `timers.py` mo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -43,6 +43,11 @@ class Sender:
         if bodies:
             await self._queue.send([Message(text(body)) for body in bodies])
 
+    async def send_texts(self, bodies: Sequence[str]) -> None:
+        """Now, all of them; each is a JSON object already."""
+        if bodies:
+            await self._queue.send([Message(body) for body in bodies])
+
     async def send_at(self, body: Mapping[str, Json], due_at: datetime) -> None:
         """At a moment; one that has passed is now."""
         delay = (due_at - self._clock.now()) / timedelta(seconds=1)
@@ -62,7 +67,9 @@ class Sender:
             }
         )
 
-    async def send_raw(self, body: str, due_ms: int) -> None:
-        """A timer item's message, with the exact rest of its delay."""
-        delay = (due_ms - to_ms(self._clock.now())) / 1000
-        await self._queue.send([Message(body, min(max(0.0, delay), self._longest))])
+    async def send_timers(self, timers: Sequence[tuple[str, int]]) -> None:
+        """The messages of timer items and when they are due (milliseconds), each with the exact rest of its delay."""
+        if timers:
+            now_ms = to_ms(self._clock.now())
+            delays = [min(max(0.0, (due_ms - now_ms) / 1000), self._longest) for _, due_ms in timers]
+            await self._queue.send([Message(body, delay) for (body, _), delay in zip(timers, delays, strict=True)])

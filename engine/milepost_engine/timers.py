@@ -12,6 +12,7 @@ them. Timers are only made for moments farther ahead than any tick has looked.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -32,6 +33,7 @@ LOOK_AHEAD: Final = timedelta(minutes=2)
 SWEEP_AFTER: Final = timedelta(minutes=15)
 """A run that lives this long gets a watch; most have ended by then and cost the sweeper a part of one read."""
 _CATCH_UP_LIMIT: Final = 1000
+_TIMERS_PER_PAGE: Final = 500
 _LIVE: Final = frozenset({RunStatus.QUEUED.value, RunStatus.RUNNING.value})
 
 
@@ -58,13 +60,20 @@ class Timers:
         cursor = await self._cursor("timers", to_ms(now) // 60_000 - 1)
         moved = 0
         for minute in range(cursor + 1, last + 1):
-            for shard in range(TIMER_SHARDS):
-                page = await self.table.query(timer_partition(minute, shard))
-                for item in page.items:
-                    await self.sender.send_raw(str(item["body"]), int(str(item["sk"]).partition("#")[0]))
-                    moved += 1
+            moved += sum(await asyncio.gather(*(self._move(minute, shard) for shard in range(TIMER_SHARDS))))
             await self._advance("timers", minute)
         return moved
+
+    async def _move(self, minute: int, shard: int) -> int:
+        """Move the timers of one partition, a page at a time, so that a crowded minute does not fill the memory."""
+        moved, after = 0, None
+        while True:
+            page = await self.table.query(timer_partition(minute, shard), limit=_TIMERS_PER_PAGE, after=after)
+            due = [(str(item["body"]), int(str(item["sk"]).partition("#")[0])) for item in page.items]
+            await self.sender.send_timers(due)
+            moved, after = moved + len(due), page.next
+            if after is None:
+                return moved
 
     async def _cursor(self, name: str, start: int) -> int:
         item = await self.table.get(Key("CLOCK", name))

@@ -14,7 +14,7 @@ from ._retries import DEFAULT_RETRIES, Retries
 from ._send import Sender
 from ._serve import Server
 from ._settings import Settings
-from ._triggers import Cron, Event, Trigger
+from ._triggers import Cron, Event, Trigger, list_triggers
 from ._wiring import utc_now, wire
 from .errors import ConfigError, DuplicateFunctionError
 
@@ -114,26 +114,26 @@ class App:
     def function(self, *, id: str, trigger: Event[D], **options: Unpack[FunctionOptions]) -> FunctionDecorator[D]: ...
     @overload
     def function(
-        self, *, id: str, trigger: Cron, **options: Unpack[FunctionOptions]
+        self, *, id: str, trigger: Cron | str, **options: Unpack[FunctionOptions]
     ) -> FunctionDecorator[dict[str, Any]]: ...
     @overload
     def function(
-        self, *, id: str, triggers: Sequence[Trigger] = (), **options: Unpack[FunctionOptions]
+        self, *, id: str, triggers: Sequence[Trigger | str] = (), **options: Unpack[FunctionOptions]
     ) -> FunctionDecorator[Any]: ...
     def function(
         self,
         *,
         id: str,  # noqa: A002 - the public word
-        trigger: Trigger | None = None,
-        triggers: Sequence[Trigger] | None = None,
+        trigger: Trigger | str | None = None,
+        triggers: Sequence[Trigger | str] | None = None,
         **options: Unpack[FunctionOptions],
     ) -> FunctionDecorator[Any]:
         """Register a function: a decorator for `async def f(ctx: Context)` or `def f(ctx: SyncContext)`.
 
         Args:
             id: Name of the function within the app; runs remember it, so keep it.
-            trigger: What starts it: an `Event` or a `Cron`. With an `Event` that has a model, `ctx` is
-                `Context[Model]`.
+            trigger: What starts it: an `Event` or a `Cron`; a text is the name of an event. With an `Event` that has
+                a model, `ctx` is `Context[Model]`.
             triggers: Several, at most 10; none for a function that is only invoked.
             **options: `name`, shown instead of the id; `retries`, a number or `Retries`; `on_failure`, a function that
                 runs when a run has failed; `cancel_on`, at most 5 `Cancel`; `timeouts`; `idempotency`, an expression:
@@ -144,7 +144,7 @@ class App:
         refuse_unknown(f"function {id!r} of app {self.id!r}", options)
         if trigger is not None and triggers is not None:
             raise ConfigError(f"function {id!r} of app {self.id!r} has both trigger and triggers: use one")
-        listed = [trigger] if trigger is not None else list(triggers or ())
+        listed = list_triggers(trigger if trigger is not None else triggers)
 
         def register(handler: Callable[[Any], Any]) -> Function[Any, Any]:
             function = build_function(self.id, id, handler, listed, options, self._defaults)

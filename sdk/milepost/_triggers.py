@@ -17,7 +17,7 @@ from ._events import CronTick, NewEvent, ReceivedEvent, check_sendable, read_mom
 from .errors import BadTriggerError, EventMismatchError, MilepostError
 from .protocol import EventName
 
-__all__ = ["CatchUp", "Cron", "Event", "Trigger", "find_event", "read_tick", "receive"]
+__all__ = ["CatchUp", "Cron", "Event", "Trigger", "find_event", "list_triggers", "read_tick", "receive"]
 
 D = TypeVar("D", default=dict[str, Any])
 
@@ -187,6 +187,14 @@ def _check_zone(name: str) -> None:
 
 
 Trigger = Event[Any] | Cron
+
+
+def list_triggers(given: Trigger | str | Iterable[Trigger | str] | None) -> list[Trigger]:
+    """One trigger, several or none as a list; a text is the name of an event."""
+    if given is None:
+        return []
+    listed = [given] if isinstance(given, str | Event | Cron) else given
+    return [Event(each) if isinstance(each, str) else each for each in listed]
 
 
 def find_event(triggers: Iterable[Trigger], name: str) -> list[Event[Any]]:

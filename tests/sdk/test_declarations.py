@@ -79,9 +79,15 @@ def test_more_than_five_cancellations_are_refused(app: App) -> None:
         app.function(id="f", triggers=[], cancel_on=[Cancel(f"t/{n}") for n in range(6)])(handler)
 
 
+@pytest.mark.parametrize("given", [{"trigger": "t/a"}, {"triggers": "t/a"}, {"triggers": ["t/a"]}])
+def test_a_text_is_the_name_of_an_event_that_starts_the_function(app: App, given: dict) -> None:
+    function = app.function(id="f", **given)(handler)
+    assert [trigger.name for trigger in function.triggers] == ["t/a"]
+
+
 def test_something_else_than_a_trigger_is_refused(app: App) -> None:
-    with pytest.raises(BadTriggerError, match="t/a"):
-        app.function(id="f", triggers=["t/a"])(handler)  # type: ignore[list-item]
+    with pytest.raises(BadTriggerError, match="function 'f'"):
+        app.function(id="f", triggers=[7])(handler)  # type: ignore[list-item]
 
 
 def test_the_same_cron_twice_is_refused(app: App) -> None:
