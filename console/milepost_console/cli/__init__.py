@@ -1,5 +1,14 @@
 """The command line. `main` is the entry point of the `milepost` command."""
 
-from .main import main
+import sys
 
 __all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command, or say what to install: the bare package is for code that only declares functions."""
+    try:
+        from .main import main as run  # noqa: PLC0415 - what it needs may be missing
+    except ModuleNotFoundError as missing:
+        sys.exit(f"The milepost command needs the package {missing.name!r}: pip install 'milepost[dev]'")
+    run()

@@ -22,7 +22,7 @@ __all__ = ["milepost_harness"]
 @pytest.fixture
 def milepost_harness() -> Iterator[Callable[..., Harness]]:
     """Makes harnesses for `async with`. Those left open are closed after the test."""
-    from .harness import Harness  # noqa: PLC0415 - a plugin must not cost every test run an engine
+    from milepost.testing import Harness  # noqa: PLC0415 - a plugin must not cost every test run an engine
 
     made: list[Harness] = []
 
