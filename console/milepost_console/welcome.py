@@ -13,8 +13,8 @@ from rich.text import Text
 
 from milepost import __version__
 from milepost_engine.manifest import CronTrigger, EventTrigger, FunctionSpec
+from milepost_engine.webhooks import webhooks_of
 
-from .server.api_functions import webhooks_of
 from .server.backend import Backend
 
 __all__ = ["example_of", "welcome"]

@@ -4,6 +4,7 @@
 2. `order/created` charges a card, creates the fulfilment record and confirms; when the database is down the charge is
    not repeated.
 3. A daily report; two steps side by side; and one that sleeps, waits for an event and invokes another function.
+4. A webhook: the payment provider tells of a refund; `python -m samples.shop.provider refund 7` plays its part.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from datetime import timedelta
 
 from pydantic import BaseModel, Field
 
-from milepost import App, Cancel, Context, Cron, Event, Retries, StepError, SyncContext
-from samples.shop import services
+from milepost import App, Cancel, Context, Cron, Event, NewEvent, Retries, StepError, SyncContext, WebhookRequest
+from samples.shop import provider, services
 
 
 class SignedUp(BaseModel):
@@ -32,8 +33,13 @@ class OrderDelivered(BaseModel):
     order_id: str
 
 
+class PaymentRefunded(BaseModel):
+    order_id: str
+
+
 signed_up = Event("user/signed-up", SignedUp)
 order_created = Event("order/created", OrderCreated)
+payment_refunded = Event("payment/refunded", PaymentRefunded)
 order_cancelled = Event("order/cancelled")
 order_delivered = Event("order/delivered", OrderDelivered)
 
@@ -116,3 +122,19 @@ async def ask_for_review(ctx: Context[OrderCreated]) -> str:
 @app.function(id="send-review-mail", triggers=[], retries=quick)
 async def send_review_mail(ctx: Context) -> str:
     return await ctx.step.run("send review mail", services.mail, ctx.event.data["email"], "How was it?")
+
+
+# --- 4. a webhook -----------------------------------------------------------------------------------------------------
+
+
+@app.webhook("payments", provider="stripe", secret=provider.SECRET)
+def payments(request: WebhookRequest) -> NewEvent[PaymentRefunded] | None:
+    told = request.json
+    if told["type"] != "charge.refunded":
+        return None
+    return payment_refunded.create(PaymentRefunded(order_id=told["data"]["object"]["metadata"]["order_id"]))
+
+
+@app.function(id="note-refund", trigger=payment_refunded, retries=quick)
+async def note_refund(ctx: Context[PaymentRefunded]) -> str:
+    return await ctx.step.run("write refund", services.insert, "refunds", ctx.event.data.order_id)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ._triggers import Cron, Event
     from ._version import VERSION as __version__  # noqa: N811 - the name that tools look for
     from ._web import Request, Response
+    from ._webhooks import Webhook, WebhookRequest
     from .errors import MilepostError, NonRetriableError, RetryAfterError, StepError
 
 __all__ = [
@@ -50,6 +51,8 @@ __all__ = [
     "SyncSteps",
     "Timeouts",
     "Transport",
+    "Webhook",
+    "WebhookRequest",
     "__version__",
 ]
 
@@ -83,6 +86,8 @@ _HOMES: Final = {
     "SyncSteps": "_steps",
     "Timeouts": "_function",
     "Transport": "_send",
+    "Webhook": "_webhooks",
+    "WebhookRequest": "_webhooks",
     "__version__": "_version:VERSION",
 }
 """Where each public name lives. Loaded when first used: the engine takes only `protocol` and `errors` from this

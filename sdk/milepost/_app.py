@@ -14,8 +14,10 @@ from ._retries import DEFAULT_RETRIES, Retries
 from ._send import Sender
 from ._serve import Server
 from ._settings import Settings
+from ._signatures import Provider
 from ._triggers import Cron, Event, Trigger, list_triggers
-from ._wiring import utc_now, wire
+from ._webhooks import Webhook, WebhookHandler, build_webhook
+from ._wiring import read_secrets, utc_now, wire
 from .errors import ConfigError, DuplicateFunctionError
 
 if TYPE_CHECKING:
@@ -100,7 +102,8 @@ class App:
         self._defaults: FunctionOptions = {"retries": retries, "mode": mode}
         self._functions: dict[str, Function[Any, Any]] = {}
         self._sender = Sender(wiring.transport, self._settings.middlewares, now)
-        self._server = Server(self._settings, self._functions, self._sender)
+        self._webhooks: dict[str, Webhook] = {}
+        self._server = Server(self._settings, self._functions, self._webhooks, self._sender)
 
     def __repr__(self) -> str:
         return f"<App {self.id} with {len(self._functions)} functions>"
@@ -162,6 +165,40 @@ class App:
             )
         self._functions[function.slug] = function
 
+    def webhook(
+        self,
+        name: str,
+        *,
+        provider: Provider = "generic",
+        secret_env: str | None = None,
+        secret: str | None = None,
+        header: str | None = None,
+    ) -> Callable[[WebhookHandler], Webhook]:
+        """Register a webhook: a decorator for `def f(request: WebhookRequest)`, plain or async, that makes events.
+
+        Args:
+            name: The last part of its address, `POST <server>/webhooks/<name>`.
+            provider: Whose signatures are checked: `"stripe"`, `"github"`, or `"generic"`, HMAC-SHA256 in hex.
+            secret_env: Name of the environment variable with the secret; several, with commas, while they change.
+            secret: The secret itself, instead.
+            header: Name of a generic signature's header; `x-signature` by default.
+
+        What your function returns (an event, a list, or None for nothing) is sent; what it raises refuses the
+        request. A repeated delivery starts nothing twice where the sender names its deliveries. Raises a ConfigError.
+        """
+
+        def register(handler: WebhookHandler) -> Webhook:
+            webhook = build_webhook(
+                self.id, name, handler,
+                provider=provider, secret=secret, secret_env=secret_env, header=header, read_secrets=read_secrets,
+            )  # fmt: skip
+            if name in self._webhooks:
+                raise ConfigError(f"app {self.id!r} has two webhooks with the name {name!r}: give one another name")
+            self._webhooks[name] = webhook
+            return webhook
+
+        return register
+
     async def send(self, events: Sendable | Sequence[Sendable]) -> list[str]:
         """Send one event or several (requests of up to 5 000); gives their ids in order.
 
@@ -192,7 +229,7 @@ class App:
 
     def manifest(self, serve_url: str) -> dict[str, object]:
         """The registration of the app: what `POST /fn/register` carries, as a JSON object."""
-        return registration(self._settings, self._functions.values(), serve_url)
+        return registration(self._settings, self._functions.values(), serve_url, self._webhooks)
 
     def asgi(self) -> AsgiApp:
         """The app as ASGI application: serve it, or mount it under a path."""

@@ -21,7 +21,9 @@ __all__ = ["in_band", "inspection", "registration"]
 CAPABILITIES = {"in_band_sync": "v1", "trust_probe": "v1"}
 
 
-def registration(settings: Settings, functions: Iterable[Function[Any, Any]], serve_url: str) -> dict[str, object]:
+def registration(
+    settings: Settings, functions: Iterable[Function[Any, Any]], serve_url: str, webhooks: Iterable[str] = ()
+) -> dict[str, object]:
     """The body of `POST /fn/register`."""
     body: dict[str, object] = {
         "url": serve_url,
@@ -36,10 +38,12 @@ def registration(settings: Settings, functions: Iterable[Function[Any, Any]], se
     }
     if settings.version is not None:
         body["appVersion"] = settings.version
-    return body
+    return body | _webhooks(webhooks)
 
 
-def in_band(settings: Settings, functions: Iterable[Function[Any, Any]], serve_url: str) -> dict[str, object]:
+def in_band(
+    settings: Settings, functions: Iterable[Function[Any, Any]], serve_url: str, webhooks: Iterable[str] = ()
+) -> dict[str, object]:
     """The answer to a sync that asks for the registration itself."""
     listed = list(functions)
     return {
@@ -56,7 +60,14 @@ def in_band(settings: Settings, functions: Iterable[Function[Any, Any]], serve_u
         "sdk_version": VERSION,
         "sdk": SDK_NAME,
         "url": serve_url,
+        **_webhooks(webhooks),
     }
+
+
+def _webhooks(names: Iterable[str]) -> dict[str, object]:
+    """Extension: the names of the app's webhooks, if it has any."""
+    listed = sorted(names)
+    return {"webhooks": listed} if listed else {}
 
 
 def inspection(settings: Settings, function_count: int, *, signed: bool) -> dict[str, object]:

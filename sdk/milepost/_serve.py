@@ -1,4 +1,4 @@
-"""Serves an app's requests: PUT registers it, GET tells of it, POST calls a function.
+"""Serves an app's requests: PUT registers it, GET tells of it, POST calls a function or hands on a webhook.
 
 Signatures are checked over the bytes that travelled, before anything of the body is read.
 """
@@ -23,6 +23,7 @@ from .protocol import Header, sign, verify
 if TYPE_CHECKING:
     from ._execute import Saver
     from ._send import Sender
+    from ._webhooks import Webhook
 
 __all__ = ["Server"]
 
@@ -30,9 +31,16 @@ __all__ = ["Server"]
 class Server:
     """Answers requests for one app."""
 
-    def __init__(self, settings: Settings, functions: Mapping[str, Function[Any, Any]], sender: Sender) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        functions: Mapping[str, Function[Any, Any]],
+        webhooks: Mapping[str, Webhook],
+        sender: Sender,
+    ) -> None:
         self._settings = settings
         self._functions = functions
+        self._webhooks = webhooks
         self._sender = sender
 
     async def handle(self, request: Request, saver: Saver | None, budget: timedelta | None) -> Response:
@@ -51,6 +59,9 @@ class Server:
             case "POST" if request.query.get("probe") == "trust":
                 self._check_signature(request)
                 return json_response(200, b"")
+            case "POST" if "webhook" in request.query:
+                # Signed by its sender with a secret of its own, which the webhook checks.
+                return await self._receive(request)
             case "POST":
                 self._check_signature(request)
                 return await self._call(request, saver, budget)
@@ -94,13 +105,23 @@ class Server:
         signature = sign(self._settings.signing_key, response.body, self._settings.now())
         return Response(response.status, {**response.headers, Header.SIGNATURE.value: signature}, response.body)
 
+    async def _receive(self, request: Request) -> Response:
+        name = request.query["webhook"]
+        webhook = self._webhooks.get(name)
+        if webhook is None:
+            raise RequestError(
+                f"app {self._settings.app_id!r} has no webhook {name!r}: register the app again",
+                status=404, code="webhook_not_found",
+            )  # fmt: skip
+        return await webhook.receive(request, self._settings)
+
     # --- registration -------------------------------------------------------------------------------------------------
 
     async def _sync(self, request: Request) -> Response:
         kind = request.headers.get(Header.SYNC_KIND.value)
         url = _serve_url(request)
         if kind == "in_band":
-            body = in_band(self._settings, self._functions.values(), url)
+            body = in_band(self._settings, self._functions.values(), url, self._webhooks)
             return json_response(200, body, {Header.SYNC_KIND.value: "in_band"})
         api = self._settings.api
         if api is None:
@@ -114,7 +135,7 @@ class Server:
         path = "/fn/register"
         if deploy_id := request.query.get("deployId"):
             path += f"?{urlencode({'deployId': deploy_id})}"
-        body = registration(self._settings, self._functions.values(), url)
+        body = registration(self._settings, self._functions.values(), url, self._webhooks)
         import asyncio  # noqa: PLC0415 - 30 ms that an importing module need not pay
 
         try:

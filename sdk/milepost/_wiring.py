@@ -10,7 +10,7 @@ MILEPOST_SIGNING_KEY            signs calls; MILEPOST_SIGNING_KEY_FALLBACK while
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -18,7 +18,7 @@ from typing import Final
 from ._http import HttpApi
 from ._send import HttpTransport, Transport
 
-__all__ = ["Wiring", "utc_now", "wire"]
+__all__ = ["Wiring", "read_secrets", "utc_now", "wire"]
 
 DEV_SERVER: Final = "http://127.0.0.1:8288"
 
@@ -41,6 +41,11 @@ class Wiring:
 def utc_now() -> datetime:
     """The time, in UTC."""
     return datetime.now(UTC)
+
+
+def read_secrets(name: str, environment: Mapping[str, str] = os.environ) -> Sequence[str]:
+    """The secrets in a variable, separated by commas; read when needed, so that a change needs no restart."""
+    return [secret.strip() for secret in environment.get(name, "").split(",") if secret.strip()]
 
 
 def wire(

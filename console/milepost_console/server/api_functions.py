@@ -17,13 +17,14 @@ from milepost_engine.cron import next_after
 from milepost_engine.manifest import CronTrigger, EventTrigger, FunctionSpec
 from milepost_engine.queries import iso
 from milepost_engine.registry import App
+from milepost_engine.webhooks import webhooks_of
 
 from .backend import Backend
 from .models import AppRow, FunctionRow, Problem
 from .problems import Refused
 from .stats import Stats
 
-__all__ = ["functions_router", "webhooks_of"]
+__all__ = ["functions_router"]
 
 NEXT_TICKS: Final = 5
 
@@ -164,12 +165,6 @@ def app_row(app: App) -> dict[str, Json]:
         "functions": [spec.function_id for spec in app.functions],
         "webhooks": webhooks_of(app),
     }
-
-
-def webhooks_of(app: App) -> list[str]:
-    """The names of an app's webhooks."""
-    listed = app.manifest.get("webhooks")
-    return [str(name) for name in listed] if isinstance(listed, list) else []
 
 
 def function_row(spec: FunctionSpec, now: datetime, *, paused: bool) -> dict[str, Json]:

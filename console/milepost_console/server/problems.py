@@ -20,6 +20,7 @@ from starlette.responses import Response
 from milepost_engine.codec import Json, dumps
 from milepost_engine.manifest import ManifestError
 from milepost_engine.operations import OperationError
+from milepost_engine.webhooks import WebhookRefused
 
 __all__ = ["JsonResponse", "Refused", "add_handlers", "problem_body"]
 
@@ -71,6 +72,12 @@ async def _manifest(_: Request, error: Exception) -> Response:
     return JsonResponse(problem_body("MP201", _bare("MP201", error)), 400)
 
 
+async def _webhook(_: Request, error: Exception) -> Response:
+    assert isinstance(error, WebhookRefused)
+    body = problem_body(error.code, _bare(error.code, error))
+    return JsonResponse({**body, "ids": list(error.ids)} if error.ids else body, error.status)
+
+
 async def _invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     clauses = [f"{'.'.join(str(part) for part in item['loc'][1:]) or 'body'}: {item['msg']}" for item in error.errors()]
@@ -98,6 +105,7 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(OperationError, _operation)
     app.add_exception_handler(ManifestError, _manifest)
+    app.add_exception_handler(WebhookRefused, _webhook)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _internal)
