@@ -16,11 +16,3 @@ def test_every_relative_link_of_a_page_leads_to_a_file(page: Path):
     links = re.findall(r"\]\(([^)#]+)", page.read_text())
     missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
     assert missing == []
-
-
-def test_every_code_of_the_engine_is_explained():
-    sources = (ROOT / "engine").rglob("*.py")
-    codes = {code for source in sources for code in re.findall(r"\bMP\d{3}\b", source.read_text())}
-    page = (ROOT / "docs" / "errors.md").read_text()
-    assert codes
-    assert [code for code in sorted(codes) if code not in page] == []

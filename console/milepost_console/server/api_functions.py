@@ -86,7 +86,7 @@ def functions_router(backend: Backend) -> APIRouter:
         run_id = await engine.invoke(function_id, body.data if body else {}, event_id)
         if run_id is None:
             message = f"Function {function_id!r} was not started: its idempotency key was used within 24 hours before."
-            raise Refused(409, "MP308", message)
+            raise Refused(409, "MP309", message)
         return {"run_id": run_id}
 
     @router.get("/apps", summary="All apps", response_model=None)

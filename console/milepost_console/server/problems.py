@@ -1,9 +1,9 @@
 """What the server refuses, as answers: a status, a stable code and a sentence.
 
-MP201 manifest        MP301–MP307 runs and events (engine)
-MP308 no such function    MP310 malformed request    MP311 foreign host     MP312 foreign origin
-MP313 missing header      MP314 too large            MP315 no such address  MP316 expression or filter
-MP317 no such webhook     MP318 webhook refused      MP319 not available here
+MP201 manifest            MP301–MP307 runs and events (engine)
+MP308 no such function    MP309 key already used     MP310 malformed request  MP311 foreign host
+MP312 foreign origin      MP313 missing header       MP314 too large          MP315 no such address
+MP316 expression, filter  MP317 no such webhook      MP318 webhook refused    MP319 not available here
 MP320 internal error      MP321 app cannot be reached or refused to register
 """
 
