@@ -181,7 +181,8 @@ class Intake:
             retries=spec.retries,
             step_limit=spec.step_limit,
             peeks=spec.ours,
-            checkpoint=spec.checkpoint,
+            # Another SDK decides for itself whether it saves steps on its way; the official one for JavaScript does.
+            checkpoint=spec.checkpoint or not spec.ours,
             parent=parent,
             origin_run_id=origin.run_id if origin else "",
             cancel_on=tuple(cancel for cancel, _ in _subscriptions(spec, event, now)[0]),

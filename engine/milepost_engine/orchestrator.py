@@ -5,6 +5,7 @@ its input applied and asks for what is still outstanding. The loser of a race st
 
     worker 1   calls discovery #3 ── saves step X ── goes on with #4
     worker 2      calls discovery #3 ──── X stands, by the same job: stops
+    worker 2'     had taken the run over: worker 1 will stop before its next call, so it loads again and goes on
     worker 3      timer closed a sleep meanwhile, its plan stands under another job: loads again and asks anew
 """
 
@@ -80,6 +81,7 @@ class _Hold:
     live: _Live
     read_at_write: int
     job: str | None = None
+    redelivered: bool = False
     takes_over: bool = False
 
     def take(self, job: str) -> bool:
@@ -134,7 +136,7 @@ class Orchestrator:
             hold = await self._read(run_id, live)
             if hold is None:
                 return  # erased, or retention let it go
-            hold.takes_over = redelivered
+            hold.redelivered = hold.takes_over = redelivered
             given = await self._input(message, hold.run)
             if redelivered and given is not None and self._applied(hold.run, given):
                 # Whatever it led to may not have come about; everything outstanding is asked for again.
@@ -176,8 +178,9 @@ class Orchestrator:
         standing = await self._save(hold, decision)
         hold.let_go()
         if standing is not None:
-            if standing == _job_of(given):
+            if standing == _job_of(given) and not hold.redelivered:
                 return None
+            # Whoever wrote it may have lost the run to this message since, and have stopped.
             return await self._again(hold, _job_of(given))
         hold.run = decision.run
         invoke = await self._act(hold.run, decision.commands)
@@ -335,7 +338,7 @@ class Orchestrator:
         self.observer.invoked(run, call)
         answer = await self._answer(run, call)
         if run.checkpoint or call.target != DISCOVERY:
-            # Others have moved the run on meanwhile: its own checkpoints, or sibling steps.
+            # Others may have moved the run on meanwhile: its own checkpoints, or sibling steps.
             fresh = await self._read(run.run_id, hold.live)
             if fresh is None:
                 return None

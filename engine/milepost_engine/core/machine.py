@@ -110,21 +110,23 @@ def _farewell(run: Run, _: Input, __: datetime) -> Decision:
 
 
 def _outstanding(run: Run, job: str | None, now: datetime) -> tuple[Command, ...]:
-    """What a message about `job` still has to bring about; None: everything that the run waits for."""
+    """What a message about `job` still has to bring about; None: everything that the run waits for.
+
+    A message asks for nothing that is another message's own: two that asked for each other's work would multiply.
+    """
+    own = run.open_op(job) if job else None
+    if own is not None:
+        return _commands_for(run, own, now)
     commands: list[Command] = []
     if _discovery_due(run):
         commands.append(_discover(run, now))
     elif job is not None and job in run.closed:
         commands += _peek(run, (job,), now)
-    if job is None:
-        ops: Iterable[OpenOp] = run.open_ops
-    elif job.startswith(DISCOVERY) or job == "":
-        ops = (op for op in run.plans[-1].ops if op.step_id not in run.closed) if run.plans else ()
-    else:
-        found = run.open_op(job)
-        ops = (found,) if found else ()
-    for op in ops:
-        commands += _commands_for(run, op, now)
+    for plan in run.plans:
+        if job is None or plan.job == job:
+            for op in plan.ops:
+                if op.step_id not in run.closed:
+                    commands += _commands_for(run, op, now)
     return tuple(commands)
 
 
