@@ -2,6 +2,9 @@
 
 A reload imports every module of the user's own folders afresh. If one of them fails to import, all of the old modules
 are put back and the old code goes on serving; the error says in which file and line it happened.
+
+Changes are found by looking at the files that were imported, not by watching folders: a project's folder may hold a
+virtual environment, whose tens of thousands of files cost seconds and all of a machine's watches.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import linecache
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -19,11 +22,15 @@ from typing import Final
 
 from milepost import App
 
-__all__ = ["CodeProblem", "Loader", "Place", "parse_place"]
+__all__ = ["CodeProblem", "Loader", "Place", "Stamp", "parse_place"]
 
 _FOREIGN: Final = tuple(
     {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")}
 )
+
+
+Stamp = tuple[int, int]
+"""A file's time of change in nanoseconds, and its size."""
 
 
 class CodeProblem(Exception):
@@ -79,11 +86,11 @@ class Loader:
 
     places: Sequence[Place]
     folder: Path
-    modules: dict[str, ModuleType] = field(default_factory=dict)
+    _stamps: dict[Path, Stamp | None] = field(default_factory=dict)
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        """The folders to watch for changes."""
+        """The folders whose modules are the user's own."""
         roots = {self.folder.resolve(), *(place.root.resolve() for place in self.places)}
         return tuple(
             sorted(root for root in roots if not any(root != other and root.is_relative_to(other) for other in roots))
@@ -99,14 +106,33 @@ class Loader:
             del sys.modules[name]
         linecache.checkcache()
         importlib.invalidate_caches()
+        # Before the import: what is written while it goes on counts as a change.
+        self._stamps = self.stamps()
         try:
             return self._import()
-        except BaseException:
+        except BaseException as error:
+            self._note(_files_of(error))
             for name, module in list(sys.modules.items()):
                 if self._is_own(module):
                     del sys.modules[name]
             sys.modules.update(old)
             raise
+        finally:
+            self._note(Path(file) for module in list(sys.modules.values()) if (file := self._own_file(module)))
+
+    def stamps(self) -> dict[Path, Stamp | None]:
+        """How the user's files look now; None for one that is not there."""
+        return {path: _stamp(path) for path in self._stamps}
+
+    @property
+    def loaded_stamps(self) -> Mapping[Path, Stamp | None]:
+        """How they looked when they were loaded last."""
+        return self._stamps
+
+    def _note(self, files: Iterable[Path]) -> None:
+        for file in files:
+            if file not in self._stamps and self._within(file):
+                self._stamps[file] = _stamp(file)
 
     def _import(self) -> dict[str, App]:
         apps: dict[str, App] = {}
@@ -141,12 +167,15 @@ class Loader:
         return found.values()
 
     def _is_own(self, module: ModuleType) -> bool:
-        file = getattr(module, "__file__", None)
-        if file is None:
+        if getattr(module, "__file__", None) is None:
             # A namespace package has only a path.
             paths = list(getattr(module, "__path__", ()))
             return bool(paths) and all(self._within(Path(path)) for path in paths)
-        return self._within(Path(file))
+        return self._own_file(module) is not None
+
+    def _own_file(self, module: ModuleType) -> str | None:
+        file = getattr(module, "__file__", None)
+        return file if file is not None and self._within(Path(file)) else None
 
     def _within(self, path: Path) -> bool:
         path = path.resolve()
@@ -167,6 +196,24 @@ def _ours() -> tuple[Path, ...]:
 
 
 _OURS: Final = _ours()
+
+
+def _stamp(path: Path) -> Stamp | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
+def _files_of(error: BaseException) -> Iterator[Path]:
+    """The files that an import that failed had come to; they may be no modules yet."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    if isinstance(error, SyntaxError) and error.filename:
+        yield Path(error.filename)
+    for frame in traceback.extract_tb(error.__traceback__):
+        yield Path(frame.filename)
 
 
 def _explained(place: Place, error: BaseException, folders: Sequence[Path]) -> str:

@@ -53,6 +53,7 @@ class LocalEngine:
     queue: LocalQueue
     engine: Engine
     inprocess: InProcessInvoker
+    http: HttpInvoker
     clock: Clock
 
     async def work(self) -> None:
@@ -96,6 +97,6 @@ async def open_local(
                 settings=settings or Settings(longest_delay_seconds=_UNLIMITED),
             )
             inprocess.saver = engine.saver
-            yield LocalEngine(store, queue, engine, inprocess, clock)
+            yield LocalEngine(store, queue, engine, inprocess, http, clock)
     finally:
         store.close()

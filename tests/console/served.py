@@ -21,7 +21,6 @@ from milepost_console.local import LocalEngine, open_local
 from milepost_console.remote import Remotes
 from milepost_console.server.app import build_app
 from milepost_console.server.backend import Backend
-from milepost_engine.adapters.invoke_http import HttpInvoker
 from milepost_engine.ports import Target
 
 
@@ -118,13 +117,13 @@ async def _run(ready: list[Served], stop: list[Callable[[], object]], wake: thre
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     listening = bind("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    async with open_local(":memory:", live) as local, HttpInvoker() as http:
-        remotes = Remotes(http, lambda said, _: notes.append(said))
+    async with open_local(":memory:", live) as local:
+        remotes = Remotes(local.http, lambda said, _: notes.append(said))
 
         async def sync_url(address: str) -> str:
             return await remotes.sync(backend, address)
 
-        invokers = {"inprocess": local.inprocess, "http": http}
+        invokers = {"inprocess": local.inprocess, "http": local.http}
         backend = Backend(local.engine, live, invokers, dead_letters=local.queue, sync_url=sync_url)
         config = uvicorn.Config(build_app(backend), log_config=None, lifespan="off", ws="none")
         server = uvicorn.Server(config)
