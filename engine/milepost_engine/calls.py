@@ -11,7 +11,7 @@ from milepost.protocol import DISCOVERY, Header, sign
 
 from .codec import dumps
 from .core.inputs import Call
-from .core.run import Run
+from .core.run import BlobRef, Run
 from .ports import Request
 from .values import Values
 
@@ -37,8 +37,12 @@ def max_attempts(run: Run, job: str) -> int:
 
 async def memo_json(run: Run, order: Sequence[str], values: Values) -> bytes:
     """The memoised steps by id, as JSON text."""
-    memos = await asyncio.gather(*(values.load(run.closed[step_id].memo) for step_id in order))
-    return b"{" + b",".join(b'"%s":%s' % (sid.encode(), memo) for sid, memo in zip(order, memos, strict=True)) + b"}"
+    memos = {step_id: run.closed[step_id].memo for step_id in order}
+    large = [step_id for step_id, memo in memos.items() if isinstance(memo, BlobRef)]
+    if large:
+        loaded = await asyncio.gather(*(values.load(memos[step_id]) for step_id in large))
+        memos.update(zip(large, loaded, strict=True))
+    return b"{" + b",".join([b'"%s":%s' % (step_id.encode(), memo) for step_id, memo in memos.items()]) + b"}"
 
 
 async def build_request(

@@ -122,10 +122,7 @@ class Endings:
         await self._publish(run)
 
     async def _close_waits(self, run: Run) -> None:
-        open_waits = [
-            op for plan in run.plans for op in plan.ops
-            if op.kind is Opcode.WAIT_FOR_EVENT
-        ]  # fmt: skip
+        open_waits = [op for _, op in run.view.planned.values() if op.kind is Opcode.WAIT_FOR_EVENT]
         if open_waits:
             event = await self.events.load(run.event_ids[0])
             trigger = event.wire() if event else {}

@@ -18,7 +18,7 @@ from milepost.protocol import EventName
 from .codec import Json
 from .core.expressions import ExpressionError, bind, compile_expression, evaluate
 from .core.ids import derived_ulid, from_ms, short_hash, to_ms
-from .core.run import CancelOn, Outcome, Parent, Run, RunStatus
+from .core.run import CancelOn, Outcome, Parent, Run, RunStatus, View
 from .events import Event, EventStore
 from .manifest import CronTrigger, EventTrigger, FunctionSpec
 from .messages import Sender
@@ -187,8 +187,7 @@ class Intake:
             origin_run_id=origin.run_id if origin else "",
             cancel_on=tuple(cancel for cancel, _ in _subscriptions(spec, event, now)[0]),
             target=cast("Mapping[str, Json]", pinned),
-            kept=tuple(kept),
-            closed={step_id: origin.closed[step_id] for step_id in kept} if origin else {},
+            view=View.of((origin.closed[step_id] for step_id in kept), tuple(kept)) if origin else View(),
         )
 
     async def _claim(self, spec: FunctionSpec, event: Event, run_id: str, now: datetime) -> bool:

@@ -192,7 +192,7 @@ class Queries:
         for tries in run.failures.values():
             for tried in tries:
                 failures.setdefault(tried.step_id, []).append(tried)
-        opened = {op.step_id: op for plan in run.plans for op in plan.ops}
+        opened = {step_id: op for step_id, (_, op) in run.view.planned.items()}
         spans = [
             await self._closed_span(run, step, failures.pop(step.step_id, []), opened.get(step.step_id), event)
             for step in run.closed.values()
@@ -280,7 +280,7 @@ class Queries:
             ],
             "output": None,
             "error": None,
-            "turn": next((plan.turn for plan in run.plans if any(o.step_id == step_id for o in plan.ops)), None),
+            "turn": plan.turn if (plan := run.plan_of(step_id)) else None,
         }
         if op is not None and op.kind is Opcode.WAIT_FOR_EVENT:
             written = str(op.opts.get("if") or "")

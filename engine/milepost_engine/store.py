@@ -40,6 +40,7 @@ from .core.run import (
     RunEnded,
     RunStatus,
     StepStatus,
+    View,
 )
 from .ports import Absent, Changes, ConditionFailed, In, Item, Key, Table
 from .values import Values
@@ -129,9 +130,8 @@ class RunStore:
 
     def keep_until(self, run: Run) -> datetime:
         """When retention lets go of the run, as its records now stand."""
-        dues = [op.due_at for plan in run.plans for op in plan.ops if op.due_at is not None]
-        tries = [tried.next_at for failed in run.failures.values() for tried in failed]
-        return max((run.start_at or run.queued_at, *dues, *tries)) + self._retention
+        begins = run.start_at or run.queued_at
+        return max(begins, run.view.latest_due or begins) + self._retention
 
     # --- records → items ------------------------------------------------------------------------------------------
 
@@ -250,22 +250,20 @@ class RunStore:
         header = next((item for item in items if item["sk"] == _HEADER), None)
         if header is None:
             return None
-        closed: dict[str, ClosedStep] = {}
-        plans: list[Plan] = []
-        failures: dict[str, list[FailedAttempt]] = {}
+        records: list[ClosedStep | Plan | FailedAttempt] = []
+        # In the order of the sort keys: failed attempts by number, plans by turn.
         for item in items:
             match str(item["sk"])[0]:
                 case "S":
-                    step = self._closed(item)
-                    closed[step.step_id] = step
+                    records.append(self._closed(item))
                 case "P":
-                    plans.append(self._plan(item))
+                    records.append(self._plan(item))
                 case "A":
-                    failures.setdefault(str(item["job"]), []).append(self._failed(item))
+                    records.append(self._failed(item))
                 case _:
                     pass
-        run = self._header(header)
-        return replace(run, closed=closed, plans=tuple(plans), failures={k: tuple(v) for k, v in failures.items()})
+        run, kept = self._header(header)
+        return replace(run, view=View.of(records, kept))
 
     def _closed(self, item: Item) -> ClosedStep:
         return ClosedStep(
@@ -311,7 +309,8 @@ class RunStore:
             from_ms(int(item["next_at"])),
         )
 
-    def _header(self, item: Item) -> Run:
+    def _header(self, item: Item) -> tuple[Run, tuple[str, ...]]:
+        """The run without its records, and which steps it has kept from its origin."""
         given = _mapping(str(item["given"]))
         parent = cast("list[str] | None", given.get("parent"))
         status = RunStatus(str(item["status"]))
@@ -326,7 +325,7 @@ class RunStore:
                 int(item.get("end_attempt", 0)),
                 from_ms(int(started)) if started is not None else None,
             )
-        return Run(
+        run = Run(
             run_id=str(item["run_id"]),
             app_id=str(item["app_id"]),
             function_id=str(item["function_id"]),
@@ -349,8 +348,8 @@ class RunStore:
             owner=str(item.get("owner", "")),
             cancel_on=tuple(CancelOn(*pair) for pair in cast("list[list[str]]", given.get("cancel_on", []))),
             target=cast("Mapping[str, object]", given.get("target", {})),
-            kept=tuple(cast("list[str]", given.get("kept", []))),
         )
+        return run, tuple(cast("list[str]", given.get("kept", [])))
 
 
 def _mapping(raw: str | bytes | int) -> dict[str, object]:

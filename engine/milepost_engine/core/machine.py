@@ -148,22 +148,9 @@ def _discover(run: Run, now: datetime) -> Invoke:
 def _discovery_due(run: Run) -> bool:
     if not run.discovered:
         return True
-    unseen = run.unseen
-    if not unseen:
-        return False
-    in_flight = run.in_flight
-    if not in_flight:
-        return True
+    view = run.view
     # Rule 5: planned steps wait for their siblings, unless they race; all else goes on at once.
-    return any(_races(run, step_id) for step_id in unseen)
-
-
-def _races(run: Run, step_id: str) -> bool:
-    plan = run.plan_of(step_id)
-    if plan is None:
-        return True
-    op = next(op for op in plan.ops if op.step_id == step_id)
-    return op.kind is not Opcode.STEP_PLANNED or op.opts.get("parallelMode") == "race"
+    return len(view.order) > view.seen and (not view.in_flight or view.urgent)
 
 
 def _peek(run: Run, closed: Iterable[str], now: datetime) -> tuple[Command, ...]:
@@ -184,6 +171,11 @@ def _settle(run: Run, records: list[Record], now: datetime, extra: tuple[Command
     """Add the records to the run and derive what comes next from the last of them."""
     for record in records:
         run = run.with_record(record)
+    return _follow_up(run, records, now, extra)
+
+
+def _follow_up(run: Run, records: list[Record], now: datetime, extra: tuple[Command, ...] = ()) -> Decision:
+    """What comes next once the run has the records."""
     if run.status.ended:
         return Decision(run, tuple(records), (FinishRun(),))
     commands: list[Command] = list(extra)
@@ -208,30 +200,31 @@ def _settle(run: Run, records: list[Record], now: datetime, extra: tuple[Command
 
 def _returned(run: Run, given: Input, now: datetime) -> Decision:
     assert isinstance(given, InvocationReturned)
-    records, run_then, failed = _results(run, given, now)
-    if failed is not None:
-        return _settle(run, [*records, failed], now)
-    complete = next((op for op in given.ops if op.kind is Opcode.RUN_COMPLETE), None)
-    if complete is not None:
-        ended = RunEnded(
-            RunStatus.COMPLETED,
-            Outcome.RETURNED,
-            complete.data,
-            now,
-            given.call.attempt,
-            given.call.started_at,
-        )
-        return _settle(run, [*records, ended], now)
-    if problem := _overflow(run_then, given):
-        return _settle(run, [*records, _fatal(problem, given, now)], now)
-    opened = opcodes.open_ops(run_then, given.ops, now)
-    if isinstance(opened, opcodes.Refusal):
-        return _settle(run, [*records, _fatal(opened.error, given, now)], now)
-    if opened or (given.call.target == DISCOVERY and not records and _waits_for_something(run_then)):
-        records.append(_plan(run_then, given.call.job, opened, now))
+    records, run, failed = _results(run, given, now)
+    last = failed or _last_record(run, given, reported=bool(records), now=now)
+    if last is not None:
+        records.append(last)
+        run = run.with_record(last)
     elif not records:
         return _nothing_reported(run, given, now)
-    return _settle(run, records, now)
+    return _follow_up(run, records, now)
+
+
+def _last_record(run: Run, given: InvocationReturned, *, reported: bool, now: datetime) -> RunEnded | Plan | None:
+    """What an answer means beyond its finished steps: the end of the run, or a plan."""
+    complete = next((op for op in given.ops if op.kind is Opcode.RUN_COMPLETE), None)
+    if complete is not None:
+        call = given.call
+        return RunEnded(RunStatus.COMPLETED, Outcome.RETURNED, complete.data, now, call.attempt, call.started_at)
+    if problem := _overflow(run, given):
+        return _fatal(problem, given, now)
+    opened = opcodes.open_ops(run, given.ops, now)
+    if isinstance(opened, opcodes.Refusal):
+        return _fatal(opened.error, given, now)
+    # A discovery that finds nothing new while something is open has seen all that is closed: that is a plan too.
+    if opened or (given.call.target == DISCOVERY and not reported and run.view.open):
+        return Plan(len(run.plans), given.call.job, run.order, opened, now)
+    return None
 
 
 def _results(
@@ -292,14 +285,6 @@ def _policy(run: Run, job: str, op: opcodes.Op | None = None) -> RetryPolicy:
     return planned.retries if planned is not None and planned.retries is not None else run.retries
 
 
-def _waits_for_something(run: Run) -> bool:
-    return bool(run.open_ops)
-
-
-def _plan(run: Run, job: str, ops: tuple[OpenOp, ...], now: datetime) -> Plan:
-    return Plan(len(run.plans), job, run.order, ops, now)
-
-
 def _overflow(run: Run, given: InvocationReturned) -> dict[str, object] | None:
     count = run.step_count_with(op.step_id for op in given.ops if op.kind in opcodes.COUNTED)
     if count > run.step_limit:
@@ -342,9 +327,9 @@ def _nothing_reported(run: Run, given: InvocationReturned, now: datetime) -> Dec
 
 def _checkpointed(run: Run, given: Input, now: datetime) -> Decision:
     assert isinstance(given, StepsCheckpointed)
-    records, run_then, _ = _results(run, given, now)
+    records, run, _ = _results(run, given, now)
     # The invocation goes on by itself: what follows from these steps is its own business, or the sweeper's.
-    return Decision(run_then, tuple(records))
+    return Decision(run, tuple(records))
 
 
 def _failed(run: Run, given: Input, now: datetime) -> Decision:

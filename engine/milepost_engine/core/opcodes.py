@@ -102,10 +102,14 @@ def close_result(run: Run, op: Op, *, job: str, attempt: int, call: Call, now: d
 def _seq(run: Run, job: str, call: Call) -> int:
     if job.startswith(DISCOVERY):
         # What this discovery had seen, plus the steps that it closed itself before this one.
-        own = sum(
-            1 for step_id in run.order if step_id not in call.order and run.closed[step_id].closed_at >= call.started_at
-        )
-        return len(call.order) + own + 1
+        told = len(call.order)
+        if run.order[:told] == call.order:
+            since = run.order[told:]
+        else:
+            known = frozenset(call.order)
+            since = tuple(step_id for step_id in run.order if step_id not in known)
+        own = sum(1 for step_id in since if run.closed[step_id].closed_at >= call.started_at)
+        return told + own + 1
     return len(run.order) + 1
 
 
@@ -154,11 +158,11 @@ def close_due(run: Run, op: OpenOp, now: datetime) -> ClosedStep:
 
 def open_ops(run: Run, ops: tuple[Op, ...], now: datetime) -> tuple[OpenOp, ...] | Refusal:
     """The work of an answer that the run does not know yet, or why it cannot be."""
-    known = {op.step_id for plan in run.plans for op in plan.ops} | run.closed.keys()
+    planned, closed = run.view.planned, run.closed
     opened: dict[str, OpenOp] = {}
     for op in ops:
         make = _OPENERS.get(op.kind)
-        if make is None or op.step_id in known:
+        if make is None or op.step_id in planned or op.step_id in closed:
             continue
         made = make(run, op, now)
         if isinstance(made, Refusal):

@@ -1,10 +1,4 @@
-"""The run: its header and the records that are only ever added to it, with the questions one can ask of them.
-
-A run is a header and three kinds of records, each written once and never changed:
-- `Plan`: one discovery found open work (steps to run, sleeps, waits, invokes) – or found that there is none new;
-- `ClosedStep`: a step has its result for good;
-- `FailedAttempt`: one try failed and another follows.
-What the run waits for is derived from these alone; nothing else is remembered.
+"""The run: its header, and what its records tell (`view.py`).
 
 Laws: no I/O, no clock, no chance. Every record is decided by `machine.py` and stored by `store.py`.
 """
@@ -14,13 +8,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from enum import StrEnum
-from itertools import chain
-from typing import Final
 
-from milepost.protocol import DISCOVERY, Opcode
+from milepost.protocol import DISCOVERY
 
+from .records import (
+    BlobRef,
+    ClosedStep,
+    FailedAttempt,
+    Json,
+    OpenOp,
+    Outcome,
+    Plan,
+    Record,
+    RunBegun,
+    RunEnded,
+    RunStatus,
+    StepStatus,
+    Stored,
+)
 from .retries import DEFAULT_RETRIES, RetryPolicy
+from .view import View
 
 __all__ = [
     "BlobRef",
@@ -39,45 +46,8 @@ __all__ = [
     "RunStatus",
     "StepStatus",
     "Stored",
+    "View",
 ]
-
-Json = object
-"""A JSON value that is only carried."""
-
-
-class RunStatus(StrEnum):
-    QUEUED = "Queued"
-    RUNNING = "Running"
-    COMPLETED = "Completed"
-    FAILED = "Failed"
-    CANCELLED = "Cancelled"
-
-    @property
-    def ended(self) -> bool:
-        return self not in _LIVE
-
-
-_LIVE: Final = frozenset({RunStatus.QUEUED, RunStatus.RUNNING})
-
-
-class StepStatus(StrEnum):
-    COMPLETED = "Completed"
-    FAILED = "Failed"
-    TIMED_OUT = "TimedOut"
-    VANISHED = "Vanished"
-    """Planned, but the code that was called later has no such step; its result is nobody's."""
-
-
-@dataclass(frozen=True, slots=True)
-class BlobRef:
-    """Where a large value lies."""
-
-    key: str
-    size: int
-
-
-Stored = bytes | BlobRef
-"""JSON text, here or in a blob."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,100 +67,9 @@ class CancelOn:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenOp:
-    """One piece of open work of a plan.
-
-    `due_at` is the end of a sleep, or the time-out of a wait or invoke. `opts` is what the SDK sent.
-    """
-
-    step_id: str
-    kind: Opcode
-    name: str
-    due_at: datetime | None = None
-    opts: Mapping[str, Json] = field(default_factory=dict)
-    retries: RetryPolicy | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What the discovery `job` found. `order` are the closed steps it had seen, in the order it saw them."""
-
-    turn: int
-    job: str
-    order: tuple[str, ...]
-    ops: tuple[OpenOp, ...]
-    recorded_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class ClosedStep:
-    """A step with its result for good. `memo` is the JSON that the SDK gets back (protocol §2.6).
-
-    `seq` orders steps closed after the last plan: one more than the number of steps that its job had seen.
-    """
-
-    step_id: str
-    kind: Opcode
-    name: str
-    status: StepStatus
-    memo: Stored
-    seq: int
-    job: str
-    attempt: int
-    started_at: datetime
-    closed_at: datetime
-    detail: Mapping[str, Json] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class FailedAttempt:
-    """A try of a job (a discovery, or one planned step) that failed and will be repeated at `next_at`."""
-
-    job: str
-    attempt: int
-    step_id: str
-    name: str
-    error: Mapping[str, Json]
-    started_at: datetime
-    ended_at: datetime
-    next_at: datetime
-
-
-class Outcome(StrEnum):
-    """Why a run ended; finer than its status."""
-
-    RETURNED = "returned"
-    ERROR = "error"
-    EVENT = "event"
-    API = "api"
-    START_TIMEOUT = "start timeout"
-    FINISH_TIMEOUT = "finish timeout"
-
-
-@dataclass(frozen=True, slots=True)
-class RunEnded:
-    """The end of a run; status and output become visible together."""
-
-    status: RunStatus
-    outcome: Outcome
-    output: Stored
-    ended_at: datetime
-    attempt: int = 0
-    started_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RunBegun:
-    """A delayed run's moment has come."""
-
-    started_at: datetime
-
-
-Record = Plan | ClosedStep | FailedAttempt | RunEnded | RunBegun
-
-
-@dataclass(frozen=True, slots=True)
 class Run:
+    """A run as it stands. Its records are added by `with_record`; `view` answers what follows from them."""
+
     run_id: str
     app_id: str
     function_id: str
@@ -213,49 +92,45 @@ class Run:
     owner: str = ""
     cancel_on: tuple[CancelOn, ...] = ()
     target: Mapping[str, Json] = field(default_factory=dict)
-    kept: tuple[str, ...] = ()
-    closed: Mapping[str, ClosedStep] = field(default_factory=dict)
-    plans: tuple[Plan, ...] = ()
-    failures: Mapping[str, tuple[FailedAttempt, ...]] = field(default_factory=dict)
+    view: View = field(default_factory=View)
 
     def with_record(self, record: Record) -> Run:
         """The run after one more record."""
         match record:
-            case ClosedStep():
-                return replace(self, closed={**self.closed, record.step_id: record})
-            case Plan():
-                return replace(self, plans=(*self.plans, record))
-            case FailedAttempt():
-                tries = (*self.failures.get(record.job, ()), record)
-                return replace(self, failures={**self.failures, record.job: tries})
             case RunBegun():
                 return replace(self, status=RunStatus.RUNNING, started_at=record.started_at)
             case RunEnded():
                 return replace(self, status=record.status, ended=record)
+            case _:
+                return replace(self, view=self.view.after(record))
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Steps that a replay took over from its origin, in their order."""
+        return self.view.kept
+
+    @property
+    def closed(self) -> Mapping[str, ClosedStep]:
+        return self.view.closed
+
+    @property
+    def plans(self) -> tuple[Plan, ...]:
+        return self.view.plans
+
+    @property
+    def failures(self) -> Mapping[str, tuple[FailedAttempt, ...]]:
+        """Failed tries by job, oldest first."""
+        return self.view.failures
 
     @property
     def order(self) -> tuple[str, ...]:
-        """Closed steps in the order in which every invocation sees them.
-
-        The last plan fixes what came before it; later ones follow by how much their job had seen, then by time.
-        A later order always begins with an earlier one that some decision was made on.
-        """
-        settled = self.plans[-1].order if self.plans else self.kept
-        if len(settled) == len(self.closed):
-            return settled
-        known = frozenset(settled)
-        rest = [
-            step
-            for step in self.closed.values()
-            if step.step_id not in known and step.status is not StepStatus.VANISHED
-        ]
-        rest.sort(key=lambda step: (step.seq, step.closed_at, step.step_id))
-        return (*settled, *(step.step_id for step in rest))
+        """Closed steps in the order in which every invocation sees them."""
+        return self.view.order
 
     @property
     def position(self) -> int:
         """Grows with every record that moves the run on; names the next discovery."""
-        return len(self.closed) + len(self.plans)
+        return len(self.view.closed) + len(self.view.plans)
 
     @property
     def discovery_job(self) -> str:
@@ -264,47 +139,44 @@ class Run:
     @property
     def open_ops(self) -> tuple[OpenOp, ...]:
         """Planned work that has no result yet, oldest plan first."""
-        return tuple(op for op in chain.from_iterable(plan.ops for plan in self.plans) if op.step_id not in self.closed)
+        return tuple(self.view.open.values())
 
     @property
-    def in_flight(self) -> tuple[OpenOp, ...]:
-        """Open work that is user code: planned steps."""
-        return tuple(op for op in self.open_ops if op.kind is Opcode.STEP_PLANNED)
+    def in_flight(self) -> int:
+        """How many planned steps (open work that is user code) have no result yet."""
+        return self.view.in_flight
 
     def open_op(self, step_id: str) -> OpenOp | None:
-        return next((op for op in self.open_ops if op.step_id == step_id), None)
+        return self.view.open.get(step_id)
 
     def plan_of(self, step_id: str) -> Plan | None:
-        return next((plan for plan in self.plans if any(op.step_id == step_id for op in plan.ops)), None)
+        found = self.view.planned.get(step_id)
+        return found[0] if found else None
 
     @property
     def discovered(self) -> bool:
         """Whether any discovery has left a record."""
-        return bool(self.plans) or any(step.job.startswith(DISCOVERY) for step in self.closed.values())
+        return self.view.discovered
 
     @property
     def unseen(self) -> tuple[str, ...]:
         """Closed steps that no recorded discovery has seen yet; a discovery owes them an answer."""
-        order = self.order
-        by_plans = len(self.plans[-1].order) if self.plans else len(self.kept)
-        by_steps = (step.seq - 1 for step in self.closed.values() if step.job.startswith(DISCOVERY))
-        return order[max(chain((by_plans,), by_steps)) :]
+        return self.view.order[self.view.seen :]
 
     def attempt_of(self, job: str) -> int:
         """The number (from 0) of the next try of a job."""
-        return len(self.failures.get(job, ()))
+        return len(self.view.failures.get(job, ()))
 
     def next_try_at(self, job: str) -> datetime | None:
-        tries = self.failures.get(job)
+        tries = self.view.failures.get(job)
         return tries[-1].next_at if tries else None
 
     def step_count_with(self, step_ids: Iterable[str]) -> int:
         """How many distinct steps the run would have."""
-        planned = (op.step_id for plan in self.plans for op in plan.ops)
-        return len({*self.closed, *planned, *step_ids})
+        view = self.view
+        new = {step_id for step_id in step_ids if step_id not in view.closed and step_id not in view.planned}
+        return len(view.closed) + len(view.open) + len(new)
 
     @property
     def stored_bytes(self) -> int:
-        return sum(
-            step.memo.size if isinstance(step.memo, BlobRef) else len(step.memo) for step in self.closed.values()
-        )
+        return self.view.stored_bytes

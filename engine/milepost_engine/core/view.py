@@ -1,0 +1,193 @@
+"""What follows from a run's records: results, the order in which every invocation sees them, what is open or unseen.
+
+Rules of the order
+ 1. The last plan fixes the order of what its discovery had seen.
+ 2. Other closed steps follow by how much their job had seen (`seq`), then by time, then by id.
+So a later order always begins with an earlier one that some decision was made on.
+
+Laws
+ - A view grows by one record at a time, at a cost that is a few copies of pointers, whatever the number of steps.
+ - A view that a run has is never changed: `after` gives another one.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Self
+
+from milepost.protocol import DISCOVERY, Opcode
+
+from .records import BlobRef, ClosedStep, FailedAttempt, OpenOp, Plan, StepStatus
+
+__all__ = ["View"]
+
+
+class View:
+    """See the module.
+
+    `order`: closed steps as invocations see them, those that vanished left out. `seen`: how many of them some recorded
+    discovery has seen. `urgent`: something unseen is looked at at once, whatever is in flight. `latest_due`: the last
+    moment at which a sleep, a wait, an invoke or another try is due.
+    """
+
+    __slots__ = (
+        "_settled", "closed", "discovered", "failures", "in_flight", "kept", "latest_due", "open", "order", "planned",
+        "plans", "seen", "stored_bytes", "urgent",
+    )  # fmt: skip
+
+    def __init__(self, kept: tuple[str, ...] = ()) -> None:
+        self.kept = kept
+        self.closed: dict[str, ClosedStep] = {}
+        self.plans: tuple[Plan, ...] = ()
+        self.failures: dict[str, tuple[FailedAttempt, ...]] = {}
+        self.planned: dict[str, tuple[Plan, OpenOp]] = {}
+        self.open: dict[str, OpenOp] = {}
+        self.order = kept
+        self.in_flight = 0
+        self.seen = len(kept)
+        self.discovered = False
+        self.urgent = False
+        self.stored_bytes = 0
+        self.latest_due: datetime | None = None
+        self._settled = len(kept)
+        """How much of the order the last plan (or, in a replay, the origin) has fixed."""
+
+    @classmethod
+    def of(cls, records: Iterable[ClosedStep | Plan | FailedAttempt], kept: tuple[str, ...] = ()) -> Self:
+        """The view of some records: plans by turn and failed attempts by number, else in any order."""
+        view = cls(kept)
+        for record in records:
+            view._note(record)
+        view._arrange()
+        return view
+
+    def after(self, record: ClosedStep | Plan | FailedAttempt) -> View:
+        """The view with one more record. A plan comes after the closed steps that it names."""
+        view = View.__new__(View)
+        for name in View.__slots__:
+            setattr(view, name, getattr(self, name))
+        view.closed, view.open = self.closed.copy(), self.open.copy()
+        if not isinstance(record, ClosedStep):
+            view.planned, view.failures = self.planned.copy(), self.failures.copy()
+        view.add(record)
+        return view
+
+    def add(self, record: ClosedStep | Plan | FailedAttempt) -> None:
+        """One more record; only for a view that nothing else has yet."""
+        self._note(record)
+        match record:
+            case ClosedStep():
+                self._place(record)
+            case Plan():
+                self._settle(record)
+            case _:
+                pass
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, View):
+            return NotImplemented
+        mine = (self.kept, self.closed, self.plans, self.failures)
+        return mine == (other.kept, other.closed, other.plans, other.failures)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"View(closed={list(self.closed.values())}, plans={self.plans}, failures={self.failures})"
+
+    # --- records ----------------------------------------------------------------------------------------------------
+
+    def _note(self, record: ClosedStep | Plan | FailedAttempt) -> None:
+        """Everything but the order and what has been seen of it."""
+        match record:
+            case ClosedStep():
+                self._close(record)
+            case Plan():
+                self._plan(record)
+            case FailedAttempt():
+                self.failures[record.job] = (*self.failures.get(record.job, ()), record)
+                self._due(record.next_at)
+
+    def _close(self, step: ClosedStep) -> None:
+        self.closed[step.step_id] = step
+        self.stored_bytes += step.memo.size if isinstance(step.memo, BlobRef) else len(step.memo)
+        self.discovered = self.discovered or step.job.startswith(DISCOVERY)
+        op = self.open.pop(step.step_id, None)
+        if op is not None and op.kind is Opcode.STEP_PLANNED:
+            self.in_flight -= 1
+
+    def _plan(self, plan: Plan) -> None:
+        self.plans = (*self.plans, plan)
+        self.discovered = True
+        for op in plan.ops:
+            if op.step_id in self.planned:
+                continue
+            self.planned[op.step_id] = plan, op
+            if op.step_id not in self.closed:
+                self.open[op.step_id] = op
+                self.in_flight += op.kind is Opcode.STEP_PLANNED
+            if op.due_at is not None:
+                self._due(op.due_at)
+
+    def _due(self, moment: datetime) -> None:
+        if self.latest_due is None or moment > self.latest_due:
+            self.latest_due = moment
+
+    # --- the order --------------------------------------------------------------------------------------------------
+
+    def _place(self, step: ClosedStep) -> None:
+        """Put one more step where the rules want it; nearly always that is the end."""
+        if step.status is StepStatus.VANISHED:
+            return
+        place = len(self.order)
+        if place > self._settled and _rank(self.closed[self.order[-1]]) > _rank(step):
+            ranks = [_rank(self.closed[step_id]) for step_id in self.order[self._settled :]]
+            place = self._settled + bisect(ranks, _rank(step))
+        self.order = (*self.order[:place], step.step_id, *self.order[place:])
+        seen = max(self.seen, _seen_by(step))
+        if place < seen or seen > self.seen:
+            self.seen = seen
+            self.urgent = any(self._hurries(step_id) for step_id in self.order[seen:])
+        else:
+            self.urgent = self.urgent or self._hurries(step.step_id)
+
+    def _settle(self, plan: Plan) -> None:
+        """Let a plan fix the order that its discovery had seen; nearly always that is all of it."""
+        if plan.order != self.order:
+            self._arrange()
+            return
+        self._settled = self.seen = len(plan.order)
+        self.urgent = False
+
+    def _arrange(self) -> None:
+        """The order, and what was seen of it, from all records."""
+        settled = self.plans[-1].order if self.plans else self.kept
+        known = frozenset(settled)
+        rest = [
+            step
+            for step in self.closed.values()
+            if step.step_id not in known and step.status is not StepStatus.VANISHED
+        ]
+        rest.sort(key=_rank)
+        self.order = (*settled, *(step.step_id for step in rest))
+        self._settled = len(settled)
+        self.seen = max(len(settled), max(map(_seen_by, self.closed.values()), default=0))
+        self.urgent = any(self._hurries(step_id) for step_id in self.order[self.seen :])
+
+    def _hurries(self, step_id: str) -> bool:
+        """Whether a closed step is looked at at once; a planned one waits for its siblings unless it races."""
+        found = self.planned.get(step_id)
+        if found is None:
+            return True
+        op = found[1]
+        return op.kind is not Opcode.STEP_PLANNED or op.opts.get("parallelMode") == "race"
+
+
+def _rank(step: ClosedStep) -> tuple[int, datetime, str]:
+    return step.seq, step.closed_at, step.step_id
+
+
+def _seen_by(step: ClosedStep) -> int:
+    """How many steps the discovery that ran this one had seen; 0 when no discovery did."""
+    return step.seq - 1 if step.job.startswith(DISCOVERY) else 0
