@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -23,6 +24,9 @@ from milepost_engine.observe import Silent
 from milepost_engine.ports import Target
 from tests.scenarios.rig import START, Served
 
+LIFE: ContextVar[int] = ContextVar("life", default=0)
+"""Which process the code runs in; it travels with an invocation to its thread."""
+
 QUICK = Retries(attempts=3, first_delay="1s", jitter=0)
 
 
@@ -33,6 +37,7 @@ class Notes(Silent):
     recorded_steps: set[tuple[str, str]] = field(default_factory=set)
     bodies: list[str] = field(default_factory=list)
     repeated: list[str] = field(default_factory=list)
+    life: int = 0
 
     def recorded(self, run: Run, record: Record) -> None:
         if isinstance(record, ClosedStep) and record.job != "kept":
@@ -42,6 +47,8 @@ class Notes(Silent):
 
     def body(self, ctx: Context, name: str, value: object = None) -> Callable[[], object]:
         def run() -> object:
+            if LIFE.get() != self.life:
+                return value  # a thread of a dead process: really it would have died too
             self.bodies.append(name)
             if (ctx.run_id, name) in self.recorded_steps:
                 self.repeated.append(f"{name} ran after it was recorded")
@@ -92,6 +99,8 @@ class World:
 
     async def process(self, deaths: Deaths, work: Callable[[Engine, LocalQueue], object]) -> bool:
         """One life of the process: True when it came to the end of its work."""
+        self.notes.life += 1
+        LIFE.set(self.notes.life)
         queue = LocalQueue(self.store, self.clock, "work", max_receives=10_000)
         served = Served({"a": self.app})
         engine = Engine.build(
