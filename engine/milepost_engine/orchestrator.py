@@ -7,6 +7,12 @@ its input applied and asks for what is still outstanding. The loser of a race st
     worker 2      calls discovery #3 ──── X stands, by the same job: stops
     worker 2'     had taken the run over: worker 1 will stop before its next call, so it loads again and goes on
     worker 3      timer closed a sleep meanwhile, its plan stands under another job: loads again and asks anew
+
+Parallel steps are joined by reading after writing. Each worker that has closed one asks for one sibling that it takes
+for open; the one that finds none open goes on, and whoever writes last finds none:
+
+    worker 1   closes A ── is B closed? no: stops
+    worker 2        closes B ───────────── is A closed? yes, none is open: discovers
 """
 
 from __future__ import annotations
@@ -16,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final, cast
 
-from milepost.protocol import DISCOVERY
+from milepost.protocol import DISCOVERY, Opcode
 
 from .answers import problem_input, read_answer
 from .calls import INLINE_CALL_BYTES, build_call, build_request
@@ -37,11 +43,12 @@ from .core.inputs import (
     TimerDue,
     TimerKind,
 )
-from .core.machine import Decision, advance
+from .core.machine import Decision, advance, due_discovery, follow
 from .core.opcodes import failure_text
-from .core.run import FailedAttempt, Outcome, Plan, Run
+from .core.run import ClosedStep, FailedAttempt, Outcome, Plan, Run, RunStatus
 from .endings import Endings
 from .events import Event, EventStore
+from .holds import Hold, LiveRun
 from .messages import Sender
 from .observe import Observer
 from .ports import Chance, Clock, InvocationProblem, Invoker, ProblemKind, Target
@@ -64,45 +71,6 @@ class _NoProgress(Exception):
     """A run went round without getting anywhere."""
 
 
-@dataclass(slots=True)
-class _Live:
-    """What this process is doing with one run: which jobs are under way, and how often it has written to the run."""
-
-    jobs: set[str] = field(default_factory=set)
-    writes: int = 0
-    holders: int = 0
-
-
-@dataclass(slots=True)
-class _Hold:
-    """One message's view of its run: the run as read, when it was read, and the job that this message has under way."""
-
-    run: Run
-    live: _Live
-    read_at_write: int
-    job: str | None = None
-    redelivered: bool = False
-    takes_over: bool = False
-
-    def take(self, job: str) -> bool:
-        """Take a job up; False when another message of this process has it under way."""
-        if job in self.live.jobs:
-            return False
-        self.live.jobs.add(job)
-        self.job = job
-        return True
-
-    def let_go(self) -> None:
-        if self.job is not None:
-            self.live.jobs.discard(self.job)
-            self.job = None
-
-    @property
-    def stale(self) -> bool:
-        """Whether another message of this process has written to the run since it was read."""
-        return self.live.writes != self.read_at_write
-
-
 @dataclass
 class Orchestrator:
     """See the module."""
@@ -119,7 +87,7 @@ class Orchestrator:
     chance: Chance
     observer: Observer
     signing_key: str | None = None
-    live: dict[str, _Live] = field(default_factory=dict)
+    live: dict[str, LiveRun] = field(default_factory=dict)
 
     async def handle(
         self, message: Mapping[str, Json], deadline: datetime | None = None, *, redelivered: bool = False
@@ -130,13 +98,12 @@ class Orchestrator:
         over, so that the other one stops before its next invocation.
         """
         run_id = str(message["run"])
-        live = self.live.setdefault(run_id, _Live())
+        live = self.live.setdefault(run_id, LiveRun(run_id))
         live.holders += 1
         try:
-            hold = await self._read(run_id, live)
-            if hold is None:
+            if (redelivered or not _knows(live, message)) and await live.read(self.runs) is None:
                 return  # erased, or retention let it go
-            hold.redelivered = hold.takes_over = redelivered
+            hold = Hold(live, cast("Run", live.run).owner, takes_over=redelivered)
             given = await self._input(message, hold.run)
             if redelivered and given is not None and self._applied(hold.run, given):
                 # Whatever it led to may not have come about; everything outstanding is asked for again.
@@ -154,14 +121,9 @@ class Orchestrator:
             return False
         return not advance(run, given, self.clock.now()).records
 
-    async def _read(self, run_id: str, live: _Live) -> _Hold | None:
-        writes = live.writes
-        run = await self.runs.load(run_id)
-        return None if run is None else _Hold(run, live, writes)
-
     # --- the loop ---------------------------------------------------------------------------------------------------
 
-    async def _drive(self, hold: _Hold, given: Input, deadline: datetime | None) -> None:
+    async def _drive(self, hold: Hold, given: Input, deadline: datetime | None) -> None:
         try:
             answer: Input | None = given
             for _ in range(MAX_TURNS):
@@ -172,51 +134,80 @@ class Orchestrator:
         finally:
             hold.let_go()
 
-    async def _turn(self, hold: _Hold, given: Input, deadline: datetime | None) -> Input | None:
+    async def _turn(self, hold: Hold, given: Input, deadline: datetime | None) -> Input | None:
         """Decide, save, act, call; the next input, or None when this message is done."""
-        decision = advance(hold.run, given, self.clock.now())
-        standing = await self._save(hold, decision)
+        before, hold.basis = hold.basis or hold.run, None
+        decision = advance(before, given, self.clock.now())
+        standing = await self._save(before, decision)
         hold.let_go()
-        if standing is not None:
-            if standing == _job_of(given) and not hold.redelivered:
-                return None
-            # Whoever wrote it may have lost the run to this message since, and have stopped.
-            return await self._again(hold, _job_of(given))
-        hold.run = decision.run
-        invoke = await self._act(hold.run, decision.commands)
+        if standing is None:
+            invoke = await self._follow(hold, before, decision)
+        elif standing == _job_of(given):
+            return None
+        else:
+            invoke = await self._reread(hold)
+        invoke = self._current(hold.run, invoke)
         if invoke is None or not hold.take(invoke.job):
             return None
-        if hold.stale:
-            return await self._again(hold, invoke.job)
         if deadline is not None and self.clock.now() >= deadline:
             await self._send_job(hold.run, invoke, None)
             return None
         return await self._invoke(hold, invoke)
 
-    async def _again(self, hold: _Hold, job: str | None) -> Input | None:
-        """Read the run anew and ask what is outstanding about a job."""
-        fresh = await self._read(hold.run.run_id, hold.live)
+    async def _follow(self, hold: Hold, before: Run, decision: Decision) -> Invoke | None:
+        """Do what a decision leads to, now that it is written; returns the invocation to go on with."""
+        commands = decision.commands
+        if decision.records:
+            undisturbed = hold.live.wrote(decision.records, before, decision.run)
+            last = decision.records[-1]
+            if isinstance(last, ClosedStep) and hold.run.plan_of(last.step_id) and hold.run.status is RunStatus.RUNNING:
+                undisturbed = not await self._meet(hold.live) and undisturbed
+                if not hold.run.in_flight:
+                    return await self._reread(hold)
+            if not undisturbed and isinstance(last, ClosedStep | Plan):
+                commands = follow(hold.run, decision.records, self.clock.now())
+        return await self._act(hold.run, commands)
+
+    async def _meet(self, live: LiveRun) -> bool:
+        """Learn of siblings that other processes have closed, up to one that is open; whether there was any."""
+        learned = False
+        while live.run is not None and live.run.in_flight:
+            flying = [op.step_id for op in live.run.open_ops if op.kind is Opcode.STEP_PLANNED]
+            if not live.jobs.isdisjoint(flying):
+                break  # under way in this process: whoever closes it looks again
+            step = await self.runs.closed_step(live.run_id, flying[-1])
+            if step is None:
+                break
+            live.learn(step)
+            learned = True
+        return learned
+
+    async def _reread(self, hold: Hold) -> Invoke | None:
+        """Read the run anew; the discovery that it waits for, if any."""
+        fresh = await hold.live.read(self.runs)
         if fresh is None:
             return None
-        hold.let_go()
-        hold.run, hold.read_at_write = fresh.run, fresh.read_at_write
-        return RunResumed(job)
+        hold.owner = fresh.owner
+        return due_discovery(fresh, self.clock.now())
 
-    async def _save(self, hold: _Hold, decision: Decision) -> str | None:
+    def _current(self, run: Run, invoke: Invoke | None) -> Invoke | None:
+        """The invocation that is wanted now, after others may have moved the run on."""
+        if invoke is None or run.status.ended:
+            return None
+        if not invoke.job.startswith(DISCOVERY):
+            return invoke if run.open_op(invoke.job) is not None else None
+        return invoke if invoke.job == run.discovery_job else due_discovery(run, self.clock.now())
+
+    async def _save(self, before: Run, decision: Decision) -> str | None:
         """None when every record was written; else the job of the record that stands already."""
         if not decision.records:
             return None
-        current = not hold.stale
-        hold.live.writes += 1
-        standing = await self.runs.save(hold.run.run_id, decision)
-        if current:
-            # Its own writes do not make a hold stale.
-            hold.read_at_write += 1
+        standing = await self.runs.save(before.run_id, decision)
         if standing is None:
             for record in decision.records:
                 self.observer.recorded(decision.run, record)
                 if isinstance(record, Plan | FailedAttempt):
-                    await self._outlive(hold.run, decision.run)
+                    await self._outlive(before, decision.run)
         return standing
 
     async def _outlive(self, before: Run, after: Run) -> None:
@@ -320,31 +311,45 @@ class Orchestrator:
 
     # --- invocations --------------------------------------------------------------------------------------------------
 
-    async def _invoke(self, hold: _Hold, invoke: Invoke) -> Input | None:
+    async def _invoke(self, hold: Hold, invoke: Invoke) -> Input | None:
         """Call user code and read the answer. None: the run has ended, or another worker has taken over."""
         discovers = invoke.job.startswith(DISCOVERY)
         if discovers and hold.takes_over:
             # Whoever had this message before may still be at work; it stops before its next discovery.
             owner = ulid(to_ms(self.clock.now()), self.chance.random_bytes(10))
-            hold.run, hold.takes_over = await self.runs.take_over(hold.run, owner), False
-        run = hold.run
+            hold.owner, hold.takes_over = (await self.runs.take_over(hold.run, owner)).owner, False
         # A cancellation takes effect between steps, and so does a take-over: one small read before each call.
-        pulse = await self.runs.pulse(run.run_id, invoke.job)
-        if pulse is None or pulse.status.ended or (discovers and pulse.owner != run.owner):
+        pulse = await self.runs.pulse(hold.run.run_id, invoke.job)
+        if pulse is None or pulse.status.ended or (discovers and pulse.owner != hold.owner):
             return None
-        if pulse.closed or hold.stale:
-            return await self._again(hold, invoke.job)
-        call = build_call(run, invoke.job, invoke.attempt, self.clock.now())
+        if pulse.closed:
+            hold.let_go()
+            return await self._resumed(hold, invoke.job)
+        wanted = self._current(hold.run, invoke)
+        if wanted is None:
+            return None
+        if wanted.job != invoke.job:
+            hold.let_go()
+            if not hold.take(wanted.job):
+                return None
+        run = hold.run
+        call = build_call(run, wanted.job, wanted.attempt, self.clock.now())
         self.observer.invoked(run, call)
         answer = await self._answer(run, call)
-        if run.checkpoint or call.target != DISCOVERY:
-            # Others may have moved the run on meanwhile: its own checkpoints, or sibling steps.
-            fresh = await self._read(run.run_id, hold.live)
-            if fresh is None:
-                return None
-            hold.run, hold.read_at_write = fresh.run, fresh.read_at_write
-            return _rebased(fresh.run, answer)
+        if run.checkpoint and discovers:
+            # Its own checkpoints have moved the run on meanwhile.
+            fresh = await hold.live.read(self.runs)
+            return None if fresh is None else _rebased(fresh, answer)
+        hold.basis = run if discovers else None
         return answer
+
+    async def _resumed(self, hold: Hold, job: str) -> Input | None:
+        """Read the run anew and ask what is outstanding about a job."""
+        fresh = await hold.live.read(self.runs)
+        if fresh is None:
+            return None
+        hold.owner = fresh.owner
+        return RunResumed(job)
 
     async def _answer(self, run: Run, call: Call) -> InvocationReturned | InvocationFailed:
         target = await self._target(run)
@@ -392,6 +397,17 @@ def _unserved(run: Run, call: Call) -> InvocationFailed:
         "Serve the app again; the run goes on with its next attempt.",
     )
     return InvocationFailed(call, {**error, "code": ProblemKind.MISSING})
+
+
+def _knows(live: LiveRun, message: Mapping[str, Json]) -> bool:
+    """Whether what is known of a run is enough for a message, so that it need not be read: a planned step's next try.
+
+    Of a thousand parallel steps each would read the other 999.
+    """
+    job = str(message.get("job", ""))
+    if live.run is None or message["t"] != "job" or live.run.open_op(job) is None:
+        return False
+    return message.get("attempt") == live.run.attempt_of(job)
 
 
 def _job_of(given: Input) -> str | None:

@@ -104,6 +104,11 @@ class RunStore:
         closed = len(items) > 1 and items[1] is not None
         return Pulse(RunStatus(str(header["status"])), str(header.get("owner", "")), closed)
 
+    async def closed_step(self, run_id: str, step_id: str) -> ClosedStep | None:
+        """One closed step: one small read."""
+        item = await self._table.get(Key(f"R#{run_id}", f"S#{step_id}"))
+        return None if item is None else self._closed(item)
+
     async def take_over(self, run: Run, owner: str) -> Run:
         """Make the run another worker's; whoever drove it before stops before its next invocation."""
         try:

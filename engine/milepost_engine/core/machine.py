@@ -17,7 +17,7 @@ Laws: no I/O, no clock, no chance, no logging.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -55,7 +55,7 @@ from .run import (
     StepStatus,
 )
 
-__all__ = ["ACCEPTS", "PEEK_DELAY", "Decision", "advance"]
+__all__ = ["ACCEPTS", "PEEK_DELAY", "Decision", "advance", "due_discovery", "follow"]
 
 PEEK_DELAY: Final = timedelta(milliseconds=250)
 """How long a finished parallel step waits for its siblings before the function may look at it alone."""
@@ -79,6 +79,18 @@ def advance(run: Run, given: Input, now: datetime) -> Decision:
     """Decide what an input does to a run."""
     decide = ACCEPTS[run.status].get(type(given))
     return decide(run, given, now) if decide else Decision(run)
+
+
+def follow(run: Run, records: Sequence[Record], now: datetime) -> tuple[Command, ...]:
+    """What comes next after records were added to a run that others have moved on meanwhile."""
+    if run.status.ended and not isinstance(records[-1], RunEnded):
+        return ()
+    return _follow_up(run, records, now).commands
+
+
+def due_discovery(run: Run, now: datetime) -> Invoke | None:
+    """The discovery that the run waits for, if it waits for one."""
+    return _discover(run, now) if run.status is RunStatus.RUNNING and _discovery_due(run) else None
 
 
 # --- messages without news ------------------------------------------------------------------------------------
@@ -174,7 +186,7 @@ def _settle(run: Run, records: list[Record], now: datetime, extra: tuple[Command
     return _follow_up(run, records, now, extra)
 
 
-def _follow_up(run: Run, records: list[Record], now: datetime, extra: tuple[Command, ...] = ()) -> Decision:
+def _follow_up(run: Run, records: Sequence[Record], now: datetime, extra: tuple[Command, ...] = ()) -> Decision:
     """What comes next once the run has the records."""
     if run.status.ended:
         return Decision(run, tuple(records), (FinishRun(),))

@@ -1,0 +1,104 @@
+"""What this process knows of the runs that it has in hand.
+
+All messages about one run share one `LiveRun`: the newest view of the run that is known here, and the jobs under way.
+The view may lack what other processes wrote since it was read; it never lacks what this one wrote. That is enough to
+decide on, because every record is one conditional write – but for two things, for which the orchestrator reads:
+whether a sibling was closed elsewhere meanwhile, and (before the discovery that joins them) all of the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from .core.run import ClosedStep, FailedAttempt, Plan, Record, Run, RunBegun, RunStatus
+from .store import RunStore
+
+__all__ = ["Hold", "LiveRun"]
+
+
+@dataclass(slots=True)
+class LiveRun:
+    """One run in hand. `holders` counts the messages that are about it."""
+
+    run_id: str
+    run: Run | None = None
+    jobs: set[str] = field(default_factory=set)
+    holders: int = 0
+    written: list[Record] = field(default_factory=list)
+
+    async def read(self, runs: RunStore) -> Run | None:
+        """Read the run anew; None when it is gone. What this process wrote while it read is not lost sight of."""
+        mark = len(self.written)
+        fresh = await runs.load(self.run_id)
+        if fresh is None:
+            return None
+        for record in self.written[mark:]:
+            fresh = _with(fresh, record)
+        self.run = fresh
+        return fresh
+
+    def learn(self, record: Record) -> Run:
+        """A record that another process wrote."""
+        assert self.run is not None
+        self.run = _with(self.run, record)
+        return self.run
+
+    def wrote(self, records: Sequence[Record], before: Run, after: Run) -> bool:
+        """Own records, decided on `before`, are written; False when the view has moved on meanwhile."""
+        self.written += records
+        if self.run is before:
+            self.run = after
+            return True
+        for record in records:
+            self.learn(record)
+        return False
+
+
+@dataclass(slots=True)
+class Hold:
+    """One message's part in a run: the job that it has under way, and the owner under whom it drives the run.
+
+    `basis` is the run as a discovery was told of it: its answer is about that, whatever was closed since.
+    """
+
+    live: LiveRun
+    owner: str
+    job: str | None = None
+    basis: Run | None = None
+    takes_over: bool = False
+
+    @property
+    def run(self) -> Run:
+        """The newest view of the run."""
+        assert self.live.run is not None
+        return self.live.run
+
+    def take(self, job: str) -> bool:
+        """Take a job up; False when another message of this process has it under way."""
+        if job in self.live.jobs:
+            return False
+        self.live.jobs.add(job)
+        self.job = job
+        return True
+
+    def let_go(self) -> None:
+        if self.job is not None:
+            self.live.jobs.discard(self.job)
+            self.job = None
+
+
+def _with(run: Run, record: Record) -> Run:
+    """The run with a record, unless it has it already."""
+    match record:
+        case ClosedStep():
+            known = record.step_id in run.closed
+        case Plan():
+            known = record.turn < len(run.plans)
+        case FailedAttempt():
+            known = record.attempt < run.attempt_of(record.job)
+        case RunBegun():
+            known = run.status is not RunStatus.QUEUED
+        case _:
+            known = run.status.ended
+    return run if known else run.with_record(record)

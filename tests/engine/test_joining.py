@@ -1,0 +1,121 @@
+"""Parallel steps that end at the same moment: somebody goes on, in one process or several."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from milepost import App, Context, Event
+from milepost.protocol import Header
+from milepost_engine.adapters.chance import SeededChance
+from milepost_engine.adapters.clock import WoundClock
+from milepost_engine.adapters.sqlite import SqliteStore
+from milepost_engine.engine import Engine
+from milepost_engine.ports import Message, Page, Request, Response, Target
+
+START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+STEPS = ("a", "b", "c", "d")
+HEADERS = {Header.SDK.value: "js:v4", "content-type": "application/json"}
+
+
+class Letters:
+    """A queue whose messages the test hands out."""
+
+    def __init__(self) -> None:
+        self.due: list[str] = []
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        self.due += [message.body for message in messages if not message.delay_seconds]
+
+    def take(self) -> list[str]:
+        due, self.due = self.due, []
+        return due
+
+
+class Counted:
+    """A table that counts how often a whole run is read."""
+
+    def __init__(self, table: Any) -> None:
+        self.table = table
+        self.runs_read = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.table, name)
+
+    async def query(self, partition: str, **bounds: Any) -> Page:
+        self.runs_read += partition.startswith("R#")
+        return await self.table.query(partition, **bounds)
+
+
+class Sdk:
+    """An app of another SDK, as the engine sees it: four parallel steps that all end at once, then the end."""
+
+    def __init__(self) -> None:
+        self.together = asyncio.Barrier(len(STEPS))
+        self.calls: list[str] = []
+
+    async def invoke(self, target: Target, request: Request) -> Response:
+        step = request.query["stepId"]
+        self.calls.append(step)
+        known = json.loads(request.body)["steps"]
+        if step in STEPS:
+            await self.together.wait()
+            return Response(206, HEADERS, json.dumps([{"id": step, "op": "StepRun", "data": step}]).encode())
+        if not known:
+            planned = [{"id": name, "op": "StepPlanned", "displayName": name} for name in STEPS]
+            return Response(206, HEADERS, json.dumps(planned).encode())
+        if len(known) < len(STEPS):
+            return Response(206, HEADERS, b"[]")
+        return Response(200, HEADERS, json.dumps(sorted(known)).encode())
+
+
+async def engines(count: int, store: SqliteStore, table: Any, letters: Letters, sdk: Sdk) -> list[Engine]:
+    app = App("a")
+
+    @app.function(id="f", trigger=Event("go"))
+    async def f(ctx: Context) -> None: ...
+
+    manifest = app.manifest("http://a/app") | {"sdk": "js:v4"}
+    made = []
+    for _ in range(count):
+        engine = Engine.build(
+            table=table, blobs=store.blobs, queue=letters, invokers={"inprocess": sdk},
+            clock=WoundClock(START), chance=SeededChance(5),
+        )  # fmt: skip
+        await engine.registry.sync(manifest, Target("inprocess", "a"))
+        made.append(engine)
+    return made
+
+
+@pytest.mark.parametrize("processes", [1, 2, 4])
+async def test_the_last_of_steps_that_end_together_goes_on_and_no_time_passes(processes):
+    store = SqliteStore.open(":memory:", clock=WoundClock(START))
+    letters, sdk = Letters(), Sdk()
+    made = await engines(processes, store, store.table, letters, sdk)
+    await made[0].accept({"name": "go"})
+    while due := letters.take():
+        await asyncio.gather(*(made[n % processes].handle(body) for n, body in enumerate(due)))
+    rows = (await store.table.query("runs#a-f", listing=True)).items
+    run = await made[0].runs.load(str(rows[0]["run_id"]))
+    assert run is not None
+    assert run.status.value == "Completed"
+    assert sorted(step for step in sdk.calls if step in STEPS) == list(STEPS)
+    store.close()
+
+
+async def test_a_parallel_step_does_not_read_the_whole_run():
+    store = SqliteStore.open(":memory:", clock=WoundClock(START))
+    letters, sdk, table = Letters(), Sdk(), Counted(store.table)
+    (engine,) = await engines(1, store, table, letters, sdk)
+    await engine.accept({"name": "go"})
+    while due := letters.take():
+        await asyncio.gather(*(engine.handle(body) for body in due))
+    # At the start, for the first step's message, for the discovery that joins the four, and after each of the two
+    # discoveries (another SDK may have saved steps by itself). More steps cost no more.
+    assert table.runs_read == 5
+    store.close()
