@@ -1,14 +1,15 @@
 """The command line. `main` is the entry point of the `milepost` command."""
 
 import sys
+from collections.abc import Sequence
 
 __all__ = ["main"]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command, or say what to install: the bare package is for code that only declares functions."""
     try:
         from .main import main as run  # noqa: PLC0415 - what it needs may be missing
     except ModuleNotFoundError as missing:
         sys.exit(f"The milepost command needs the package {missing.name!r}: pip install 'milepost[dev]'")
-    run()
+    run(arguments)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -106,27 +107,29 @@ def dev(
     try:
         asyncio.run(run_dev(options, Console()))
     except StartProblem as problem:
-        _complain("", str(problem))
+        _complain("", str(problem), as_json=as_json)
         raise typer.Exit(FAILED) from problem
 
 
-def _complain(code: str, message: str) -> None:
+def _complain(code: str, message: str, *, as_json: bool) -> None:
     """One sentence on standard error; JSON where JSON was asked for."""
-    if "--json" in sys.argv:
+    if as_json:
         sys.stderr.write(json.dumps({"code": code, "error": message}) + "\n")
     else:
         sys.stderr.write(f"error{f' {code}' if code else ''}: {message}\n")
 
 
-def main() -> None:
-    """Run a command and exit with its code."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and exit with its code; the arguments are the process's own if none are given."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in given
     try:
-        cli()
+        cli(given)
     except ClientProblem as problem:
-        _complain(problem.code, str(problem))
+        _complain(problem.code, str(problem), as_json=as_json)
         sys.exit(FAILED)
     except Unreachable as problem:
-        _complain("", str(problem))
+        _complain("", str(problem), as_json=as_json)
         sys.exit(UNREACHABLE)
     except KeyboardInterrupt:
         sys.exit(130)
