@@ -22,6 +22,8 @@ from .server.protocol import normal_url, register
 __all__ = ["Remotes"]
 
 POLL_SECONDS: Final = 5.0
+MISSING_POLL_SECONDS: Final = 1.0
+"""While an app that was asked for does not answer: somebody is just starting it."""
 TIMEOUT_SECONDS: Final = 10.0
 
 
@@ -83,7 +85,8 @@ class Remotes:
                 [*map(normal_url, urls), *(a.target.address for a in known if a.target.kind == "http")]
             )
             await asyncio.gather(*(self._look(backend, address) for address in addresses))
-            await backend.engine.clock.sleep(POLL_SECONDS)
+            missing = any(self._state.get(address) != "ok" for address in addresses)
+            await backend.engine.clock.sleep(MISSING_POLL_SECONDS if missing else POLL_SECONDS)
 
     async def _look(self, backend: Backend, address: str) -> None:
         """Register an app anew when it changed or came back. A healthy one answers with the same registration."""

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.console.test_dev_server import ROOT, Server, free_port, until
+from tests.console.process import ROOT, DevProcess, free_port
+from tests.console.served import until
 
 PACKAGE = "inngest@4.24.0"
 CACHE = ROOT / ".cache" / "official-js"
@@ -34,16 +35,16 @@ def modules() -> Path:
 
 
 @pytest.fixture
-def server(modules: Path, tmp_path: Path) -> Iterator[Server]:
+def server(modules: Path, tmp_path: Path) -> Iterator[DevProcess]:
     port = free_port()
-    made = Server(tmp_path, "-u", f"http://127.0.0.1:{port}/api/inngest")
+    made = DevProcess(tmp_path, "-u", f"http://127.0.0.1:{port}/api/inngest")
     # Modules are found from where the file lies.
     shutil.copy(Path(__file__).with_name("app.mjs"), modules / "app.mjs")
     environment = {**os.environ, "INNGEST_BASE_URL": made.url, "INNGEST_DEV": made.url}
     app = subprocess.Popen(["node", str(modules / "app.mjs"), str(port)], env=environment)
     try:
         made.start()
-        until(lambda: "official-js" in json.dumps(made.call("/api/apps")), 30, made.log)
+        until(lambda: "official-js" in json.dumps(made.call("/api/apps")), seconds=30, told=made.log)
         yield made
     finally:
         made.stop()
@@ -51,25 +52,25 @@ def server(modules: Path, tmp_path: Path) -> Iterator[Server]:
         app.wait()
 
 
-def run_of(server: Server, function_id: str) -> dict:
+def run_of(server: DevProcess, function_id: str) -> dict:
     """The function's only run, or nothing yet."""
     found = [run for run in server.runs() if run["function_id"] == function_id]
     assert len(found) <= 1, found
     return server.call(f"/api/runs/{found[0]['run_id']}") if found else {}
 
 
-def until_ended(server: Server, function_id: str) -> dict:
-    until(lambda: run_of(server, function_id).get("ended_at"), 30, server.log)
+def until_ended(server: DevProcess, function_id: str) -> dict:
+    until(lambda: run_of(server, function_id).get("ended_at"), seconds=30, told=server.log)
     return run_of(server, function_id)
 
 
-def waits(server: Server) -> bool:
+def waits(server: DevProcess) -> bool:
     return any(span["name"] == "answer" for span in run_of(server, "official-js-story").get("trace", ()))
 
 
-def test_steps_retry_sleep_wait_invoke_and_send_work_as_with_the_servers_it_was_made_for(server: Server):
+def test_steps_retry_sleep_wait_invoke_and_send_work_as_with_the_servers_it_was_made_for(server: DevProcess):
     server.call("/e/test", {"name": "js/order", "data": {"id": "7", "cents": 42}})
-    until(lambda: waits(server), 30, server.log)
+    until(lambda: waits(server), seconds=30, told=server.log)
     server.call("/e/test", {"name": "js/answer", "data": {"id": "8", "word": "other"}})
     server.call("/e/test", {"name": "js/answer", "data": {"id": "7", "word": "yes"}})
     run = until_ended(server, "official-js-story")
@@ -80,7 +81,7 @@ def test_steps_retry_sleep_wait_invoke_and_send_work_as_with_the_servers_it_was_
     assert until_ended(server, "official-js-told")["output"] == 42
 
 
-def test_a_failure_for_good_ends_the_run_at_once_and_calls_its_failure_handler(server: Server):
+def test_a_failure_for_good_ends_the_run_at_once_and_calls_its_failure_handler(server: DevProcess):
     server.call("/e/test", {"name": "js/fail", "data": {}})
     run = until_ended(server, "official-js-hopeless")
     assert (run["status"], run["error"]["message"]) == ("Failed", "no way")

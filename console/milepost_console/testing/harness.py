@@ -11,7 +11,7 @@ Nothing is patched: what runs is the engine that runs in production, on other ad
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Self, cast
@@ -24,6 +24,7 @@ from milepost_engine.adapters.clock import WoundClock
 from milepost_engine.adapters.invoke_inprocess import InProcessInvoker
 from milepost_engine.adapters.local_queue import LocalQueue, Received
 from milepost_engine.adapters.sqlite import SqliteStore
+from milepost_engine.checkpoints import Saver
 from milepost_engine.core.run import Run
 from milepost_engine.engine import Engine, Settings
 from milepost_engine.ports import Request, Response, Target
@@ -32,6 +33,21 @@ from milepost_engine.queries import RunFilter
 __all__ = ["Harness"]
 
 _MAX_LIVES = 50
+
+
+def _untimed(ops: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
+    """Finished steps without the moments that the app's own clock gave them: a trace shows wound time only."""
+    return [{key: value for key, value in op.items() if key != "timing"} for op in ops]
+
+
+class _UntimedSaver:
+    """Takes the steps of checkpointing functions."""
+
+    def __init__(self, saver: Saver) -> None:
+        self._saver = saver
+
+    async def save(self, ops: Sequence[Mapping[str, object]]) -> None:
+        await self._saver.save(_untimed(ops))
 
 
 class _Stage:
@@ -51,7 +67,10 @@ class _Stage:
                     stack["stack"].append(step_id)
             stack["current"] = len(stack["stack"])
             request = replace(request, body=json.dumps(body).encode())
-        return await self.inner.invoke(target, request)
+        answer = await self.inner.invoke(target, request)
+        if answer.status != 206:
+            return answer
+        return replace(answer, body=json.dumps(_untimed(json.loads(answer.body))).encode())
 
 
 class Harness:
@@ -191,7 +210,7 @@ class Harness:
             chance=SeededChance(self.lives),
             settings=Settings(longest_delay_seconds=float("inf")),
         )
-        self._stage.inner.saver = self.engine.saver
+        self._stage.inner.saver = lambda run_id: _UntimedSaver(self.engine.saver(run_id))
 
     async def _register(self) -> None:
         for app in self._apps:

@@ -8,8 +8,11 @@ A message's life (law: every arrow is one commit, so that a killed process finds
                 │                   └──(raised `max_receives` times)──► dead
                 └────────────────────────(redrive)───────────────────────┘
 
-Being in flight is not written down, only the count of receives: after a crash the message is due again at
-once. Delays are exact, without polling: a heap in memory holds what waits, one alarm sleeps until the first.
+Being in flight is not written down, only the count of receives: after a crash the message is due again at once. One
+that was in flight at several crashes may have caused them: it waits longer and longer before it is tried again, so that
+a process which it would kill lives long enough for people to act, and others that merely were in flight are not given
+up for crashes in quick succession.
+Delays are exact, without polling: a heap in memory holds what waits, one alarm sleeps until the first.
 """
 
 import asyncio
@@ -30,6 +33,8 @@ __all__ = ["DeadLetter", "Depth", "Handler", "LocalQueue", "Received"]
 MAX_RECEIVES: Final = 10
 FIRST_BACKOFF_SECONDS: Final = 0.5
 MAX_BACKOFF_SECONDS: Final = 60.0
+FREE_CRASHES: Final = 3
+"""A message that was in flight at so many crashes is suspected of causing them."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -93,8 +98,9 @@ class LocalQueue:
         self._wake: asyncio.Event | None = None  # made by each consumer: an event belongs to one loop
         self._idlers: list[asyncio.Future[None]] = []
         self._in_flight = 0
-        statement = "SELECT due_at, id FROM messages WHERE queue = ? AND dead_at IS NULL"
-        self._waiting: list[tuple[int, int]] = store.connection.execute(statement, (name,)).fetchall()
+        statement = "SELECT due_at, id, receive_count FROM messages WHERE queue = ? AND dead_at IS NULL"
+        left = store.connection.execute(statement, (name,)).fetchall()
+        self._waiting = [(self._resumed(due_at, receives), id_) for due_at, id_, receives in left]
         heapq.heapify(self._waiting)
 
     @property
@@ -174,6 +180,12 @@ class LocalQueue:
             return [(now, id_) for id_ in chosen]
 
         return len(await self._store.commits.write(revive, self._wait))
+
+    def _resumed(self, due_at: int, receives: int) -> int:
+        """When a message that an earlier process left is due."""
+        if receives < FREE_CRASHES:
+            return due_at
+        return max(due_at, _after(self._clock.now(), min(2.0 ** (receives - FREE_CRASHES), MAX_BACKOFF_SECONDS)))
 
     def _now(self) -> int:
         return (self._clock.now() - _EPOCH) // _MILLISECOND

@@ -1,0 +1,49 @@
+"""The dev server as a process: the sample's stories."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .process import ROOT, DevProcess
+from .served import until
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[DevProcess]:
+    server = DevProcess(tmp_path, "samples/shop/app.py")
+    server.start()
+    yield server
+    server.stop()
+
+
+def test_an_order_is_charged_once_while_the_database_is_down_and_its_run_is_replayed(shop: DevProcess):
+    services = [sys.executable, "-m", "samples.shop.services"]
+    environment = {**os.environ, "SHOP_FOLDER": str(shop.folder)}
+    subprocess.run([*services, "break", "database"], cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE)
+    shop.call("/e/dev", {"name": "order/created", "data": {"order_id": "8"}})
+    where = {"function": "shop-fulfil-order"}
+
+    def retrying() -> bool:
+        runs = shop.runs(**where)
+        detail = shop.call(f"/api/runs/{runs[0]['run_id']}") if runs else {"trace": []}
+        return any(span["name"] == "create fulfilment" and span["attempts"] for span in detail["trace"])
+
+    until(retrying, told=shop.log)
+    run_id = shop.runs(**where)[0]["run_id"]
+    subprocess.run([*services, "fix", "database"], cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE)
+    until(lambda: shop.call(f"/api/runs/{run_id}")["status"] == "Completed", seconds=30, told=shop.log)
+    new = shop.call(f"/api/runs/{run_id}/replay", {"from_step": "send confirmation"})["run_id"]
+    until(lambda: shop.call(f"/api/runs/{new}")["status"] == "Completed", told=shop.log)
+    ledger = [json.loads(line) for line in (shop.folder / "ledger.jsonl").read_text().splitlines()]
+    calls = Counter((entry["service"], entry["what"]) for entry in ledger)
+    assert calls["payment", "charge"] == 1
+    assert calls["database", "insert into fulfilments"] == 1
+    assert calls["mail", "send"] == 2

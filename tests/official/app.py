@@ -1,0 +1,88 @@
+"""Written with the official Python SDK, from its own documentation; nothing here knows Milepost."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import os
+
+import fastapi
+import inngest
+import inngest.fast_api
+import uvicorn
+
+client = inngest.Inngest(
+    app_id="official-py",
+    is_production=False,
+    api_base_url=os.environ["SERVER"],
+    event_api_base_url=os.environ["SERVER"],
+)
+tried: list[int] = []
+
+
+async def value(made: object) -> object:
+    return made
+
+
+async def flaky() -> int:
+    tried.append(1)
+    if len(tried) < 2:
+        raise inngest.RetryAfterError("not yet", dt.timedelta(seconds=1))
+    return len(tried)
+
+
+@client.create_function(fn_id="child", trigger=inngest.TriggerEvent(event="py/child"))
+async def child(ctx: inngest.Context) -> object:
+    return await ctx.step.run("double", lambda: value(ctx.event.data["n"] * 2))
+
+
+@client.create_function(fn_id="story", trigger=inngest.TriggerEvent(event="py/order"), retries=2)
+async def story(ctx: inngest.Context) -> object:
+    paid = await ctx.step.run("pay", lambda: value(ctx.event.data["cents"]))
+    sides = await ctx.group.parallel(
+        (
+            lambda: ctx.step.run("left", lambda: value("l")),
+            lambda: ctx.step.run("right", lambda: value("r")),
+        )
+    )
+    tries = await ctx.step.run("flaky", flaky)
+    await ctx.step.sleep("nap", dt.timedelta(milliseconds=100))
+    doubled = await ctx.step.invoke("call", function=child, data={"n": 21})
+    answer = await ctx.step.wait_for_event(
+        "answer",
+        event="py/answer",
+        timeout=dt.timedelta(minutes=1),
+        if_exp="event.data.id == async.data.id",
+    )
+    await ctx.step.send_event("tell", inngest.Event(name="py/told", data={"paid": paid}))
+    word = answer.data["word"] if answer else None
+    return {"paid": paid, "sides": list(sides), "tries": tries, "child": doubled, "answer": word}
+
+
+@client.create_function(fn_id="told", trigger=inngest.TriggerEvent(event="py/told"))
+async def told(ctx: inngest.Context) -> object:
+    return ctx.event.data["paid"]
+
+
+async def after_failure(ctx: inngest.Context) -> object:
+    return await ctx.step.run("note", lambda: value(ctx.event.data["error"]["message"]))
+
+
+@client.create_function(
+    fn_id="hopeless", trigger=inngest.TriggerEvent(event="py/fail"), retries=4, on_failure=after_failure
+)
+async def hopeless(ctx: inngest.Context) -> None:
+    async def fail() -> None:
+        raise inngest.NonRetriableError("no way")
+
+    await ctx.step.run("try", fail)
+
+
+async def main() -> None:
+    server = fastapi.FastAPI()
+    inngest.fast_api.serve(server, client, [story, child, told, hopeless])
+    config = uvicorn.Config(server, host="127.0.0.1", port=int(os.environ["PORT"]), log_level="warning")
+    await uvicorn.Server(config).serve()
+
+
+asyncio.run(main())
