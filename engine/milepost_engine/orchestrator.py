@@ -202,12 +202,13 @@ class Orchestrator:
         """None when every record was written; else the job of the record that stands already."""
         if not decision.records:
             return None
+        if any(isinstance(record, Plan | FailedAttempt) for record in decision.records):
+            # Before they are saved: after a crash between the two, retention would take a run that still sleeps.
+            await self._outlive(before, decision.run)
         standing = await self.runs.save(before.run_id, decision)
         if standing is None:
             for record in decision.records:
                 self.observer.recorded(decision.run, record)
-                if isinstance(record, Plan | FailedAttempt):
-                    await self._outlive(before, decision.run)
         return standing
 
     async def _outlive(self, before: Run, after: Run) -> None:
