@@ -96,7 +96,7 @@ class Milepost(Construct):
         self._watch(alarm_topic)
         if saved_queries:
             SavedQueries(self, "Queries", folder=self.service, log_groups=[e.log_group for e in self._engines()])
-        self._tell()
+        self._tell(retention)
 
     @property
     def bus(self) -> events.EventBus:
@@ -158,7 +158,7 @@ class Milepost(Construct):
             table=self.table.table, bus=self.bus,
         ).dashboard  # fmt: skip
 
-    def _tell(self) -> None:
+    def _tell(self, retention: Duration) -> None:
         dead = (self.events.dead_letters, self.work.dead_letters, self._bus.undelivered)
         told = {
             Output.BUS: self.bus.event_bus_name,
@@ -168,6 +168,7 @@ class Milepost(Construct):
             Output.INTAKE_QUEUE: self.events.queue.queue_url,
             Output.DEAD_LETTERS: ",".join(queue.queue_url for queue in dead),
             Output.LOG_GROUPS: ",".join(engine.log_group.log_group_name for engine in self._engines()),
+            Output.RETENTION: f"{retention.to_days():.0f}",
             Output.DASHBOARD: self.dashboard.dashboard_name,
         }
         if self.api:

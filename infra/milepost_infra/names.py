@@ -85,5 +85,6 @@ class Output(StrEnum):
     INTAKE_QUEUE = "MilepostIntakeQueueUrl"
     DEAD_LETTERS = "MilepostDeadLetterQueueUrls"
     LOG_GROUPS = "MilepostLogGroups"
+    RETENTION = "MilepostRetentionDays"
     DASHBOARD = "MilepostDashboardName"
     API = "MilepostApiUrl"

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import Console
@@ -22,9 +22,14 @@ from milepost.protocol import parse_duration
 from milepost_console.client import Client, ClientProblem, HttpClient
 from milepost_console.terminal import length
 
+from .place import Place, place
+
+if TYPE_CHECKING:
+    from milepost_console.stack.client import StackClient
+
 __all__ = [
     "DONE", "FAILED", "UNREACHABLE", "USAGE", "AsJson", "Desk", "FunctionId", "Url", "Yes", "ago", "moment",
-    "open_desk", "read_json",
+    "open_desk", "open_stack_client", "read_json",
 ]  # fmt: skip
 
 DONE: Final = 0
@@ -41,7 +46,10 @@ _STYLES: Final = {
 }  # fmt: skip
 
 Url = Annotated[
-    str, typer.Option("--url", envvar="MILEPOST_URL", help="Where the server is.", rich_help_panel="Server")
+    str,
+    typer.Option(
+        "--url", envvar="MILEPOST_URL", help="Where the server is. --stack goes first.", rich_help_panel="Server"
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.", rich_help_panel="Output")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
@@ -124,10 +132,28 @@ def _shown(value: object) -> str:
 
 
 def open_desk(url: str, as_json: bool) -> Desk:
-    """The desk of one command."""
+    """The desk of one command: over the stack that it names, else over a server."""
     terminal = Console()
     console = terminal if terminal.is_terminal else Console(width=_PIPED_WIDTH)
-    return Desk(HttpClient(url or DEFAULT_URL), console, as_json)
+    client = open_stack_client(place()) if place().stack else HttpClient(url or DEFAULT_URL)
+    return Desk(client, console, as_json)
+
+
+def open_stack_client(where: Place) -> StackClient:
+    """The client of a stack; it is closed when the command ends. Raises ClientProblem."""
+    if not where.stack:
+        raise typer.BadParameter("name the stack: --stack NAME, or MILEPOST_STACK")
+    try:
+        from milepost_console.stack.client import StackClient  # noqa: PLC0415 - needs boto3
+        from milepost_console.stack.parts import find_stack, open_session  # noqa: PLC0415 - needs boto3
+    except ModuleNotFoundError as missing:
+        raise ClientProblem(
+            "MP335", f"A stack needs the package {missing.name!r}: pip install 'milepost[dev,aws]'."
+        ) from missing
+    session = open_session(where.region, where.profile)
+    client = StackClient(session, find_stack(session, where.stack))
+    where.closing.callback(client.close)
+    return client
 
 
 def read_json(text: str | None, option: str) -> dict[str, Any] | None:

@@ -16,6 +16,7 @@ from milepost_console.client import Client, ClientProblem, Unreachable
 from milepost_console.local import default_file
 
 from .desk import FAILED, UNREACHABLE, AsJson, Url, open_desk
+from .place import placed
 
 __all__ = ["Finding", "doctor", "examine"]
 
@@ -33,6 +34,7 @@ class Finding:
     advice: str = ""
 
 
+@placed
 def doctor(*, url: Url = "", as_json: AsJson = False) -> None:
     """Examine this machine and the server. Exit code 1 when something is wrong, 3 when no server answers."""
     desk = open_desk(url, as_json)

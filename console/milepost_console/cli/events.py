@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from .desk import FAILED, AsJson, Desk, Url, ago, open_desk, read_json
+from .place import placed
 
 __all__ = ["events", "send"]
 
@@ -20,6 +21,7 @@ _LIVE: Final = frozenset({"Queued", "Running"})
 
 
 @events.command("list")
+@placed
 def list_(
     *,
     name: Annotated[list[str] | None, typer.Option("--name", help="Event name; may be repeated.")] = None,
@@ -41,6 +43,7 @@ def list_(
 
 
 @events.command()
+@placed
 def show(*, event_id: Annotated[str, typer.Argument()], url: Url = "", as_json: AsJson = False) -> None:
     """One event: its data, the runs it started, and why it passed functions over."""
     desk = open_desk(url, as_json)
@@ -60,6 +63,7 @@ def show(*, event_id: Annotated[str, typer.Argument()], url: Url = "", as_json: 
 
 
 @events.command("send")
+@placed
 def send(
     *,
     name: Annotated[str, typer.Argument(help="What happened, such as order/created.")],

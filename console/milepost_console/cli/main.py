@@ -18,7 +18,7 @@ from milepost_console.client import ClientProblem, Unreachable
 from .desk import FAILED, UNREACHABLE
 from .doctor import doctor
 from .events import events, send
-from .others import apps, dead_letters, erase, functions
+from .others import apps, dead_letters, erase, functions, redrive
 from .runs import runs
 
 __all__ = ["cli", "main"]
@@ -37,6 +37,7 @@ cli.add_typer(events, name="events")
 cli.add_typer(functions, name="functions")
 cli.add_typer(apps, name="apps")
 cli.add_typer(dead_letters, name="dead-letters")
+cli.command("redrive")(redrive)
 cli.command("erase")(erase)
 cli.command("doctor")(doctor)
 

@@ -10,8 +10,9 @@ import typer
 from milepost_console.client import ClientProblem
 
 from .desk import FAILED, AsJson, Desk, FunctionId, Url, Yes, ago, open_desk, read_json
+from .place import placed
 
-__all__ = ["apps", "dead_letters", "erase", "functions"]
+__all__ = ["apps", "dead_letters", "erase", "functions", "redrive"]
 
 AppId = Annotated[str, typer.Argument(help="App id.")]
 
@@ -21,6 +22,7 @@ dead_letters = typer.Typer(no_args_is_help=True, help="Messages that were given 
 
 
 @functions.command("list")
+@placed
 def list_functions(*, url: Url = "", as_json: AsJson = False) -> None:
     """All functions, with the runs of the last 24 hours."""
     desk = open_desk(url, as_json)
@@ -42,12 +44,14 @@ def _triggers(row: Mapping[str, Any]) -> str:
 
 
 @functions.command()
+@placed
 def pause(*, function_id: FunctionId, url: Url = "", as_json: AsJson = False) -> None:
     """Start no more runs of a function; its live runs go on."""
     _switch(open_desk(url, as_json), function_id, "pause", "is paused: events start no runs of it")
 
 
 @functions.command()
+@placed
 def resume(*, function_id: FunctionId, url: Url = "", as_json: AsJson = False) -> None:
     """Start runs of a function again. Events that came meanwhile are not made up for."""
     _switch(open_desk(url, as_json), function_id, "resume", "is started by events again")
@@ -61,6 +65,7 @@ def _switch(desk: Desk, function_id: str, word: str, told: str) -> None:
 
 
 @functions.command()
+@placed
 def trigger(
     *,
     function_id: FunctionId,
@@ -78,6 +83,7 @@ def trigger(
 
 
 @apps.command("list")
+@placed
 def list_apps(*, url: Url = "", as_json: AsJson = False) -> None:
     """All apps and where they are served."""
     desk = open_desk(url, as_json)
@@ -102,6 +108,7 @@ def list_apps(*, url: Url = "", as_json: AsJson = False) -> None:
 
 
 @apps.command()
+@placed
 def add(
     *, app_url: Annotated[str, typer.Argument(help="Where the app is served.")], url: Url = "", as_json: AsJson = False
 ) -> None:
@@ -115,6 +122,7 @@ def add(
 
 
 @apps.command()
+@placed
 def remove(*, app_id: AppId, yes: Yes = False, url: Url = "", as_json: AsJson = False) -> None:
     """Take an app out: events start nothing of it, live runs go on while it answers."""
     desk = open_desk(url, as_json)
@@ -126,6 +134,7 @@ def remove(*, app_id: AppId, yes: Yes = False, url: Url = "", as_json: AsJson = 
 
 
 @dead_letters.command("list")
+@placed
 def list_dead_letters(
     *, limit: Annotated[int, typer.Option(min=1, max=1000)] = 50, url: Url = "", as_json: AsJson = False
 ) -> None:
@@ -135,10 +144,11 @@ def list_dead_letters(
     if as_json:
         desk.emit(answer)
         return
-    rows = [{**row, "ago": ago(row["dead_at"])} for row in answer["dead_letters"]]
+    # SQS keeps when a message was sent, not when it was given up.
+    rows = [{**row, "ago": ago(row["dead_at"] or row["sent_at"])} for row in answer["dead_letters"]]
     columns = (
         ("ID", "id"),
-        ("GIVEN UP", "ago"),
+        ("SINCE", "ago"),
         ("TRIES", "receive_count"),
         ("PROBLEM", "problem"),
         ("MESSAGE", "body"),
@@ -147,9 +157,10 @@ def list_dead_letters(
 
 
 @dead_letters.command()
+@placed
 def redrive(
     *,
-    ids: Annotated[list[int] | None, typer.Argument(help="Their ids.")] = None,
+    ids: Annotated[list[str] | None, typer.Argument(help="Their ids; `milepost dead-letters list` shows them.")] = None,
     all_: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
     url: Url = "",
     as_json: AsJson = False,
@@ -158,12 +169,14 @@ def redrive(
     if all_ == bool(ids):
         raise typer.BadParameter("give ids, or --all")
     desk = open_desk(url, as_json)
-    answer = desk.client.post("/dead-letters/redrive", {"ids": ids} if ids else {})
+    chosen = [int(id_) if id_.isdigit() else id_ for id_ in ids or ()]
+    answer = desk.client.post("/dead-letters/redrive", {"ids": chosen} if chosen else {})
     if as_json:
         desk.emit(answer)
     desk.say(f"{answer['count']} messages are delivered again", "green")
 
 
+@placed
 def erase(
     *,
     run_ids: Annotated[list[str] | None, typer.Argument(help="Run ids, or their last letters.")] = None,

@@ -15,6 +15,7 @@ from rich.text import Text
 from milepost_console.terminal import length
 
 from .desk import DONE, FAILED, AsJson, Desk, Url, Yes, ago, moment, open_desk, read_json
+from .place import placed
 
 __all__ = ["runs"]
 
@@ -56,6 +57,7 @@ def _filter(
 
 
 @runs.command("list")
+@placed
 def list_(
     *,
     function: Functions = None,
@@ -90,6 +92,7 @@ def _row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @runs.command()
+@placed
 def show(
     *,
     run_id: Annotated[str, typer.Argument(help="Run id, or its last letters.")],
@@ -191,6 +194,7 @@ def _error(error: Mapping[str, Any], *, full: bool) -> str:
 
 
 @runs.command()
+@placed
 def cancel(
     *,
     run_ids: RunIds = None,
@@ -216,6 +220,7 @@ def cancel(
 
 
 @runs.command()
+@placed
 def replay(
     *,
     run_ids: RunIds = None,

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from milepost import __version__
 from milepost.protocol import format_duration
+from milepost_engine.adapters.local_queue import DeadLetter
 from milepost_engine.codec import Json
 from milepost_engine.core.ids import to_ms, ulid
 from milepost_engine.cron import next_after
@@ -38,7 +39,7 @@ class AddAppBody(BaseModel):
 
 
 class RedriveBody(BaseModel):
-    ids: list[int] | None = Field(default=None, description="Those named; all without it.")
+    ids: list[int | str] | None = Field(default=None, description="Those named; all without it.")
 
 
 def functions_router(backend: Backend) -> APIRouter:
@@ -134,23 +135,25 @@ def _add_others(router: APIRouter, backend: Backend) -> None:
         if backend.dead_letters is None:
             raise Refused(400, "MP319", "Dead letters are shown by the queue's own console here.")
         letters = await backend.dead_letters.dead_letters(max(1, min(limit, 1000)))
-        rows = [
-            {
-                "id": letter.id,
-                "body": letter.body,
-                "receive_count": letter.receive_count,
-                "problem": letter.problem,
-                "dead_at": iso(letter.dead_at),
-            }
-            for letter in letters
-        ]
-        return {"dead_letters": rows}
+        return {"dead_letters": [_letter_row(letter) for letter in letters]}
 
     @router.post("/dead-letters/redrive", summary="Deliver them again", tags=["console"])
     async def redrive(body: RedriveBody | None = None) -> dict[str, Json]:
         if backend.dead_letters is None:
             raise Refused(400, "MP319", "Dead letters are redriven by the queue's own console here.")
         return {"count": await backend.dead_letters.redrive(body.ids if body else None)}
+
+
+def _letter_row(letter: DeadLetter) -> dict[str, Json]:
+    return {
+        "id": letter.id,
+        "queue": letter.queue,
+        "body": letter.body,
+        "receive_count": letter.receive_count,
+        "problem": letter.problem,
+        "dead_at": iso(letter.dead_at),
+        "sent_at": iso(letter.sent_at),
+    }
 
 
 def app_row(app: App) -> dict[str, Json]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp
@@ -26,6 +27,11 @@ from .webhooks import webhooks_router
 
 __all__ = ["build_app"]
 
+_PAGES: Final = (intake_router, runs_router, bulk_router, events_router, functions_router, stream_router)
+"""What the dashboard and the command line ask."""
+_SDKS: Final = (eventbridge_router, webhooks_router, protocol_router, public_router)
+"""What apps and senders ask. A deployed stack answers them by itself, under its own keys."""
+
 
 def build_app(backend: Backend, *, hosts: Iterable[str] = (), any_address: bool = False) -> ASGIApp:
     """The ASGI application. `hosts`, `any_address`: see Guard."""
@@ -42,18 +48,7 @@ def build_app(backend: Backend, *, hosts: Iterable[str] = (), any_address: bool 
         default_response_class=JsonResponse,
     )
     add_handlers(app)
-    for make in (
-        intake_router,
-        eventbridge_router,
-        webhooks_router,
-        protocol_router,
-        public_router,
-        runs_router,
-        bulk_router,
-        events_router,
-        functions_router,
-        stream_router,
-    ):
+    for make in (*_PAGES, *(_SDKS if backend.mode == "dev" else ())):
         app.include_router(make(backend))
     add_pages(app, backend.static_folder)
     return Guard(app, hosts=hosts, any_address=any_address)

@@ -18,11 +18,11 @@ STATIC_FOLDER = Path(__file__).parent.parent / "static"
 
 
 class DeadLetters(Protocol):
-    """Messages that were given up; `LocalQueue` fits."""
+    """Messages that were given up; `LocalQueue` fits, and `SqsDeadLetters`."""
 
     async def dead_letters(self, limit: int = 100) -> list[DeadLetter]: ...
 
-    async def redrive(self, ids: Sequence[int] | None = None) -> int: ...
+    async def redrive(self, ids: Sequence[int | str] | None = None) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)

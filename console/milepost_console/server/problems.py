@@ -5,6 +5,7 @@ MP308 no such function    MP309 key already used     MP310 malformed request  MP
 MP312 foreign origin      MP313 missing header       MP314 too large          MP315 no such address
 MP316 expression, filter  MP317 no such webhook      MP318 webhook refused    MP319 not available here
 MP320 internal error      MP321 app cannot be reached or refused to register
+MP332 nobody that AWS knows  MP333 AWS refused a call  MP334 AWS does not answer
 """
 
 from __future__ import annotations
@@ -17,16 +18,28 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from milepost_engine.adapters.aws_calls import AwsRefused, AwsUnreachable
 from milepost_engine.codec import Json, dumps
 from milepost_engine.manifest import ManifestError
 from milepost_engine.operations import OperationError
 from milepost_engine.webhooks import WebhookRefused
 
-__all__ = ["JsonResponse", "Refused", "add_handlers", "problem_body"]
+__all__ = ["LOG_IN", "JsonResponse", "Refused", "add_handlers", "problem_body", "told_refusal"]
 
 _STATUS: Final[Mapping[str, int]] = {
     "MP301": 404, "MP302": 409, "MP303": 409, "MP304": 410, "MP305": 409, "MP306": 404, "MP307": 400,
 }  # fmt: skip
+
+LOG_IN: Final = (
+    "Log in (`aws sso login`, or set AWS_PROFILE), choose a region (--region or AWS_REGION), then try again; "
+    "`aws sts get-caller-identity` shows who you are."
+)
+_UNKNOWN: Final = frozenset(
+    {
+        "ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "InvalidSignatureException",
+        "SignatureDoesNotMatch", "UnrecognizedClientException",
+    }
+)  # fmt: skip
 
 
 class JsonResponse(Response):
@@ -51,6 +64,16 @@ class Refused(Exception):
 def problem_body(code: str, message: str) -> dict[str, Json]:
     """The JSON body of every refusal under /api."""
     return {"code": code, "error": message}
+
+
+def told_refusal(operation: str, code: str, message: str) -> tuple[str, str]:
+    """The code and the sentence for an error that AWS answered with."""
+    if code in _UNKNOWN:
+        return "MP332", f"AWS does not know who asks ({code}: {message}). {LOG_IN}"
+    return "MP333", (
+        f"AWS refused {operation} ({code}: {message}). If a permission is missing, docs/permissions.md lists what "
+        "people need."
+    )  # fmt: skip
 
 
 def _bare(code: str, error: Exception) -> str:
@@ -93,6 +116,15 @@ async def _http(request: Request, error: Exception) -> Response:
     return JsonResponse(problem_body("MP310", str(error.detail)), error.status_code, headers)
 
 
+async def _aws_refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, AwsRefused)
+    return JsonResponse(problem_body(*told_refusal(error.operation, error.code, error.message)), 502)
+
+
+async def _aws_unreachable(_: Request, error: Exception) -> Response:
+    return JsonResponse(problem_body("MP334", f"AWS does not answer: {error}. Check the network; try again."), 503)
+
+
 async def _internal(_: Request, error: Exception) -> Response:
     message = (
         f"The server failed: {type(error).__name__}: {error}. Its terminal has the details; nothing accepted is lost."
@@ -108,4 +140,6 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(WebhookRefused, _webhook)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(AwsRefused, _aws_refused)
+    app.add_exception_handler(AwsUnreachable, _aws_unreachable)
     app.add_exception_handler(Exception, _internal)

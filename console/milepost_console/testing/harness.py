@@ -19,11 +19,10 @@ from typing import Any, Self, cast
 from milepost import App
 from milepost.protocol import hash_step_id, parse_duration
 from milepost_console.testing.crashes import Crashed, Deaths
+from milepost_console.testing.places import MemoryPlace, Place
 from milepost_engine.adapters.chance import SeededChance
 from milepost_engine.adapters.clock import WoundClock
 from milepost_engine.adapters.invoke_inprocess import InProcessInvoker
-from milepost_engine.adapters.local_queue import LocalQueue, Received
-from milepost_engine.adapters.sqlite import SqliteStore
 from milepost_engine.checkpoints import Saver
 from milepost_engine.core.run import Run
 from milepost_engine.engine import Engine, Settings
@@ -81,7 +80,7 @@ class Harness:
         self.closed = False
         self._apps = apps
         self._stage = _Stage()
-        self._store = SqliteStore.open(":memory:", clock=self.clock)
+        self._place = self._open_place()
         self._deaths = Deaths()
         self.lives = 0
         self._begin_life(None)
@@ -102,7 +101,7 @@ class Harness:
         """Forget everything."""
         if not self.closed:
             self.closed = True
-            self._store.close()
+            self._place.close()
 
     def replace_step(self, name: str, result: object = None, *, error: Exception | None = None, index: int = 0) -> None:
         """From now on the `index`-th step of this name has this result, or has failed for good; its body never runs.
@@ -153,7 +152,7 @@ class Harness:
 
     async def until_idle(self) -> None:
         """Run everything that is due now."""
-        await self._survive(lambda: self._queue.drain(self._handle))
+        await self._survive(lambda: self._place.drain(self.engine))
 
     async def runs(self, function_id: str | None = None) -> list[dict[str, Any]]:
         """The runs, newest first, each with its whole trace."""
@@ -191,20 +190,20 @@ class Harness:
             crons.append(await self.engine.timers.next_cron())
 
         await self._survive(arm)
-        return min((moment for moment in (self._queue.next_due(), crons[-1]) if moment), default=None)
+        return min((moment for moment in (self._place.next_due(), crons[-1]) if moment), default=None)
+
+    def _open_place(self) -> Place:
+        """What the engine stands on; another kind of harness has another place."""
+        return MemoryPlace(self.clock)
 
     def _begin_life(self, death: int | None) -> None:
         self.lives += 1
         self._deaths = Deaths(death)
         shell = self._deaths.shell
-        # A story may need many lives; its messages are not given up for that.
-        self._queue = LocalQueue(
-            self._store, self.clock, "work", max_receives=10_000, longest_delay_seconds=float("inf")
-        )
         self.engine = Engine.build(
-            table=shell(self._store.table),
-            blobs=shell(self._store.blobs),
-            queue=shell(self._queue),
+            table=shell(self._place.table),
+            blobs=shell(self._place.blobs),
+            queue=shell(self._place.new_queue()),
             invokers={"inprocess": shell(self._stage)},
             clock=self.clock,
             chance=SeededChance(self.lives),
@@ -231,6 +230,3 @@ class Harness:
                 return
             self._begin_life(None)
         raise AssertionError(f"the process died {_MAX_LIVES} times without getting anywhere")
-
-    async def _handle(self, received: Received) -> None:
-        await self.engine.handle(received.body, redelivered=received.receive_count > 1)

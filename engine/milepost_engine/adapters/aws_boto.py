@@ -5,7 +5,7 @@ The hot path has `aws_http`; this is for S3, for emulators and mocks, and for wh
 
 import asyncio
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
 
 from botocore.config import Config
@@ -29,12 +29,17 @@ def boto_config(max_connections: int = 32) -> Config:
 
 
 class BotoCaller:
-    """Implements `Caller` over a boto3 client, which should be made with `boto_config()`."""
+    """Implements `Caller` over a boto3 client, which should be made with `boto_config()`.
 
-    def __init__(self, client: Any, *, retries: Retries | None = None, threads: int = 32) -> None:
+    `executor` runs the calls instead of threads of its own; `close` closes it too.
+    """
+
+    def __init__(
+        self, client: Any, *, retries: Retries | None = None, threads: int = 32, executor: Executor | None = None
+    ) -> None:
         self._client = client
         self._retries = retries or Retries(SystemClock(), SystemChance())
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="milepost-boto")
+        self._executor = executor or ThreadPoolExecutor(threads, thread_name_prefix="milepost-boto")
         self._methods = {operation: name for name, operation in client.meta.method_to_api_mapping.items()}
 
     async def call(self, operation: str, request: Mapping[str, Any], *, repeatable: bool) -> Answer:

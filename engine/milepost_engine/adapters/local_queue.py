@@ -52,13 +52,18 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A message given up after too many receives; `problem` is what its handler raised last."""
+    """A message given up after too many receives; `problem` is what its handler raised last.
 
-    id: int
+    SQS knows neither that nor `dead_at`, but `queue`, and `sent_at`: when it was sent first.
+    """
+
+    id: int | str
     body: str
     receive_count: int
     problem: str
-    dead_at: datetime
+    dead_at: datetime | None
+    queue: str = ""
+    sent_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +172,7 @@ class LocalQueue:
             for id_, body, count, problem, dead_at in rows
         ]
 
-    async def redrive(self, ids: Sequence[int] | None = None) -> int:
+    async def redrive(self, ids: Sequence[int | str] | None = None) -> int:
         """Makes messages given up due again, with a fresh count: those named, or all; returns how many."""
         now = self._now()
 

@@ -1,0 +1,74 @@
+"""Where a command looks: a server at an address, or a deployed stack.
+
+A command that is `placed` has the options `--stack`, `--region` and `--profile`; `open_desk` asks here what they were.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from contextlib import ExitStack
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+__all__ = ["Place", "place", "placed"]
+
+_PANEL = "Server"
+
+Stack = Annotated[
+    str,
+    typer.Option(
+        "--stack",
+        envvar="MILEPOST_STACK",
+        help="A deployed stack, reached with your AWS credentials, instead of a server.",
+        rich_help_panel=_PANEL,
+    ),
+]
+Region = Annotated[str, typer.Option("--region", help="AWS region of the stack.", rich_help_panel=_PANEL)]
+Profile = Annotated[str, typer.Option("--profile", help="AWS profile to ask as.", rich_help_panel=_PANEL)]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A stack, or with an empty `stack` the server that `--url` names. `closing` is closed when the command ends."""
+
+    stack: str = ""
+    region: str = ""
+    profile: str = ""
+    closing: ExitStack = field(default_factory=ExitStack)
+
+
+_place: ContextVar[Place] = ContextVar("place")
+
+
+def place() -> Place:
+    """Where the command that runs now looks."""
+    return _place.get(Place())
+
+
+def placed(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The command with the options of a place added to its own. Goes below `@….command()`."""
+
+    @functools.wraps(function)
+    def command(*args: Any, stack: str, region: str, profile: str, **own: Any) -> Any:
+        with ExitStack() as closing:
+            token = _place.set(Place(stack, region, profile, closing))
+            closing.callback(_place.reset, token)
+            return function(*args, **own)
+
+    hints = {**get_type_hints(function, include_extras=True), "stack": Stack, "region": Region, "profile": Profile}
+    own = inspect.signature(function).parameters.values()
+    parameters = [parameter.replace(annotation=hints[parameter.name]) for parameter in own]
+    parameters += [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default="", annotation=hints[name])
+        for name in ("stack", "region", "profile")
+    ]
+    # What typer reads: the signature for the defaults, the annotations for the kinds.
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = hints
+    del command.__wrapped__
+    return command

@@ -1,0 +1,55 @@
+"""The command line's client of a stack: the console's own server, asked within this process, without a socket.
+
+So a command reads a stack through the same code as the dashboard, and knows nothing of AWS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import ExitStack
+from typing import Any, Final
+
+import httpx
+
+from milepost_console.client import HttpClient
+from milepost_console.server.app import build_app
+
+from .parts import StackParts
+from .wiring import THREADS, open_stack
+
+__all__ = ["StackClient"]
+
+_ADDRESS: Final = "http://127.0.0.1"
+
+
+class StackClient(HttpClient):
+    """The API over a stack. Close it: it has an event loop and threads of its own."""
+
+    def __init__(self, session: Any, parts: StackParts, *, threads: int = THREADS) -> None:
+        self.session = session
+        self.parts = parts
+        self._open = ExitStack()
+        runner = self._open.enter_context(asyncio.Runner())
+        backend = self._open.enter_context(open_stack(session, parts, threads=threads))
+        super().__init__(_ADDRESS, transport=_WithinProcess(build_app(backend), runner))
+
+    def close(self) -> None:
+        """Let loop and threads go."""
+        self._http.close()
+        self._open.close()
+
+
+class _WithinProcess(httpx.BaseTransport):
+    """Hands requests to an ASGI application. What it raises beyond its answers comes through: it is a fault of ours."""
+
+    def __init__(self, app: Any, runner: asyncio.Runner) -> None:
+        self._app = httpx.ASGITransport(app)
+        self._runner = runner
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        return self._runner.run(self._ask(request))
+
+    async def _ask(self, request: httpx.Request) -> httpx.Response:
+        asked = httpx.Request(request.method, request.url, headers=request.headers, content=request.read())
+        answer = await self._app.handle_async_request(asked)
+        return httpx.Response(answer.status_code, headers=answer.headers, content=await answer.aread())

@@ -1,0 +1,67 @@
+"""Wires an engine over a stack: its table, bucket and queues, called with the caller's credentials.
+
+This engine reads, and writes what people ask for (cancel, replay, erase, send); the stack's own Lambdas run everything
+else. It calls no user code. The only module of this package that names adapters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from milepost_console.live import Live
+from milepost_console.server.backend import Backend
+from milepost_engine.adapters.aws_boto import BotoCaller, boto_config
+from milepost_engine.adapters.chance import SystemChance
+from milepost_engine.adapters.clock import SystemClock
+from milepost_engine.adapters.dynamodb import DynamoTable
+from milepost_engine.adapters.s3 import S3Blobs
+from milepost_engine.adapters.sqs import SqsQueue
+from milepost_engine.engine import Engine, Settings
+from milepost_engine.ports import Clock
+
+from .dead_letters import SqsDeadLetters
+from .parts import StackParts
+from .problems import aws_problems
+
+__all__ = ["THREADS", "open_stack"]
+
+THREADS = 8
+"""Calls of one service at once: a page of the dashboard asks for several lists."""
+
+
+@contextmanager
+def open_stack(
+    session: Any, parts: StackParts, *, threads: int = THREADS, clock: Clock | None = None
+) -> Iterator[Backend]:
+    """What the console's server serves, over a stack. `session` is a `boto3.Session`."""
+    clock = clock or SystemClock()
+    callers: list[BotoCaller] = []
+    clients: list[Any] = []
+
+    def caller(service: str) -> BotoCaller:
+        with aws_problems():
+            client = session.client(service, config=boto_config(threads))
+        clients.append(client)
+        callers.append(BotoCaller(client, threads=threads))
+        return callers[-1]
+
+    try:
+        queues = caller("sqs")
+        engine = Engine.build(
+            table=DynamoTable(caller("dynamodb"), parts.table, clock),
+            blobs=S3Blobs(caller("s3"), parts.bucket),
+            queue=SqsQueue(queues, parts.queue),
+            invokers={},
+            clock=clock,
+            chance=SystemChance(),
+            settings=Settings(retention=parts.retention),
+        )
+        letters = SqsDeadLetters(queues, parts.dead_letters, (parts.queue, parts.intake_queue), parts.intake_queue)
+        yield Backend(engine, Live(), dead_letters=letters, mode="stack", stack=parts.name)
+    finally:
+        for made in callers:
+            made.close()
+        for client in clients:
+            client.close()

@@ -1,0 +1,248 @@
+"""The whole system on moto's AWS, in this process: a stack without its Lambdas, your functions, a wound clock.
+
+    async with AwsHarness(app) as aws:
+        boto3.client("events").put_events(Entries=[{
+            "EventBusName": aws.stack.bus, "Source": "shop", "DetailType": "order/created", "Detail": "{}"}])
+        await aws.until_idle()
+
+    put_events ── bus ── rule ── intake queue ──┐ pumped, one message after the other:
+                          work queue ───────────┴─► engine ─► your functions     moto is not safe across threads
+
+What would wait in SQS for its delay waits here for the wound clock, however long; moto's own clock cannot be wound.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from datetime import datetime, timedelta
+from typing import Any, Final, ParamSpec, TypeVar
+
+import boto3
+from moto import mock_aws
+
+from milepost import App
+from milepost_console.stack.parts import Output, StackParts
+from milepost_console.testing.harness import Harness
+from milepost_engine.adapters.aws_boto import BotoCaller, boto_config
+from milepost_engine.adapters.aws_calls import Retries
+from milepost_engine.adapters.chance import SystemChance
+from milepost_engine.adapters.clock import SystemClock
+from milepost_engine.adapters.dynamodb import DynamoTable
+from milepost_engine.adapters.dynamodb_schema import create_table
+from milepost_engine.adapters.s3 import S3Blobs
+from milepost_engine.adapters.sqs import SqsQueue
+from milepost_engine.engine import Engine
+from milepost_engine.ports import Clock, Message
+
+__all__ = ["AwsHarness", "AwsPlace", "make_stack"]
+
+_REGION: Final = "us-east-1"
+_RETENTION_DAYS: Final = 30
+_BATCH: Final = 10
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def make_stack(session: Any, name: str) -> StackParts:
+    """Create in moto's AWS what the CDK construct creates, Lambdas and alarms excepted."""
+    dynamodb, s3, sqs, events = (session.client(service) for service in ("dynamodb", "s3", "sqs", "events"))
+    create_table(dynamodb, f"{name}-table")
+    s3.create_bucket(Bucket=f"{name}-bucket")
+    undelivered = _queue(sqs, f"{name}-undelivered")
+    queues = {kind: _queue(sqs, f"{name}-{kind}", _queue(sqs, f"{name}-{kind}-dead")) for kind in ("events", "work")}
+    events.create_event_bus(Name=f"{name}-bus")
+    rule = {"Name": f"{name}-everything", "EventBusName": f"{name}-bus"}
+    events.put_rule(**rule, EventPattern=json.dumps({"source": [{"prefix": ""}]}))
+    target = {"Id": "intake", "Arn": _arn(sqs, queues["events"])}
+    events.put_targets(Rule=rule["Name"], EventBusName=rule["EventBusName"], Targets=[target])
+    parts = StackParts(
+        name=name,
+        region=session.region_name,
+        bus=f"{name}-bus",
+        table=f"{name}-table",
+        bucket=f"{name}-bucket",
+        queue=queues["work"],
+        intake_queue=queues["events"],
+        dead_letters=(f"{queues['events']}-dead", f"{queues['work']}-dead", undelivered),
+        log_groups=(f"{name}-logs",),
+        retention=timedelta(days=_RETENTION_DAYS),
+    )
+    for client in (dynamodb, s3, sqs, events):
+        client.close()
+    return parts
+
+
+def outputs_of(parts: StackParts) -> Mapping[str, str]:
+    """The outputs by which the command line finds the stack."""
+    return {
+        Output.BUS: parts.bus,
+        Output.TABLE: parts.table,
+        Output.BUCKET: parts.bucket,
+        Output.QUEUE: parts.queue,
+        Output.INTAKE_QUEUE: parts.intake_queue,
+        Output.DEAD_LETTERS: ",".join(parts.dead_letters),
+        Output.LOG_GROUPS: ",".join(parts.log_groups),
+        Output.RETENTION: str(parts.retention.days),
+    }
+
+
+def _queue(sqs: Any, name: str, dead_letters: str = "") -> str:
+    attributes = {}
+    if dead_letters:
+        policy = {"deadLetterTargetArn": _arn(sqs, dead_letters), "maxReceiveCount": 10}
+        attributes["RedrivePolicy"] = json.dumps(policy)
+    return str(sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"])
+
+
+def _arn(sqs: Any, url: str) -> str:
+    return str(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"])
+
+
+class _AtOnce(Executor):
+    """Runs what it is given before it returns: no thread but the caller's."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        done: Future[T] = Future()
+        try:
+            done.set_result(fn(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001 - the future carries it
+            done.set_exception(error)
+        return done
+
+
+class _HeldQueue:
+    """SQS; what has a delay is held until the wound clock has reached its moment. Shared by all lives."""
+
+    def __init__(self, sqs: SqsQueue, clock: Clock) -> None:
+        self._sqs = sqs
+        self._clock = clock
+        self._order = itertools.count()
+        self.held: list[tuple[datetime, int, str]] = []
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        now = self._clock.now()
+        for message in messages:
+            if message.delay_seconds > 0:
+                due = now + timedelta(seconds=message.delay_seconds)
+                heapq.heappush(self.held, (due, next(self._order), message.body))
+        await self._sqs.send([message for message in messages if message.delay_seconds <= 0])
+
+    async def release(self) -> None:
+        """Send what is due."""
+        due: list[Message] = []
+        while self.held and self.held[0][0] <= self._clock.now():
+            due.append(Message(heapq.heappop(self.held)[2]))
+        await self._sqs.send(due)
+
+
+class AwsPlace:
+    """Moto's AWS as the place of a harness. Everything runs on the caller's thread."""
+
+    def __init__(self, clock: Clock, name: str, region: str) -> None:
+        self._moto = mock_aws()
+        self._moto.start()
+        self.session = boto3.Session(region_name=region)
+        self.stack = make_stack(self.session, name)
+        self._clients: list[Any] = []
+        # The engine's time is wound, the pauses between calls are not.
+        retries = Retries(SystemClock(), SystemChance())
+        self._sqs = self._caller("sqs", retries)
+        self.table = DynamoTable(self._caller("dynamodb", retries), self.stack.table, clock, retries=retries)
+        self.blobs = S3Blobs(self._caller("s3", retries), self.stack.bucket)
+        self._queue = _HeldQueue(SqsQueue(self._sqs, self.stack.queue, retries=retries), clock)
+
+    def new_queue(self) -> _HeldQueue:
+        return self._queue
+
+    async def drain(self, engine: Engine) -> None:
+        """Work off both queues until nothing is due."""
+        while True:
+            await self._queue.release()
+            taken = await self._pump(self.stack.intake_queue, lambda body, _: _take_in(engine, body))
+            taken += await self._pump(
+                self.stack.queue, lambda body, redelivered: engine.handle(body, redelivered=redelivered)
+            )
+            if not taken:
+                return
+
+    def next_due(self) -> datetime | None:
+        return self._queue.held[0][0] if self._queue.held else None
+
+    def close(self) -> None:
+        for client in self._clients:
+            client.close()
+        self._moto.stop()
+
+    async def _pump(self, url: str, handle: Callable[[str, bool], Any]) -> int:
+        """Work one batch off, as a Lambda would: a message is deleted once it is done, one that raised comes again."""
+        request = {
+            "QueueUrl": url,
+            "MaxNumberOfMessages": _BATCH,
+            "MessageSystemAttributeNames": ["ApproximateReceiveCount"],
+        }
+        messages = (await self._sqs.call("ReceiveMessage", request, repeatable=True)).get("Messages", [])
+        handles = [{"QueueUrl": url, "ReceiptHandle": message["ReceiptHandle"]} for message in messages]
+        for place, message in enumerate(messages):
+            try:
+                await handle(message["Body"], int(message["Attributes"]["ApproximateReceiveCount"]) > 1)
+            except BaseException:
+                for unfinished in handles[place:]:
+                    await self._sqs.call(
+                        "ChangeMessageVisibility", {**unfinished, "VisibilityTimeout": 0}, repeatable=True
+                    )
+                raise
+            await self._sqs.call("DeleteMessage", handles[place], repeatable=True)
+        return len(messages)
+
+    def _caller(self, service: str, retries: Retries) -> BotoCaller:
+        client = self.session.client(service, config=boto_config())
+        self._clients.append(client)
+        return BotoCaller(client, retries=retries, executor=_AtOnce())
+
+
+async def _take_in(engine: Engine, body: str) -> None:
+    """Take an event of the bus in. One that cannot be accepted is raised: in the cloud it would be a dead letter."""
+    raw = json.loads(body)
+    source, kind = raw["source"], raw["detail-type"]
+    name = f"{source}/{kind}" if source.startswith("aws.") else kind
+    # The bus may deliver an event twice, with the same id.
+    read = await engine.accept({"name": name, "data": raw["detail"], "id": raw["id"], "meta": {"source": source}})
+    if read.problem:
+        raise ValueError(read.problem)
+
+
+class AwsHarness(Harness):
+    """See the module; otherwise as `Harness`. `stack` tells the names of bus, table, bucket and queues.
+
+    Args:
+        apps: Your apps.
+        start: The moment at which the wound clock begins (aware).
+        name: What the names begin with.
+        region: The AWS region.
+    """
+
+    def __init__(
+        self, *apps: App, start: datetime | None = None, name: str = "milepost", region: str = _REGION
+    ) -> None:
+        self._name = name
+        self._region = region
+        super().__init__(*apps, start=start)
+
+    @property
+    def stack(self) -> StackParts:
+        """Names and addresses of the parts."""
+        return self._aws.stack
+
+    @property
+    def session(self) -> Any:
+        """A `boto3.Session` of moto's AWS."""
+        return self._aws.session
+
+    def _open_place(self) -> AwsPlace:
+        self._aws = AwsPlace(self.clock, self._name, self._region)
+        return self._aws
