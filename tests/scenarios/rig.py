@@ -1,11 +1,16 @@
-"""A whole engine on a wound clock: real store, real queue, real SDK, user code in this process."""
+"""A whole engine on a wound clock: real store, real queue, real SDK, user code in this process.
+
+Where its things lie is chosen by `PLACE`, so that every story is told everywhere (see conftest).
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
 
 from milepost import App
 from milepost_engine.adapters.chance import SeededChance
@@ -14,8 +19,13 @@ from milepost_engine.adapters.invoke_inprocess import InProcessInvoker
 from milepost_engine.adapters.local_queue import LocalQueue, Received
 from milepost_engine.adapters.sqlite import SqliteStore
 from milepost_engine.engine import Engine, Settings
-from milepost_engine.ports import Request, Response, Target
+from milepost_engine.ports import Blobs, Queue, Request, Response, Table, Target
 from milepost_engine.queries import RunFilter
+from tests.cloud.place import cloud_place
+from tests.cloud.wound_queue import Delivery
+
+PLACE: ContextVar[str] = ContextVar("PLACE", default="sqlite")
+"""`sqlite`, `moto`, or the endpoint of a DynamoDB that holds the table (moto has the rest)."""
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 TICK = timedelta(minutes=1)
@@ -37,13 +47,31 @@ class Served:
         return await self.invoker.invoke(target, request)
 
 
+class Store(Protocol):
+    """What stories look into."""
+
+    @property
+    def table(self) -> Table: ...
+
+    @property
+    def blobs(self) -> Blobs: ...
+
+
+class Consumer(Protocol):
+    """The receiving side of the work queue."""
+
+    async def drain(self, handler: Any) -> None: ...
+
+    def next_due(self) -> datetime | None: ...
+
+
 @dataclass
 class Rig:
     engine: Engine
-    queue: LocalQueue
+    queue: Consumer
     clock: WoundClock
     served: Served
-    store: SqliteStore
+    store: Store
 
     async def serve(self, app: App) -> None:
         self.served.apps[app.id] = app
@@ -59,7 +87,7 @@ class Rig:
         """Run everything that is due now."""
         await self.queue.drain(self._handle)
 
-    async def _handle(self, received: Received) -> None:
+    async def _handle(self, received: Received | Delivery) -> None:
         await self.engine.handle(received.body, redelivered=received.receive_count > 1)
 
     async def wind(self, span: timedelta | float) -> None:
@@ -92,30 +120,39 @@ class Rig:
 
 
 @asynccontextmanager
-async def rig(
-    *apps: App, path: str = ":memory:", start: datetime = START, longest_delay: float = 900
-) -> AsyncIterator[Rig]:
+async def rig(*apps: App, start: datetime = START, longest_delay: float = 900) -> AsyncIterator[Rig]:
     clock = WoundClock(start)
-    store = SqliteStore.open(path, clock=clock)
-    queue = LocalQueue(store, clock, "work")
-    served = Served({})
-    engine = Engine.build(
-        table=store.table,
-        blobs=store.blobs,
-        queue=queue,
-        invokers={"inprocess": served},
-        clock=clock,
-        chance=SeededChance(7),
-        settings=Settings(longest_delay_seconds=longest_delay),
-    )
-    served.invoker.saver = engine.saver
-    made = Rig(engine, queue, clock, served, store)
-    for app in apps:
-        await made.serve(app)
-    try:
+    async with _place(clock) as (store, sender, queue):
+        served = Served({})
+        engine = Engine.build(
+            table=store.table,
+            blobs=store.blobs,
+            queue=sender,
+            invokers={"inprocess": served},
+            clock=clock,
+            chance=SeededChance(7),
+            settings=Settings(longest_delay_seconds=longest_delay),
+        )
+        served.invoker.saver = engine.saver
+        made = Rig(engine, queue, clock, served, store)
+        for app in apps:
+            await made.serve(app)
         yield made
-    finally:
-        store.close()
+
+
+@asynccontextmanager
+async def _place(clock: WoundClock) -> AsyncIterator[tuple[Store, Queue, Consumer]]:
+    chosen = PLACE.get()
+    if chosen == "sqlite":
+        store = SqliteStore.open(":memory:", clock=clock)
+        queue = LocalQueue(store, clock, "work")
+        try:
+            yield store, queue, queue
+        finally:
+            store.close()
+        return
+    async with cloud_place(clock, dynamodb_endpoint=None if chosen == "moto" else chosen) as place:
+        yield place, place.sender, place.queue
 
 
 def step(run: Mapping[str, object], name: str) -> dict:

@@ -31,6 +31,7 @@ async def test_an_event_larger_than_a_queue_message_starts_its_function(size: in
     assert seen == [size]
 
 
+@pytest.mark.crowded
 async def test_five_thousand_events_of_one_request_are_all_taken_in() -> None:
     seen: list[int] = []
     async with rig(shop(seen)) as made:
@@ -41,6 +42,7 @@ async def test_five_thousand_events_of_one_request_are_all_taken_in() -> None:
             assert await made.engine.events.load(event.event_id) == event
 
 
+@pytest.mark.crowded
 async def test_a_minute_crowded_with_timers_is_moved_whole() -> None:
     count = 1100
     async with rig(App("none"), longest_delay=60) as made:

@@ -357,6 +357,7 @@ async def test_a_result_over_four_megabytes_fails_the_step_without_a_retry_and_n
         assert len(bodies) == 1
 
 
+@pytest.mark.crowded
 async def test_a_thousand_steps_in_one_run():
     app = App("a")
 
@@ -372,6 +373,7 @@ async def test_a_thousand_steps_in_one_run():
         assert (await r.only_run())["output"] == sum(range(300))
 
 
+@pytest.mark.crowded
 async def test_two_hundred_parallel_steps_in_one_run():
     app, bodies = App("a"), []
 

@@ -13,6 +13,7 @@ from milepost_engine.operations import OperationError
 from .rig import rig, step
 
 
+@pytest.mark.patient
 async def test_a_sleep_of_a_month_ends_to_the_second():
     app, woke = App("a"), []
 
@@ -144,6 +145,7 @@ async def test_one_event_starts_every_function_that_listens_once():
         assert sorted(seen) == ["any", "any", "exact", "exact", "large"]
 
 
+@pytest.mark.patient
 async def test_the_same_event_id_starts_a_function_once_in_24_hours():
     app, seen = App("a"), []
 
@@ -173,6 +175,7 @@ async def test_an_idempotency_key_lets_one_run_through_in_24_hours():
         assert seen == [1, 2]
 
 
+@pytest.mark.patient
 async def test_an_event_in_the_future_starts_its_run_then():
     app, began = App("a"), []
 
@@ -256,6 +259,7 @@ async def test_a_failure_handler_gets_the_error_and_the_event():
         assert told == [("broken", {"n": 1})]
 
 
+@pytest.mark.patient
 async def test_cron_starts_a_function_at_its_moments_in_its_zone():
     app, ticks = App("a"), []
 

@@ -11,7 +11,7 @@ import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import quote
 
 from botocore.auth import SigV4Auth
@@ -22,7 +22,7 @@ from botocore.httpsession import get_cert_path
 from milepost_engine.adapters.aws_calls import Answer, AwsRefused, AwsUnreachable, Retries, with_retries
 from milepost_engine.adapters.aws_sockets import Connections, HttpAnswer, NotAnswered, NotConnected
 
-__all__ = ["AwsHttp", "LambdaAnswer", "endpoint_url"]
+__all__ = ["AwsHttp", "LambdaAnswer", "Transport", "endpoint_url"]
 
 _ANSWER_SECONDS: Final = 10.0
 
@@ -70,11 +70,24 @@ class _Call:
     answer_seconds: float = _ANSWER_SECONDS
 
 
+class Transport(Protocol):
+    """What carries a signed call to AWS and its answer back: `Connections`, or an AWS within a test's process."""
+
+    async def request(
+        self, origin: str, target: str, headers: dict[str, str], body: bytes, *, answer_seconds: float
+    ) -> HttpAnswer:
+        """Raises NotConnected when nothing was sent, NotAnswered when no whole answer came."""
+        ...
+
+    async def close(self) -> None: ...
+
+
 class AwsHttp:
     """One pool of connections; `max_connections` calls travel at once, further ones wait. For one event loop.
 
     Lambda calls may last minutes: give them a pool of their own. `credentials` are botocore's (they may refresh
-    themselves); `environment` is searched for endpoint URLs; `ca_bundle` is a file of certificates.
+    themselves); `environment` is searched for endpoint URLs; `ca_bundle` is a file of certificates. `transport`
+    stands in for the connections.
     """
 
     def __init__(
@@ -86,6 +99,7 @@ class AwsHttp:
         environment: Mapping[str, str] | None = None,
         max_connections: int = 64,
         ca_bundle: str | None = None,
+        transport: Transport | None = None,
     ) -> None:
         if credentials is None:
             raise ValueError("no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile")
@@ -93,7 +107,7 @@ class AwsHttp:
         self._region = region
         self._retries = retries
         self._environment = environment or {}
-        self._connections = Connections(
+        self._connections: Transport = transport or Connections(
             retries.clock, limit=max_connections, ca_bundle=ca_bundle or get_cert_path(verify=True)
         )
 
