@@ -8,11 +8,10 @@ A message's life (law: every arrow is one commit, so that a killed process finds
                 │                   └──(raised `max_receives` times)──► dead
                 └────────────────────────(redrive)───────────────────────┘
 
-Being in flight is not written down, only the count of receives: after a crash the message is due again at once. One
-that was in flight at several crashes may have caused them: it waits longer and longer before it is tried again, so that
-a process which it would kill lives long enough for people to act, and others that merely were in flight are not given
-up for crashes in quick succession.
-Delays are exact, without polling: a heap in memory holds what waits, one alarm sleeps until the first.
+Being in flight is not written down, only the count of failures: after a kill the message is due again at once, and
+however often the process is killed, it is not given up for that. Whatever a process finds waiting at its start may
+have been in flight; it is told as received before. Delays are exact, without polling: a heap in memory holds what
+waits, one alarm sleeps until the first.
 """
 
 import asyncio
@@ -33,8 +32,6 @@ __all__ = ["DeadLetter", "Depth", "Handler", "LocalQueue", "Received"]
 MAX_RECEIVES: Final = 10
 FIRST_BACKOFF_SECONDS: Final = 0.5
 MAX_BACKOFF_SECONDS: Final = 60.0
-FREE_CRASHES: Final = 3
-"""A message that was in flight at so many crashes is suspected of causing them."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -43,7 +40,7 @@ _log = logging.getLogger("milepost.queue")
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message handed to the consumer; `receive_count` is 1 the first time."""
+    """A message handed to the consumer; `receive_count` is 1 the first time, more if it may have been received."""
 
     id: int
     body: str
@@ -52,7 +49,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A message given up after too many receives; `problem` is what its handler raised last.
+    """A message given up after too many failures; `problem` is what its handler raised last.
 
     SQS knows neither that nor `dead_at`, but `queue`, and `sent_at`: when it was sent first.
     """
@@ -103,10 +100,10 @@ class LocalQueue:
         self._wake: asyncio.Event | None = None  # made by each consumer: an event belongs to one loop
         self._idlers: list[asyncio.Future[None]] = []
         self._in_flight = 0
-        statement = "SELECT due_at, id, receive_count FROM messages WHERE queue = ? AND dead_at IS NULL"
-        left = store.connection.execute(statement, (name,)).fetchall()
-        self._waiting = [(self._resumed(due_at, receives), id_) for due_at, id_, receives in left]
+        statement = "SELECT due_at, id FROM messages WHERE queue = ? AND dead_at IS NULL"
+        self._waiting: list[tuple[int, int]] = store.connection.execute(statement, (name,)).fetchall()
         heapq.heapify(self._waiting)
+        self._received_before = {id_ for _, id_ in self._waiting}
 
     @property
     def in_flight(self) -> int:
@@ -182,15 +179,10 @@ class LocalQueue:
             chosen = sorted(found if ids is None else found.intersection(ids))
             statement = "UPDATE messages SET dead_at = NULL, receive_count = 0, due_at = ? WHERE id = ?"
             connection.executemany(statement, [(now, id_) for id_ in chosen])
+            self._received_before.update(chosen)
             return [(now, id_) for id_ in chosen]
 
         return len(await self._store.commits.write(revive, self._wait))
-
-    def _resumed(self, due_at: int, receives: int) -> int:
-        """When a message that an earlier process left is due."""
-        if receives < FREE_CRASHES:
-            return due_at
-        return max(due_at, _after(self._clock.now(), min(2.0 ** (receives - FREE_CRASHES), MAX_BACKOFF_SECONDS)))
 
     def _now(self) -> int:
         return (self._clock.now() - _EPOCH) // _MILLISECOND
@@ -247,49 +239,50 @@ class LocalQueue:
                 idle.set_result(None)
 
     async def _handle(self, handler: Handler, id_: int) -> None:
-        write = self._store.commits.write
-        # The count is committed before the handler runs: a message that kills the process is given up too.
         received: Received | None = None
         try:
-            received = await write(lambda rows: _receive(rows, id_))
-            if received.receive_count > self._max_receives:
-                problem = "received too often without an end: did it stop the process?"
-                await write(lambda rows: self._bury(rows, id_, problem))
-                return
+            received = self._receive(id_)
             await handler(received)
-            await write(lambda rows: rows.execute("DELETE FROM messages WHERE id = ?", (id_,)).rowcount)
+            await self._store.commits.write(
+                lambda rows: rows.execute("DELETE FROM messages WHERE id = ?", (id_,)).rowcount
+            )
+            self._received_before.discard(id_)
         except asyncio.CancelledError:
+            self._received_before.add(id_)
             heapq.heappush(self._waiting, (self._now(), id_))
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the message comes again
             _log.exception("queue %s: message %s failed; it will be delivered again", self._name, id_)
-            await self._put_back(id_, received.receive_count if received else 1, repr(error))
+            await self._put_back(id_, repr(error))
         finally:
             self._in_flight -= 1
             self._changed()
 
-    async def _put_back(self, id_: int, receive_count: int, problem: str) -> None:
-        if receive_count >= self._max_receives:
-            await self._store.commits.write(lambda rows: self._bury(rows, id_, problem))
-            return
-        backoff = min(FIRST_BACKOFF_SECONDS * 2 ** (receive_count - 1), MAX_BACKOFF_SECONDS)
-        due_at = _after(self._clock.now(), backoff)
+    def _receive(self, id_: int) -> Received:
+        statement = "SELECT body, receive_count FROM messages WHERE id = ?"
+        body, failures = self._store.connection.execute(statement, (id_,)).fetchone()
+        before = max(failures, int(id_ in self._received_before))
+        return Received(id_, body, before + 1)
 
-        def delay(connection: sqlite3.Connection) -> list[tuple[int, int]]:
-            connection.execute("UPDATE messages SET due_at = ?, problem = ? WHERE id = ?", (due_at, problem, id_))
+    async def _put_back(self, id_: int, problem: str) -> None:
+        """Counts a failure: the message comes again later, or is given up."""
+        now = self._clock.now()
+
+        def count(connection: sqlite3.Connection) -> list[tuple[int, int]]:
+            statement = "SELECT receive_count + 1 FROM messages WHERE id = ?"
+            failures = int(connection.execute(statement, (id_,)).fetchone()[0])
+            if failures >= self._max_receives:
+                _log.error("queue %s: message %s is given up: %s", self._name, id_, problem)
+                statement = "UPDATE messages SET receive_count = ?, dead_at = ?, problem = ? WHERE id = ?"
+                connection.execute(statement, (failures, _after(now, 0), problem, id_))
+                return []
+            backoff = min(FIRST_BACKOFF_SECONDS * 2 ** (failures - 1), MAX_BACKOFF_SECONDS)
+            due_at = _after(now, backoff)
+            statement = "UPDATE messages SET receive_count = ?, due_at = ?, problem = ? WHERE id = ?"
+            connection.execute(statement, (failures, due_at, problem, id_))
             return [(due_at, id_)]
 
-        await self._store.commits.write(delay, self._wait)
-
-    def _bury(self, connection: sqlite3.Connection, id_: int, problem: str) -> None:
-        _log.error("queue %s: message %s is given up: %s", self._name, id_, problem)
-        statement = "UPDATE messages SET dead_at = ?, problem = ? WHERE id = ?"
-        connection.execute(statement, (self._now(), problem, id_))
-
-
-def _receive(connection: sqlite3.Connection, id_: int) -> Received:
-    statement = "UPDATE messages SET receive_count = receive_count + 1 WHERE id = ? RETURNING id, body, receive_count"
-    return Received(*connection.execute(statement, (id_,)).fetchall()[0])
+        await self._store.commits.write(count, self._wait)
 
 
 def _after(now: datetime, seconds: float) -> int:
