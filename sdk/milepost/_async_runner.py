@@ -144,16 +144,18 @@ class AsyncRunner:
         invocation = self._invocation
         if invocation is None or self._busy:
             return None
-        move, step = invocation.decide(quiet=self._grace_is_over(timeout, watched))
+        looks = invocation.call.target == DISCOVERY
+        quiet = looks or self._grace_is_over(timeout, watched)
+        move, step = invocation.decide(quiet=quiet)
+        while move is Move.GO_LIVE and self._go_live is None:
+            invocation.go_live()
+            move, step = invocation.decide(quiet=quiet)
         if move is Move.NOTHING:
-            return None if invocation.call.target == DISCOVERY else _QUIET_GRACE_SECONDS
+            return None if looks else _QUIET_GRACE_SECONDS
         self._waited_since = None
-        if move is Move.GO_LIVE:
-            if self._go_live is None:
-                invocation.go_live()
-            else:
-                self._busy = True
-                self._loop.create_task(self._come_alive(invocation, self._go_live))
+        if move is Move.GO_LIVE and self._go_live is not None:
+            self._busy = True
+            self._loop.create_task(self._come_alive(invocation, self._go_live))
         elif step is not None:
             step.wake()
         return 0.0

@@ -79,11 +79,13 @@ def run_call(name: str, fn: Callable[..., object], args: tuple[object, ...], kwa
             f"step {name!r} was given {type(fn).__name__} to run: give the function itself and its arguments, "
             "step.run(id, fn, *args), without calling it"
         )
-    own: Retries | int | None = kwargs.get("retries")
+    own: Retries | int | None = None
+    if "retries" in kwargs:
+        own = kwargs["retries"]
+        kwargs = {key: value for key, value in kwargs.items() if key != "retries"}
     annotation = returned_type(fn)
     return StepCall(
-        name, Opcode.STEP_RUN, body=fn, args=args,
-        kwargs={key: value for key, value in kwargs.items() if key != "retries"},
+        name, Opcode.STEP_RUN, body=fn, args=args, kwargs=kwargs,
         retries=None if own is None else to_retries(own),
         adapter=adapter_for(annotation),
         unresolved=annotation.text if isinstance(annotation, UnresolvedAnnotation) else None,

@@ -74,9 +74,9 @@ def unpack(data: bytes, adapter: Adapter | None, what: str) -> Any:
         ) from None
 
 
-def revive(plain: object, adapter: Adapter | None, what: str) -> Any:
+def revive(plain: object, adapter: Adapter, what: str) -> Any:
     """Read a memoised plain JSON value as the annotated type."""
-    return plain if adapter is None else unpack(to_json(plain), adapter, what)
+    return unpack(to_json(plain), adapter, what)
 
 
 def _type_name(value: object) -> str:
@@ -144,7 +144,7 @@ def returned_type(fn: Callable[..., object]) -> object:
     except NameError as error:
         # From Python 3.14 on annotations are evaluated when they are first asked for.
         return UnresolvedAnnotation(str(error))
-    if isinstance(annotation, str) or _has_names(annotation):
+    if annotation is not _NOTHING and (isinstance(annotation, str) or _has_names(annotation)):
         return _resolve(target, annotation)
     return annotation
 
@@ -153,9 +153,18 @@ def _has_names(annotation: object) -> bool:
     return any(isinstance(part, str | typing.ForwardRef) or _has_names(part) for part in typing.get_args(annotation))
 
 
+_MOST_RESOLVED: Final = 1024
+_RESOLVED: Final[dict[int, tuple[object, object, object]]] = {}
+"""Code, module and type by the code's id: a replay asks again for each step, and evaluating a text takes 30 µs."""
+
+
 def _resolve(target: Any, annotation: object) -> object:
     """Find the names of an annotation in the callable's module and in the scope it was defined in."""
     code = getattr(target, "__code__", None)
+    names = getattr(target, "__globals__", {})
+    known = _RESOLVED.get(id(code))
+    if known is not None and known[0] is code and known[1] is names:
+        return known[2]
     cells = getattr(target, "__closure__", None) or ()
     scope: dict[str, object] = {}
     for name, cell in zip(code.co_freevars if code else (), cells, strict=False):
@@ -165,9 +174,12 @@ def _resolve(target: Any, annotation: object) -> object:
             continue
     holder = types.SimpleNamespace(__annotations__={"return": annotation})
     try:
-        hints = typing.get_type_hints(
-            holder, globalns=getattr(target, "__globals__", {}), localns=scope, include_extras=True
-        )
+        hints = typing.get_type_hints(holder, globalns=names, localns=scope, include_extras=True)
     except (NameError, AttributeError, TypeError, SyntaxError):
         return UnresolvedAnnotation(str(annotation))
+    if code is not None and not code.co_freevars:
+        # The same code in the same module means the same types; with variables from around it, it may not.
+        if len(_RESOLVED) >= _MOST_RESOLVED:
+            _RESOLVED.clear()
+        _RESOLVED[id(code)] = code, names, hints["return"]
     return hints["return"]

@@ -8,6 +8,7 @@ Laws: standard library only, no I/O, no clock.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import re
@@ -112,6 +113,7 @@ class EventName(StrEnum):
     CRON = "inngest/scheduled.timer"
 
 
+@functools.lru_cache(maxsize=4096)
 def hash_step_id(name: str, index: int = 0) -> str:
     """The wire id of the `index`-th use (from 0) of a step name: lower-case hex SHA-1."""
     text = name if index == 0 else f"{name}:{index}"

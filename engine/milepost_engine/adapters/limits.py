@@ -5,6 +5,7 @@ limit; none of them touches storage.
 Source: "Quotas in Amazon DynamoDB", "Amazon SQS message quotas", "Creating object key names" (S3).
 """
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Final, NoReturn
@@ -74,7 +75,11 @@ def text_size(text: str, where: str) -> int:
 
 def item_size(item: Mapping[str, Value]) -> int:
     """Bytes as DynamoDB counts them: the names and the values."""
-    return sum(_name_size(name) + _value_size(name, value) for name, value in item.items())
+    size = 0
+    for name, value in item.items():
+        size += _name_size(name)
+        size += len(value) if type(value) is str and value.isascii() else _value_size(name, value)
+    return size
 
 
 def check_key(key: Key) -> None:
@@ -223,6 +228,7 @@ def _check_expiry(attributes: Mapping[str, Value]) -> None:
         raise ValueError(f"expires_at is whole Unix seconds, not {expires_at!r}")
 
 
+@functools.lru_cache(maxsize=256)  # an engine has some forty names, and each item a dozen of them
 def _name_size(name: str) -> int:
     if not name:
         raise ValueError("an attribute has an empty name")

@@ -25,6 +25,7 @@ from milepost_engine.adapters.limits import (
 from milepost_engine.adapters.sqlite_file import Durability, GroupCommit, open_file
 from milepost_engine.adapters.sqlite_rows import COLUMNS, Row, item_of, listed_item_of, row_of
 from milepost_engine.ports import (
+    Absent,
     Changes,
     Clock,
     Condition,
@@ -47,6 +48,7 @@ _UPSERT: Final = (
     f"INSERT INTO items ({', '.join(COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (pk, sk) DO UPDATE SET "  # noqa: S608
     "lpk = excluded.lpk, lsk = excluded.lsk, expires_at = excluded.expires_at, body = excluded.body"
 )
+_INSERT: Final = f"INSERT OR IGNORE INTO items ({', '.join(COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608 - as above
 _DELETE: Final = "DELETE FROM items WHERE pk = ? AND sk = ?"
 _LIVE: Final = "(expires_at IS NULL OR expires_at > ?)"
 
@@ -211,6 +213,11 @@ def _put(item: Item, when: Condition | None) -> Callable[[sqlite3.Connection], N
     key = Key(str(item["pk"]), str(item["sk"]))
 
     def work(connection: sqlite3.Connection) -> None:
+        if isinstance(when, Absent):
+            # The commonest write: the index finds out by itself what a read would tell.
+            if connection.execute(_INSERT, row).rowcount == 0:
+                raise ConditionFailed(key, _existing(connection, key))
+            return
         if when is not None:
             _check(connection, key, when)
         connection.execute(_UPSERT, row)

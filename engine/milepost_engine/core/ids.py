@@ -13,6 +13,8 @@ from typing import Final
 __all__ = ["derived_ulid", "from_ms", "is_ulid", "seeded_ulid", "short_hash", "to_ms", "ulid", "ulid_moment"]
 
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS: Final = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
+_SHIFTS: Final = tuple(range(120, -1, -10))
 _VALUES: Final = {letter: value for value, letter in enumerate(_ALPHABET)}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
@@ -31,11 +33,7 @@ def from_ms(milliseconds: int) -> datetime:
 def ulid(milliseconds: int, entropy: bytes) -> str:
     """26 letters: 48 bits of time, then 80 bits of `entropy` (ten bytes)."""
     number = (min(max(milliseconds, 0), _LAST_MS) << 80) | int.from_bytes(entropy[:10], "big")
-    letters = [""] * 26
-    for place in range(25, -1, -1):
-        letters[place] = _ALPHABET[number & 31]
-        number >>= 5
-    return "".join(letters)
+    return "".join([_PAIRS[(number >> shift) & 1023] for shift in _SHIFTS])
 
 
 def derived_ulid(milliseconds: int, *parts: str) -> str:
