@@ -61,8 +61,8 @@ async def build_request(
     use_api = len(steps) + sum(map(len, events)) > inline_bytes
     if use_api:
         steps = b"{}"
-    # Rule 4 of the machine: with planned steps in flight an invocation only looks.
-    looks_only = bool(run.in_flight) and call.target == DISCOVERY
+    # Rule 4 of the machine: with open work an invocation only looks.
+    looks_only = bool(run.view.open) and call.target == DISCOVERY
     context = {
         "attempt": call.attempt,
         "max_attempts": max_attempts(run, call.job),

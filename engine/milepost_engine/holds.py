@@ -9,7 +9,7 @@ whether a sibling was closed elsewhere meanwhile, and (before the discovery that
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .core.run import ClosedStep, FailedAttempt, Plan, Record, Run, RunBegun, RunStatus
 from .store import RunStore
@@ -28,11 +28,18 @@ class LiveRun:
     written: list[Record] = field(default_factory=list)
 
     async def read(self, runs: RunStore) -> Run | None:
-        """Read the run anew; None when it is gone. What this process wrote while it read is not lost sight of."""
+        """Read the run anew; None when it is gone. What is known here already is not lost sight of.
+
+        message 1   reads ·············· a, b ── knows a, b
+        message 2         reads ·· a, b, c ── knows a, b, c ······ message 1 must not forget c
+        """
         mark = len(self.written)
         fresh = await runs.load(self.run_id)
         if fresh is None:
             return None
+        if self.run is not None and _knows_more(self.run, fresh, self.written[mark:]):
+            self.run = replace(self.run, owner=fresh.owner)
+            return self.run
         for record in self.written[mark:]:
             fresh = _with(fresh, record)
         self.run = fresh
@@ -66,7 +73,10 @@ class Hold:
     owner: str
     job: str | None = None
     basis: Run | None = None
+    redelivered: bool = False
     takes_over: bool = False
+    shares: bool = False
+    """Whether other messages may be about to go on with the run, too: those of other branches."""
 
     @property
     def run(self) -> Run:
@@ -86,6 +96,13 @@ class Hold:
         if self.job is not None:
             self.live.jobs.discard(self.job)
             self.job = None
+
+
+def _knows_more(known: Run, fresh: Run, written: Sequence[Record]) -> bool:
+    """Whether a run as known lacks nothing of one just read and has more, own records written meanwhile aside."""
+    closed = fresh.closed.keys() | {record.step_id for record in written if isinstance(record, ClosedStep)}
+    plans = len(fresh.plans) + sum(isinstance(record, Plan) and record.turn >= len(fresh.plans) for record in written)
+    return len(known.closed) > len(closed) or len(known.plans) > plans
 
 
 def _with(run: Run, record: Record) -> Run:

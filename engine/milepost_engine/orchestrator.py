@@ -13,13 +13,14 @@ for open; the one that finds none open goes on, and whoever writes last finds no
 
     worker 1   closes A ── is B closed? no: stops
     worker 2        closes B ───────────── is A closed? yes, none is open: discovers
+Both may find none open. Whoever may not be alone claims the run first, and only one can (`RunStore.claim`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, cast
 
 from milepost.protocol import DISCOVERY, Opcode
@@ -53,11 +54,14 @@ from .messages import Sender
 from .observe import Observer
 from .ports import Chance, Clock, InvocationProblem, Invoker, ProblemKind, Target
 from .registry import Registry
-from .store import RunStore
+from .store import Claim, RunStore
 from .values import Values
 from .waits import WaitIndex
+from .watching import WATCH_GRACE, WATCH_LONGEST, dues, quiet_since
 
 __all__ = ["Orchestrator"]
+
+_NEWS: Final = (TimerDue, EventMatched, ChildFinished)
 
 MAX_TURNS: Final = 25_000
 """More turns than the largest run can have; a loop without progress ends here, and its message in the dead letters."""
@@ -103,8 +107,8 @@ class Orchestrator:
         try:
             if (redelivered or not _knows(live, message)) and await live.read(self.runs) is None:
                 return  # erased, or retention let it go
-            hold = Hold(live, cast("Run", live.run).owner, takes_over=redelivered)
-            given = await self._input(message, hold.run)
+            hold = Hold(live, cast("Run", live.run).owner, redelivered=redelivered, takes_over=redelivered)
+            given = await self._input(message, hold)
             if redelivered and given is not None and self._applied(hold.run, given):
                 # Whatever it led to may not have come about; everything outstanding is asked for again.
                 given = RunResumed(None)
@@ -137,22 +141,65 @@ class Orchestrator:
     async def _turn(self, hold: Hold, given: Input, deadline: datetime | None) -> Input | None:
         """Decide, save, act, call; the next input, or None when this message is done."""
         before, hold.basis = hold.basis or hold.run, None
+        looked = _looked_only(before, given)
         decision = advance(before, given, self.clock.now())
-        standing = await self._save(before, decision)
+        standing = await self._save(before, decision, looked=looked)
         hold.let_go()
         if standing is None:
+            # A message without news came twice, or late: whoever it told first goes on.
+            hold.shares = hold.shares or looked or (isinstance(given, _NEWS) and not decision.records)
             invoke = await self._follow(hold, before, decision)
-        elif standing == _job_of(given):
+        elif standing == _job_of(given) and not (hold.redelivered or looked):
             return None
         else:
+            hold.shares = hold.shares or looked
             invoke = await self._reread(hold)
-        invoke = self._current(hold.run, invoke)
-        if invoke is None or not hold.take(invoke.job):
-            return None
-        if deadline is not None and self.clock.now() >= deadline:
-            await self._send_job(hold.run, invoke, None)
-            return None
-        return await self._invoke(hold, invoke)
+        return await self._begin(hold, invoke, deadline)
+
+    async def _begin(self, hold: Hold, invoke: Invoke | None, deadline: datetime | None) -> Input | None:
+        """Make sure that an invocation is wanted and this message's own, and make it."""
+        while (invoke := self._current(hold.run, invoke)) is not None and self._take(hold, invoke):
+            discovers = invoke.job.startswith(DISCOVERY)
+            # A cancellation takes effect between steps, and so does a take-over: one small read before each call.
+            pulse = await self.runs.pulse(hold.run.run_id, invoke.job)
+            if pulse is None or pulse.status.ended:
+                return None
+            if discovers and pulse.owner != hold.owner and not (hold.takes_over or hold.shares):
+                return None
+            if pulse.closed:
+                return await self._resumed(hold, invoke.job)
+            run = hold.run
+            if self._current(run, invoke) == invoke:
+                claim = await self._own(hold, run) if discovers else Claim.MINE
+                if claim is Claim.LOST:
+                    return None
+                if claim is Claim.MINE:
+                    hold.take(invoke.job)
+                    if deadline is None or self.clock.now() < deadline:
+                        return await self._invoke(hold, run, invoke)
+                    await self._send_job(run, invoke, None)
+                    return None
+                invoke = await self._reread(hold)
+            hold.let_go()
+        return None
+
+    def _take(self, hold: Hold, invoke: Invoke) -> bool:
+        """Take a job up. Where the run must be claimed, the claim alone decides who does it."""
+        claims = hold.shares and not hold.run.view.open and invoke.job.startswith(DISCOVERY)
+        return claims or hold.take(invoke.job)
+
+    async def _own(self, hold: Hold, run: Run) -> Claim:
+        """Make the run this message's before a discovery, where another message may be about to begin the same."""
+        owner = ulid(to_ms(self.clock.now()), self.chance.random_bytes(10))
+        if hold.takes_over:
+            # Whoever had this message before may still be at work; it stops before its next discovery.
+            hold.owner, hold.takes_over = (await self.runs.take_over(run, owner)).owner, False
+        elif hold.shares and not run.view.open:
+            claim = await self.runs.claim(run, owner)
+            if claim is Claim.MINE:
+                hold.owner, hold.shares = owner, False
+            return claim
+        return Claim.MINE
 
     async def _follow(self, hold: Hold, before: Run, decision: Decision) -> Invoke | None:
         """Do what a decision leads to, now that it is written; returns the invocation to go on with."""
@@ -161,6 +208,7 @@ class Orchestrator:
             undisturbed = hold.live.wrote(decision.records, before, decision.run)
             last = decision.records[-1]
             if isinstance(last, ClosedStep) and hold.run.plan_of(last.step_id) and hold.run.status is RunStatus.RUNNING:
+                hold.shares = hold.shares or hold.run.view.is_branch(last.step_id)
                 undisturbed = not await self._meet(hold.live) and undisturbed
                 if not hold.run.in_flight:
                     return await self._reread(hold)
@@ -183,11 +231,15 @@ class Orchestrator:
         return learned
 
     async def _reread(self, hold: Hold) -> Invoke | None:
-        """Read the run anew; the discovery that it waits for, if any."""
+        """Read the run anew; the discovery that it waits for, if any, and if it is this message's to begin."""
         fresh = await hold.live.read(self.runs)
         if fresh is None:
             return None
-        hold.owner = fresh.owner
+        if hold.shares:
+            hold.owner = fresh.owner
+            return due_discovery(fresh, self.clock.now()) if fresh.view.sees_branches else None
+        if hold.owner != fresh.owner and not hold.redelivered:
+            return None
         return due_discovery(fresh, self.clock.now())
 
     def _current(self, run: Run, invoke: Invoke | None) -> Invoke | None:
@@ -198,14 +250,14 @@ class Orchestrator:
             return invoke if run.open_op(invoke.job) is not None else None
         return invoke if invoke.job == run.discovery_job else due_discovery(run, self.clock.now())
 
-    async def _save(self, before: Run, decision: Decision) -> str | None:
+    async def _save(self, before: Run, decision: Decision, *, looked: bool) -> str | None:
         """None when every record was written; else the job of the record that stands already."""
         if not decision.records:
             return None
         if any(isinstance(record, Plan | FailedAttempt) for record in decision.records):
             # Before they are saved: after a crash between the two, retention would take a run that still sleeps.
             await self._outlive(before, decision.run)
-        standing = await self.runs.save(before.run_id, decision)
+        standing = await self.runs.save(before.run_id, decision, looked=looked)
         if standing is None:
             for record in decision.records:
                 self.observer.recorded(decision.run, record)
@@ -221,13 +273,14 @@ class Orchestrator:
 
     # --- messages → inputs --------------------------------------------------------------------------------------------
 
-    async def _input(self, message: Mapping[str, Json], run: Run) -> Input | None:
+    async def _input(self, message: Mapping[str, Json], hold: Hold) -> Input | None:
+        run = hold.run
         step_id = str(message.get("step", ""))
         match message["t"]:
             case "start":
                 return RunStarted()
             case "job":
-                return RunResumed(str(message["job"]))
+                return self._job(hold, str(message["job"]))
             case "timer":
                 return TimerDue(TimerKind(str(message["kind"])), step_id)
             case "event":
@@ -244,6 +297,13 @@ class Orchestrator:
             case other:
                 raise ValueError(f"[MP401] the work queue has a message of unknown kind {other!r} for run {run.run_id}")
 
+    def _job(self, hold: Hold, job: str) -> Input | None:
+        """The input of a job's message. A discovery that was overtaken is left only what branches have closed."""
+        if hold.redelivered or not job.startswith(DISCOVERY) or job == hold.run.discovery_job:
+            return RunResumed(job)
+        hold.shares = True
+        return RunResumed(job) if hold.run.view.sees_branches else None
+
     async def _matched(self, step_id: str, event_id: str) -> Input | None:
         event = await self.events.load(event_id)
         return _event_input(step_id, event) if event else None
@@ -253,10 +313,10 @@ class Orchestrator:
         if run.status.ended:
             return None
         now = self.clock.now()
-        overdue = _quiet_since(run) + WATCH_GRACE < now and not self.live[run.run_id].jobs
-        due_at = max((*_dues(run, now), now), default=now) + WATCH_GRACE
+        overdue = quiet_since(run) + WATCH_GRACE < now and not self.live[run.run_id].jobs
+        due_at = max((*dues(run, now), now), default=now) + WATCH_GRACE
         await self.sender.send_at({"t": "watch", "run": run.run_id}, min(due_at, now + WATCH_LONGEST))
-        if not overdue or (any(due > now for due in _dues(run, now)) and not run.in_flight):
+        if not overdue or (any(due > now for due in dues(run, now)) and not run.in_flight):
             return None
         self.observer.rescued(run)
         return RunResumed(None)
@@ -312,31 +372,16 @@ class Orchestrator:
 
     # --- invocations --------------------------------------------------------------------------------------------------
 
-    async def _invoke(self, hold: Hold, invoke: Invoke) -> Input | None:
-        """Call user code and read the answer. None: the run has ended, or another worker has taken over."""
-        discovers = invoke.job.startswith(DISCOVERY)
-        if discovers and hold.takes_over:
-            # Whoever had this message before may still be at work; it stops before its next discovery.
-            owner = ulid(to_ms(self.clock.now()), self.chance.random_bytes(10))
-            hold.owner, hold.takes_over = (await self.runs.take_over(hold.run, owner)).owner, False
-        # A cancellation takes effect between steps, and so does a take-over: one small read before each call.
-        pulse = await self.runs.pulse(hold.run.run_id, invoke.job)
-        if pulse is None or pulse.status.ended or (discovers and pulse.owner != hold.owner):
-            return None
-        if pulse.closed:
-            hold.let_go()
-            return await self._resumed(hold, invoke.job)
-        wanted = self._current(hold.run, invoke)
-        if wanted is None:
-            return None
-        if wanted.job != invoke.job:
-            hold.let_go()
-            if not hold.take(wanted.job):
-                return None
-        run = hold.run
-        call = build_call(run, wanted.job, wanted.attempt, self.clock.now())
+    async def _invoke(self, hold: Hold, run: Run, invoke: Invoke) -> Input | None:
+        """Call user code with the run as given and read the answer. None: another worker has the run now."""
+        call = build_call(run, invoke.job, invoke.attempt, self.clock.now())
         self.observer.invoked(run, call)
         answer = await self._answer(run, call)
+        if _looks_only(run, call.job):
+            hold.basis = run
+            after = await self.runs.pulse(run.run_id)
+            return answer if after is not None and after.owner == hold.owner else None
+        discovers = call.target == DISCOVERY
         if run.checkpoint and discovers:
             # Its own checkpoints have moved the run on meanwhile.
             fresh = await hold.live.read(self.runs)
@@ -349,7 +394,8 @@ class Orchestrator:
         fresh = await hold.live.read(self.runs)
         if fresh is None:
             return None
-        hold.owner = fresh.owner
+        hold.let_go()
+        hold.owner, hold.shares = fresh.owner, True
         return RunResumed(job)
 
     async def _answer(self, run: Run, call: Call) -> InvocationReturned | InvocationFailed:
@@ -387,8 +433,13 @@ class Orchestrator:
         return (await self.registry.snapshot()).target_of(run.app_id)
 
 
-WATCH_GRACE: Final = timedelta(minutes=15)
-WATCH_LONGEST: Final = timedelta(days=7)
+def _looks_only(run: Run, job: str) -> bool:
+    """Whether a job is a look at a run with open work, which other messages may be moving on meanwhile."""
+    return job.startswith(DISCOVERY) and bool(run.view.open)
+
+
+def _looked_only(run: Run, given: Input) -> bool:
+    return isinstance(given, InvocationReturned | InvocationFailed) and _looks_only(run, given.call.job)
 
 
 def _unserved(run: Run, call: Call) -> InvocationFailed:
@@ -434,16 +485,3 @@ def _rebased(run: Run, answer: InvocationReturned | InvocationFailed) -> Invocat
     if call.target != DISCOVERY or call.job == run.discovery_job:
         return answer
     return replace(answer, call=replace(call, job=run.discovery_job, attempt=0, order=run.order))
-
-
-def _quiet_since(run: Run) -> datetime:
-    """When the run last left a trace, or will be due next."""
-    traces = [run.start_at or run.queued_at, *(step.closed_at for step in run.closed.values())]
-    traces += [plan.recorded_at for plan in run.plans]
-    traces += [tried.next_at for tries in run.failures.values() for tried in tries]
-    return max(traces)
-
-
-def _dues(run: Run, now: datetime) -> list[datetime]:
-    """The moments that open sleeps, waits and invokes are due at."""
-    return [op.due_at for op in run.open_ops if op.due_at is not None and op.due_at > now]

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Final, cast
 
 from milepost.protocol import DISCOVERY, Opcode
@@ -42,10 +43,26 @@ from .core.run import (
     StepStatus,
     View,
 )
-from .ports import Absent, Changes, ConditionFailed, In, Item, Key, Table
+from .ports import (
+    Absent,
+    AllOf,
+    AnyOf,
+    Changes,
+    ConditionFailed,
+    Equals,
+    HasNot,
+    In,
+    Item,
+    Key,
+    LessThan,
+    Put,
+    Table,
+    TransactionFailed,
+    Update,
+)
 from .values import Values
 
-__all__ = ["DEFAULT_RETENTION", "Pulse", "RunStore", "listing_of_runs", "run_key"]
+__all__ = ["DEFAULT_RETENTION", "Claim", "Pulse", "RunStore", "listing_of_runs", "run_key"]
 
 DEFAULT_RETENTION: Final = timedelta(days=30)
 _HEADER: Final = "H"
@@ -67,6 +84,14 @@ class Pulse:
     status: RunStatus
     owner: str
     closed: bool
+
+
+class Claim(StrEnum):
+    """How an attempt to go on with a run alone ended."""
+
+    MINE = "mine"
+    LOST = "lost"
+    OUTDATED = "outdated"
 
 
 class RunStore:
@@ -112,19 +137,53 @@ class RunStore:
     async def take_over(self, run: Run, owner: str) -> Run:
         """Make the run another worker's; whoever drove it before stops before its next invocation."""
         try:
-            await self._table.update(run_key(run.run_id), Changes(set={"owner": owner}), _LIVE)
+            await self._table.update(run_key(run.run_id), _owned(run, owner), _LIVE)
         except ConditionFailed:
             return run
         return replace(run, owner=owner)
 
-    async def save(self, run_id: str, decision: Decision) -> str | None:
-        """Write the records in order. None, or the job of the one that stands already; none after it is written."""
+    async def claim(self, run: Run, owner: str) -> Claim:
+        """Make the run another worker's, once for each number of closed steps.
+
+        worker 1   reads 2 closed ─────────────── claims them: ok
+        worker 2     reads 2 closed ─────────────────── claims them: too late
+        worker 3       reads 2 closed ── (a look plans more) ── claims them: knows too little, reads again
+        """
+        free = AnyOf((HasNot("owned_from"), LessThan("owned_from", len(run.closed))))
+        known = AnyOf((HasNot("turns"), LessThan("turns", len(run.plans) + 1)))
+        try:
+            await self._table.update(run_key(run.run_id), _owned(run, owner), AllOf((_LIVE, free, known)))
+        except ConditionFailed as refused:
+            turns = int((refused.existing or {}).get("turns", 0))
+            return Claim.OUTDATED if turns > len(run.plans) else Claim.LOST
+        return Claim.MINE
+
+    async def save(self, run_id: str, decision: Decision, *, looked: bool = False) -> str | None:
+        """Write the records in order. None, or the job of the one that stands already; none after it is written.
+
+        `looked`: the records come from a look at a run that others may claim. Its plan is kept only while nobody has.
+        """
         try:
             for record in decision.records:
-                await self._write(decision.run, run_id, record)
+                if looked and isinstance(record, Plan) and record.ops:
+                    await self._plan_unclaimed(decision.run, record)
+                else:
+                    await self._write(decision.run, run_id, record)
         except ConditionFailed as standing:
             return str((standing.existing or {}).get("job", ""))
         return None
+
+    async def _plan_unclaimed(self, run: Run, plan: Plan) -> None:
+        """Keep a look's plan and tell the header, which whoever claims the run must have seen."""
+        item = self._plan_item(run, plan)
+        owner = Equals("owner", run.owner) if run.owner else HasNot("owner")
+        header = run_key(run.run_id)
+        mine = Update(header, Changes(set={"turns": plan.turn + 1}), AllOf((_LIVE, owner)))
+        try:
+            await self._table.transact([Put(item, Absent()), mine])
+        except TransactionFailed as failed:
+            key = Key(str(item["pk"]), str(item["sk"])) if 0 in failed.failed else header
+            raise ConditionFailed(key, await self._table.get(key)) from failed
 
     async def extend(self, run: Run, until: datetime) -> None:
         """Keep every item of a run, which sleeps or waits for long, until the given moment."""
@@ -355,6 +414,10 @@ class RunStore:
             target=cast("Mapping[str, object]", given.get("target", {})),
         )
         return run, tuple(cast("list[str]", given.get("kept", [])))
+
+
+def _owned(run: Run, owner: str) -> Changes:
+    return Changes(set={"owner": owner, "owned_from": len(run.closed)})
 
 
 def _mapping(raw: str | bytes | int) -> dict[str, object]:

@@ -4,7 +4,8 @@ Rules
  1. A closed step stays as it is: the first result wins, whatever comes later.
  2. An ended run accepts nothing; a repeated message makes it finish its farewells again.
  3. One discovery looks for steps at a time: its outcome is a plan, a closed step or the end, each written once.
- 4. While planned steps are in flight, a discovery only looks, it never runs a step.
+ 4. While anything is open, a discovery only looks, it never runs a step: another branch may end at any moment, and
+    the discovery that follows it would run the same step.
  5. The last planned step to close causes the next discovery. Before that a discovery follows at once when a sleep,
     a wait or an invoke closed, or when the steps race; otherwise soon, if the SDK can use it ("peek").
  6. Attempts belong to a job: a discovery at one position of the run, or one planned step. Moving on starts at 0.
@@ -129,6 +130,8 @@ def _outstanding(run: Run, job: str | None, now: datetime) -> tuple[Command, ...
     own = run.open_op(job) if job else None
     if own is not None:
         return _commands_for(run, own, now)
+    if job is not None and job in run.closed and job not in run.unseen:
+        return ()  # the discovery that has seen it goes on
     commands: list[Command] = []
     if _discovery_due(run):
         commands.append(_discover(run, now))
@@ -382,7 +385,8 @@ def _timer(run: Run, given: Input, now: datetime) -> Decision:
         case TimerKind.FINISH_TIMEOUT:
             return _late(run, run.finish_by, Outcome.FINISH_TIMEOUT, given.kind, now)
         case TimerKind.PEEK:
-            return Decision(run, commands=(_discover(run, now),) if run.unseen else ())
+            # With nothing in flight any more, whoever closed the last branch goes on.
+            return Decision(run, commands=(_discover(run, now),) if run.unseen and run.in_flight else ())
         case TimerKind.BEGIN | TimerKind.START_TIMEOUT:
             return _resume(run, RunResumed(""), now)
 

@@ -96,6 +96,24 @@ class View:
     def __repr__(self) -> str:
         return f"View(closed={list(self.closed.values())}, plans={self.plans}, failures={self.failures})"
 
+    def is_branch(self, step_id: str) -> bool:
+        """Whether a planned step was open side by side with others."""
+        found = self.planned.get(step_id)
+        if found is None:
+            return False
+        plan = found[0]
+        if len(plan.ops) > 1:
+            return True
+        if all(len(each.ops) <= 1 for each in self.plans):
+            return False
+        seen = frozenset(plan.order)
+        return any(op.step_id not in seen for each in self.plans[: plan.turn] for op in each.ops)
+
+    @property
+    def sees_branches(self) -> bool:
+        """Whether a planned step, sleep, wait or invoke has closed that no discovery has seen."""
+        return any(step_id in self.planned for step_id in self.order[self.seen :])
+
     # --- records ----------------------------------------------------------------------------------------------------
 
     def _note(self, record: ClosedStep | Plan | FailedAttempt) -> None:
