@@ -7,12 +7,13 @@ from typing import Final
 from aws_cdk import Acknowledgment, Stack, Validations
 from constructs import IConstruct
 
-__all__ = ["DEAD_LETTERS", "RUNTIME", "acknowledge", "wildcard"]
+__all__ = ["DEAD_LETTERS", "RUNTIME", "TRACES", "acknowledge", "wildcard"]
 
 RUNTIME: Final = (
     "AwsSolutions-L1",
-    "The default is the newest Python that all our tests also run on; `Platform(python=…)` chooses another.",
+    "The app runs on the Python that its author tried it on; `Platform(python=…)` chooses another.",
 )
+TRACES: Final = ("AwsSolutions-IAM5[Resource::*]", "X-Ray has no resources: whoever may write traces names none.")
 DEAD_LETTERS: Final = ("AwsSolutions-SQS3", "This queue holds dead letters itself; an alarm watches it.")
 
 

@@ -2,7 +2,7 @@
 
 cdk deploy                                      the shop sample
 cdk deploy -c entry=app.py -c stack=my-stack    an app of your own
--c api=true   -c python=3.13   -c architecture=x86_64
+-c api=true   -c python=3.13   -c architecture=x86_64     (arm64, and the Python that runs this, by default)
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def main() -> None:
         app,
         given("stack", "milepost"),
         entries={_title(entry): entry for entry in entries},
-        assets=WheelAssets(Platform(given("python", "3.13"), given("architecture", "arm64"))),
+        assets=WheelAssets(Platform(given("python", Platform().python), given("architecture", "arm64"))),
         api=given("api", "false").lower() == "true",
     )
     app.synth()

@@ -12,11 +12,19 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from .acknowledged import RUNTIME, acknowledge, wildcard
+from .acknowledged import RUNTIME, TRACES, acknowledge, wildcard
 from .names import Handler
 from .packing import Platform
 
-__all__ = ["EngineCode", "EngineLambda", "architecture_of", "grant_invoke", "runtime_of", "write_only_role"]
+__all__ = [
+    "EngineCode",
+    "EngineLambda",
+    "architecture_of",
+    "grant_invoke",
+    "grant_network",
+    "runtime_of",
+    "write_only_role",
+]
 
 _ANY_VERSION: Final = "Runs are pinned to published versions of this one function, so all of them may be invoked."
 
@@ -75,6 +83,8 @@ class EngineLambda(Construct):
             recursive_loop=lambda_.RecursiveLoop.ALLOW if recursive else lambda_.RecursiveLoop.TERMINATE,
         )
         acknowledge(self.function, RUNTIME)
+        if shared.tracing:
+            acknowledge(self.role, TRACES)
 
 
 def grant_invoke(role: iam.Role, function: lambda_.IFunction) -> iam.Grant:
@@ -91,6 +101,17 @@ def write_only_role(scope: Construct, construct_id: str, log_group: logs.LogGrou
     role = iam.Role(scope, construct_id, assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
     log_group.grant_write(role)
     return role
+
+
+def grant_network(role: iam.Role) -> None:
+    """Let a Lambda have network interfaces in a VPC. The CDK grants it to roles that it makes itself, not to ours.
+
+    See "Giving Lambda functions access to resources in an Amazon VPC": Lambda asks for these six, for any resource.
+    """
+    actions = ("CreateNetworkInterface", "DescribeNetworkInterfaces", "DescribeSubnets", "DeleteNetworkInterface")
+    names = [f"ec2:{action}" for action in (*actions, "AssignPrivateIpAddresses", "UnassignPrivateIpAddresses")]
+    wildcard(role, "*", "Network interfaces are made by Lambda itself; their names are not known beforehand.")
+    iam.Grant.add_to_principal(grantee=role, actions=names, resource_arns=["*"]).assert_success()
 
 
 def runtime_of(platform: Platform) -> lambda_.Runtime:

@@ -70,8 +70,9 @@ class Dashboard(Construct):
             MetricName.RUNS_STARTED: "Runs started",
             MetricName.RUNS_COMPLETED: "Runs completed",
             MetricName.RUNS_FAILED: "Runs failed",
+            MetricName.RUNS_CANCELLED: "Runs cancelled",
         }
-        return [self._graph(title, [self._measures.by_function(name)], width=8) for name, title in titles.items()]
+        return [self._graph(title, [self._measures.by_function(name)], width=6) for name, title in titles.items()]
 
     def _steps(self) -> list[cloudwatch.IWidget]:
         m = self._measures

@@ -50,7 +50,7 @@ class Milepost(Construct):
         log_retention: Of the engine's and the apps' logs. One month by default.
         saved_queries: Whether Logs Insights queries are saved.
         removal_policy: What happens to table and bucket when the stack goes: kept by default.
-        assets: Packs the Lambdas' code; wheels for Python 3.13 on Arm by default.
+        assets: Packs the Lambdas' code; wheels for Arm and the Python that runs the synthesis by default.
     """
 
     def __init__(
@@ -94,9 +94,12 @@ class Milepost(Construct):
         self.registrar = ManifestSync(self, "Registrar", shared=shared, table=self.table)
         self.api = Api(self, "Api", shared=shared, table=self.table, blobs=self.blobs, work=self.work) if api else None
         self._watch(alarm_topic)
-        if saved_queries:
-            SavedQueries(self, "Queries", folder=self.service, log_groups=[e.log_group for e in self._engines()])
+        self._queries = SavedQueries(self, "Queries", folder=self.service) if saved_queries else None
         self._tell(retention)
+        self._log_groups: list[logs.ILogGroup] = []
+        self._logs_output = CfnOutput(self, f"Output{Output.LOG_GROUPS.value}", value="")
+        self._logs_output.override_logical_id(Output.LOG_GROUPS.value)
+        self.include_logs(*(engine.log_group for engine in self._engines()))
 
     @property
     def bus(self) -> events.EventBus:
@@ -119,6 +122,13 @@ class Milepost(Construct):
     def grant_send(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let somebody send events."""
         return self.bus.grant_put_events_to(grantee)
+
+    def include_logs(self, *log_groups: logs.ILogGroup) -> None:
+        """Let the saved queries and `milepost logs` read further logs; those of apps with an entry are included."""
+        self._log_groups += log_groups
+        self._logs_output.value = ",".join(group.log_group_name for group in self._log_groups)
+        if self._queries:
+            self._queries.ask(self._log_groups)
 
     def _shared(self, retention: Duration) -> EngineCode:
         environment = {
@@ -167,7 +177,6 @@ class Milepost(Construct):
             Output.QUEUE: self.work.queue.queue_url,
             Output.INTAKE_QUEUE: self.events.queue.queue_url,
             Output.DEAD_LETTERS: ",".join(queue.queue_url for queue in dead),
-            Output.LOG_GROUPS: ",".join(engine.log_group.log_group_name for engine in self._engines()),
             Output.RETENTION: f"{retention.to_days():.0f}",
             Output.DASHBOARD: self.dashboard.dashboard_name,
         }

@@ -12,8 +12,8 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from .acknowledged import RUNTIME, acknowledge
-from .compute import architecture_of, runtime_of, write_only_role
+from .acknowledged import RUNTIME, TRACES, acknowledge
+from .compute import architecture_of, grant_network, runtime_of, write_only_role
 from .entry import ENTRY_HANDLER, read_entry
 from .errors import InfraError
 from .milepost import Milepost
@@ -121,7 +121,12 @@ class MilepostApp(Construct):
             current_version_options=lambda_.VersionOptions(removal_policy=RemovalPolicy.RETAIN),
         )
         milepost.grant_send(role)
+        milepost.include_logs(log_group)
         acknowledge(made, RUNTIME)
+        if milepost.tracing:
+            acknowledge(role, TRACES)
+        if vpc is not None:
+            grant_network(role)
         return made
 
     def _publish(self, versioning: Versioning, revision: str) -> tuple[str, str]:

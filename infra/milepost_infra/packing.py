@@ -38,18 +38,28 @@ _LEFT_OUT: Final = (
 )  # fmt: skip
 
 
+_MANAGED: Final = ("3.11", "3.12", "3.13", "3.14")
+"""Python runtimes that Lambda manages and Milepost supports, oldest first (AWS documentation, November 2026)."""
+
+_HERE: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """What the wheels are for. `host` packs for the interpreter that runs the synthesis, for emulators and tests."""
+    """What the wheels are for: by default Arm, and the Python that runs the synthesis, if Lambda has it.
 
-    python: str = "3.13"
+    So the code runs on the Python that it was tried on, and its bytecode can be made here. `host` packs for this very
+    interpreter and machine, for emulators and tests.
+    """
+
+    python: str = _HERE if _HERE in _MANAGED else _MANAGED[-1]
     architecture: str = "arm64"
     host: bool = False
 
     @classmethod
     def here(cls) -> Platform:
         """The machine and the interpreter that ask."""
-        return cls(f"{sys.version_info.major}.{sys.version_info.minor}", "x86_64", host=True)
+        return cls(_HERE, "x86_64", host=True)
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -181,13 +191,12 @@ def pip_arguments(platform: Platform, target: Path, requirements: Sequence[str])
 
 
 def _compile(built: Path, platform: Platform) -> None:
-    here = f"{sys.version_info.major}.{sys.version_info.minor}"
-    interpreter = sys.executable if platform.python == here else shutil.which(f"python{platform.python}")
+    interpreter = sys.executable if platform.python == _HERE else shutil.which(f"python{platform.python}")
     if interpreter is None:
         raise PackingError(
             "MP601",
             f"The Lambdas run Python {platform.python}, whose bytecode only python{platform.python} can make, and "
-            f"this machine has none. Install it, or choose another version: Platform(python={here!r}).",
+            f"this machine has none. Install it, or choose another version: Platform(python={_HERE!r}).",
         )
     quiet = ["-m", "compileall", "-q", "-q", "--invalidation-mode", "unchecked-hash"]
     # Exit status 1 means that some file is no Python of this version (a template, a test of a syntax error): fine.

@@ -33,22 +33,21 @@ _QUERIES: Final = {
 
 
 class SavedQueries(Construct):
-    """The saved queries over the logs of the engine and of the apps."""
+    """The saved queries over the logs of the engine and of the apps, which come later."""
 
-    def __init__(
-        self,
-        scope: Construct,
-        construct_id: str,
-        *,
-        folder: str,
-        log_groups: Sequence[logs.ILogGroup],
-    ) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, folder: str) -> None:
         super().__init__(scope, construct_id)
-        for title, query in _QUERIES.items():
-            logs.QueryDefinition(
+        self._saved = [
+            logs.CfnQueryDefinition(
                 self,
                 title.title().replace(" ", "").replace("'", ""),
-                query_definition_name=f"{folder}/{title}",
-                query_string=query,
-                log_groups=list(log_groups),
+                name=f"{folder}/{title}",
+                query_string=query.to_string(),
             )
+            for title, query in _QUERIES.items()
+        ]
+
+    def ask(self, log_groups: Sequence[logs.ILogGroup]) -> None:
+        """Ask these logs, instead of those named before."""
+        for query in self._saved:
+            query.log_group_names = [group.log_group_name for group in log_groups]
