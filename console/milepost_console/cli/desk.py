@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from milepost_console.stack.client import StackClient
 
 __all__ = [
-    "DONE", "FAILED", "UNREACHABLE", "USAGE", "AsJson", "Desk", "FunctionId", "Url", "Yes", "ago", "moment",
-    "open_desk", "open_stack_client", "read_json",
+    "DONE", "FAILED", "UNREACHABLE", "USAGE", "AsJson", "Desk", "FunctionId", "Url", "Yes", "ago", "desk_of", "moment",
+    "open_desk", "open_stack_client", "read_json", "stack_package",
 ]  # fmt: skip
 
 DONE: Final = 0
@@ -133,27 +134,38 @@ def _shown(value: object) -> str:
 
 def open_desk(url: str, as_json: bool) -> Desk:
     """The desk of one command: over the stack that it names, else over a server."""
-    terminal = Console()
-    console = terminal if terminal.is_terminal else Console(width=_PIPED_WIDTH)
     client = open_stack_client(place()) if place().stack else HttpClient(url or DEFAULT_URL)
-    return Desk(client, console, as_json)
+    return desk_of(client, as_json)
+
+
+def desk_of(client: Client, as_json: bool) -> Desk:
+    """A desk over a client."""
+    terminal = Console()
+    return Desk(client, terminal if terminal.is_terminal else Console(width=_PIPED_WIDTH), as_json)
 
 
 def open_stack_client(where: Place) -> StackClient:
     """The client of a stack; it is closed when the command ends. Raises ClientProblem."""
     if not where.stack:
         raise typer.BadParameter("name the stack: --stack NAME, or MILEPOST_STACK")
-    try:
+    with stack_package():
         from milepost_console.stack.client import StackClient  # noqa: PLC0415 - needs boto3
         from milepost_console.stack.parts import find_stack, open_session  # noqa: PLC0415 - needs boto3
-    except ModuleNotFoundError as missing:
-        raise ClientProblem(
-            "MP335", f"A stack needs the package {missing.name!r}: pip install 'milepost[dev,aws]'."
-        ) from missing
     session = open_session(where.region, where.profile)
     client = StackClient(session, find_stack(session, where.stack))
     where.closing.callback(client.close)
     return client
+
+
+@contextmanager
+def stack_package() -> Iterator[None]:
+    """Around imports of what only stacks need: says what to install. Raises ClientProblem."""
+    try:
+        yield
+    except ModuleNotFoundError as missing:
+        raise ClientProblem(
+            "MP335", f"A stack needs the package {missing.name!r}: pip install 'milepost[dev,aws]'."
+        ) from missing
 
 
 def read_json(text: str | None, option: str) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from rich.console import Console
 from milepost import __version__
 from milepost_console.client import ClientProblem, Unreachable
 
+from .cloud import dashboard, deploy, logs
 from .desk import FAILED, UNREACHABLE
 from .doctor import doctor
 from .events import events, send
@@ -40,6 +41,9 @@ cli.add_typer(dead_letters, name="dead-letters")
 cli.command("redrive")(redrive)
 cli.command("erase")(erase)
 cli.command("doctor")(doctor)
+cli.command("deploy")(deploy)
+cli.command("dashboard")(dashboard)
+cli.command("logs")(logs)
 
 
 def _version(value: bool) -> None:

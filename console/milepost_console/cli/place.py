@@ -28,7 +28,10 @@ Stack = Annotated[
         rich_help_panel=_PANEL,
     ),
 ]
-Region = Annotated[str, typer.Option("--region", help="AWS region of the stack.", rich_help_panel=_PANEL)]
+# boto3 itself reads AWS_DEFAULT_REGION only; the other tools of AWS read both.
+Region = Annotated[
+    str, typer.Option("--region", envvar="AWS_REGION", help="AWS region of the stack.", rich_help_panel=_PANEL)
+]
 Profile = Annotated[str, typer.Option("--profile", help="AWS profile to ask as.", rich_help_panel=_PANEL)]
 
 

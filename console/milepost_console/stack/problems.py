@@ -39,7 +39,7 @@ def aws_problems() -> Iterator[None]:
     try:
         yield
     except _WHO as error:
-        raise ClientProblem("MP332", f"There is nobody to ask AWS as: {error}. {LOG_IN}") from error
+        raise ClientProblem("MP332", f"There is nobody to ask AWS as: {str(error).rstrip('.')}. {LOG_IN}") from error
     except ClientError as error:
         described = error.response.get("Error", {})
         code, told = told_refusal(error.operation_name, described.get("Code", ""), described.get("Message", ""))

@@ -1,0 +1,102 @@
+"""What the logs say of one run: those of the stack's Lambdas, and that of the app that the run calls."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from botocore.exceptions import ClientError
+
+from .parts import StackParts
+from .problems import aws_problems
+
+__all__ = ["LogLine", "log_group_of", "run_log"]
+
+_BEFORE: Final = timedelta(minutes=1)
+_AFTER: Final = timedelta(minutes=15)
+"""Logs arrive and clocks differ: look a little around the run."""
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_GONE: Final = "ResourceNotFoundException"
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line; `fields` is the whole of a JSON line, and the text under `message` of any other."""
+
+    at: datetime
+    log_group: str
+    fields: Mapping[str, Any]
+
+    @property
+    def level(self) -> str:
+        return str(self.fields.get("level") or self.fields.get("log_level") or "")
+
+    @property
+    def message(self) -> str:
+        told = self.fields.get("message", "")
+        return told if isinstance(told, str) else json.dumps(told)
+
+
+def log_group_of(session: Any, function: str) -> str:
+    """Where a Lambda writes, by its ARN or name; empty when it is gone."""
+    with aws_problems():
+        client = session.client("lambda")
+        try:
+            told = client.get_function_configuration(FunctionName=function)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == _GONE:
+                return ""
+            raise
+        finally:
+            client.close()
+    return str(told.get("LoggingConfig", {}).get("LogGroup") or f"/aws/lambda/{told['FunctionName']}")
+
+
+def run_log(
+    session: Any, parts: StackParts, run: Mapping[str, Any], more_groups: Sequence[str], now: datetime
+) -> list[LogLine]:
+    """The lines that name a run, the oldest first. `run` is as the API tells it. Raises ClientProblem."""
+    began = datetime.fromisoformat(run["queued_at"]) - _BEFORE
+    ended = datetime.fromisoformat(run["ended_at"]) + _AFTER if run["ended_at"] else now + _BEFORE
+    found: list[LogLine] = []
+    with aws_problems():
+        client = session.client("logs")
+        try:
+            for group in dict.fromkeys([*parts.log_groups, *filter(None, more_groups)]):
+                found += _lines(client, group, run["run_id"], began, ended)
+        finally:
+            client.close()
+    return sorted(found, key=lambda line: line.at)
+
+
+def _lines(client: Any, group: str, run_id: str, began: datetime, ended: datetime) -> Iterator[LogLine]:
+    request = {
+        "logGroupName": group,
+        "startTime": _milliseconds(began),
+        "endTime": _milliseconds(ended),
+        # Quoted: any line with these letters, JSON or not.
+        "filterPattern": f'"{run_id}"',
+    }
+    try:
+        for page in client.get_paginator("filter_log_events").paginate(**request):
+            for event in page["events"]:
+                yield LogLine(_EPOCH + timedelta(milliseconds=event["timestamp"]), group, _fields(event["message"]))
+    except ClientError as error:
+        # A Lambda that was never called has no log yet.
+        if error.response["Error"]["Code"] != _GONE:
+            raise
+
+
+def _fields(text: str) -> Mapping[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    return value if isinstance(value, dict) else {"message": text.rstrip()}
+
+
+def _milliseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(milliseconds=1)

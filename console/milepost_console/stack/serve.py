@@ -1,0 +1,40 @@
+"""`milepost dashboard --stack`: the dev server's pages and API over a stack, on loopback, for whoever has the key."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+
+from milepost_console.dev import bind
+from milepost_console.server.app import build_app
+from milepost_console.server.session import KeyRequired
+
+from .parts import StackParts
+from .wiring import open_stack
+
+__all__ = ["serve_stack"]
+
+_KEY_BYTES = 24
+_HOST = "127.0.0.1"
+
+
+def serve_stack(session: Any, parts: StackParts, *, port: int | None, say: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM; `say` is told the address. Raises StartProblem when the port is taken."""
+    with contextlib.closing(bind(_HOST, port)) as listening, open_stack(session, parts) as backend:
+        key = backend.engine.chance.random_bytes(_KEY_BYTES).hex()
+        config = uvicorn.Config(
+            KeyRequired(build_app(backend), key),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            server_header=False,
+            timeout_graceful_shutdown=2,
+        )
+        say(f"http://{_HOST}:{listening.getsockname()[1]}/?key={key}")
+        with contextlib.suppress(KeyboardInterrupt):  # uvicorn has stopped in order, then passes the signal on
+            asyncio.run(uvicorn.Server(config).serve(sockets=[listening]))

@@ -1,0 +1,74 @@
+"""`milepost logs RUN --stack`: the lines of one run, from the engine's logs and the app's."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from milepost_console.testing.aws import AwsHarness
+from milepost_engine.ports import Target
+
+from .rig import NAME, announce, milepost
+from .test_commands import shop
+
+pytestmark = pytest.mark.usefixtures("no_environment")
+
+
+def write(client: Any, group: str, *messages: str) -> None:
+    now = round(datetime.now(UTC).timestamp() * 1000)
+    client.create_log_group(logGroupName=group)
+    client.create_log_stream(logGroupName=group, logStreamName="a")
+    events = [{"timestamp": now + place, "message": message} for place, message in enumerate(messages)]
+    client.put_log_events(logGroupName=group, logStreamName="a", logEvents=events)
+
+
+def make_lambda(aws: AwsHarness, name: str) -> str:
+    role = "arn:aws:iam::123456789012:role/app"
+    code = io.BytesIO()
+    with zipfile.ZipFile(code, "w") as archive:
+        archive.writestr("app.py", "")
+    iam = aws.session.client("iam")
+    iam.create_role(RoleName="app", AssumeRolePolicyDocument="{}")
+    client = aws.session.client("lambda")
+    made = client.create_function(
+        FunctionName=name, Role=role, Runtime="python3.13", Handler="app.handler", Code={"ZipFile": code.getvalue()},
+    )  # fmt: skip
+    iam.close()
+    client.close()
+    return made["FunctionArn"]
+
+
+async def test_a_runs_lines_are_told_in_order_from_the_engines_log_and_the_apps():
+    app = shop([])
+    async with AwsHarness(app, name=NAME, start=datetime.now(UTC)) as aws:
+        announce(aws)
+        await aws.send("order/created")
+        run_id = (await aws.only_run())["run_id"]
+        address = make_lambda(aws, "shop-app")
+        await aws.engine.registry.sync(app.manifest("https://lambda.invalid/"), Target("lambda", address))
+        logs = aws.session.client("logs")
+        failed = {"level": "WARNING", "message": "attempt failed", "run_id": run_id, "step": "charge", "attempt": 1}
+        write(
+            logs, aws.stack.log_groups[0], json.dumps(failed), json.dumps({"message": "run of another", "run_id": "x"})
+        )
+        write(logs, "/aws/lambda/shop-app", f"the app prints {run_id}\n", "a line of another run")
+        logs.close()
+        told = await milepost("logs", run_id[-8:])
+        assert "[charge #1] attempt failed" in told.text
+        assert f"the app prints {run_id}" in told.text
+        assert "another" not in told.text
+        lines = (await milepost("logs", run_id, "--json")).json
+        assert [line["log_group"] for line in lines] == [aws.stack.log_groups[0], "/aws/lambda/shop-app"]
+
+
+async def test_a_run_that_no_log_names_is_said_to_have_no_lines():
+    async with AwsHarness(shop([]), name=NAME, start=datetime.now(UTC)) as aws:
+        announce(aws)
+        await aws.send("order/created")
+        told = await milepost("logs", (await aws.only_run())["run_id"])
+        assert (told.code, "do not name this run" in told.text) == (1, True)
