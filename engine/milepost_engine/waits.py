@@ -63,8 +63,8 @@ class WaitIndex:
         """Open a wait; returns the events received since it was decided (or within its look-back) that fit it."""
         event = str(op.opts["event"])
         expression = bind_text(str(op.opts.get("if") or ""), trigger)
-        await self._put(run, op.step_id, event, expression, opened_at, op.due_at or opened_at)
         since = opened_at - _look_back(op)
+        await self._put(run, op.step_id, event, expression, since, op.due_at or opened_at)
         found = []
         page = await self._table.query(
             listing_of_events(event),
@@ -108,14 +108,14 @@ class WaitIndex:
         received = to_ms(event.received_at)
         for item in items:
             run_id, _, step_id = str(item["sk"]).partition("#")
-            in_time = int(item["opened_at"]) <= received <= int(item["until"])
+            # By when it was received, not by when it is taken in: one that lay in the queue while the wait was opened
+            # is found by neither side otherwise.
+            in_time = int(item["since"]) <= received <= int(item["until"])
             own = event.event_id in str(item["trigger_ids"]).split()
             if in_time and not own and _fits(str(item["expression"]), event, now):
                 yield Match(run_id, step_id)
 
-    async def _put(
-        self, run: Run, step_id: str, event: str, expression: str, opened_at: datetime, until: datetime
-    ) -> None:
+    async def _put(self, run: Run, step_id: str, event: str, expression: str, since: datetime, until: datetime) -> None:
         paths = _SEPARATOR.join(path for path, _ in _keys(expression)) or "-"
         if (event, paths) not in self._known_paths:
             await self._table.put({"pk": f"WP#{event}", "sk": paths})
@@ -125,7 +125,7 @@ class WaitIndex:
                 "pk": _partition(event, expression),
                 "sk": f"{run.run_id}#{step_id}",
                 "expression": expression,
-                "opened_at": to_ms(opened_at),
+                "since": to_ms(since),
                 "until": to_ms(until),
                 "trigger_ids": " ".join(run.event_ids),
                 "expires_at": int((until + _KEPT_AFTER_END).timestamp()),

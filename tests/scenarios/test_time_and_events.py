@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from milepost import App, Cancel, Context, Cron, Event, FunctionRef, Retries, StepError, Timeouts
+from milepost_engine.events import read_events
 from milepost_engine.operations import OperationError
 
 from .rig import rig, step
@@ -66,6 +67,27 @@ async def test_an_event_just_before_the_wait_is_found_when_the_wait_looks_back()
         await r.send("go")
         await r.send("early")
         await r.wind(11)
+        assert (await r.only_run())["output"] is True
+
+
+async def test_an_event_that_lay_in_the_queue_while_a_wait_was_opened_is_found_by_its_look_back():
+    app = App("a")
+
+    @app.function(id="f", trigger=Event("go"))
+    async def f(ctx: Context) -> bool:
+        await ctx.step.sleep("nap", "10s")
+        return await ctx.step.wait_for_event("signal", "signal", timeout="1h", lookback="1m") is not None
+
+    async with rig(app) as r:
+        await r.send("go")
+        await r.wind(9)
+        # Received before the wait is opened …
+        read = read_events({"name": "signal"}, now=r.clock.now(), chance=r.engine.chance)
+        await r.wind(2)
+        assert (await r.only_run())["status"] == "Running"
+        # … and taken in after it.
+        await r.engine.intake.take(read.events[0])
+        await r.settle()
         assert (await r.only_run())["output"] is True
 
 
