@@ -19,7 +19,7 @@ from milepost_engine.events import Event
 from milepost_engine.observe import Observer, Silent
 from milepost_engine.queries import iso
 
-__all__ = ["Listener", "Live", "News", "Several", "live_row"]
+__all__ = ["Effect", "Listener", "Live", "News", "Several", "live_row"]
 
 BACKLOG: Final = 1000
 REMEMBERED_EVENTS: Final = 5000
@@ -31,6 +31,14 @@ class News:
 
     kind: str
     row: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """The functions that an event started, and why it passed others over."""
+
+    started: tuple[str, ...]
+    passed_over: Mapping[str, str]
 
 
 @dataclass(eq=False)
@@ -86,11 +94,11 @@ def live_row(run: Run, changed: str) -> dict[str, object]:
 
 
 class Live(Silent):
-    """The observer that listeners follow. Also remembers for a while why events passed functions over."""
+    """The observer that listeners follow. Also remembers for a while what came of events."""
 
     def __init__(self) -> None:
         self._listeners: set[Listener] = set()
-        self._passed_over: OrderedDict[str, Mapping[str, str]] = OrderedDict()
+        self._effects: OrderedDict[str, Effect] = OrderedDict()
 
     @contextmanager
     def listening(self) -> Iterator[Listener]:
@@ -110,17 +118,16 @@ class Live(Silent):
         for listener in self._listeners:
             listener.put(News(kind, row))
 
-    def passed_over(self, event_id: str) -> Mapping[str, str]:
-        """Why an event did not start functions that listen for it; empty when it is too long ago."""
-        return self._passed_over.get(event_id, {})
+    def effect_of(self, event_id: str) -> Effect | None:
+        """What came of an event; None when it is not taken in yet, or too long ago."""
+        return self._effects.get(event_id)
 
     # --- as observer --------------------------------------------------------------------------------------------------
 
     def event_received(self, event: Event, started: tuple[str, ...], passed_over: dict[str, str]) -> None:
-        if passed_over:
-            self._passed_over[event.event_id] = dict(passed_over)
-            if len(self._passed_over) > REMEMBERED_EVENTS:
-                self._passed_over.popitem(last=False)
+        self._effects[event.event_id] = Effect(started, dict(passed_over))
+        if len(self._effects) > REMEMBERED_EVENTS:
+            self._effects.popitem(last=False)
         row = {
             "event_id": event.event_id,
             "name": event.name,

@@ -56,10 +56,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for other prog
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
-def _function_ids(incomplete: str) -> list[str]:
-    """Completion: ids of the functions that a server knows; none when there is no server."""
+def _function_ids(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Completion: ids of the functions that the server knows; none when there is no server."""
     try:
-        listed = HttpClient(DEFAULT_URL).get("/functions")["functions"]
+        listed = HttpClient(ctx.params.get("url") or DEFAULT_URL).get("/functions")["functions"]
     except Exception:  # noqa: BLE001 - completion must stay silent
         return []
     return [str(row["function_id"]) for row in listed if str(row["function_id"]).startswith(incomplete)]

@@ -9,7 +9,9 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from .desk import FAILED, AsJson, Desk, Url, ago, open_desk, read_json
+from milepost_console.client import ClientProblem
+
+from .desk import DONE, FAILED, AsJson, Desk, Url, ago, open_desk, read_json
 from .place import placed
 
 __all__ = ["events", "send"]
@@ -104,23 +106,32 @@ def _milliseconds(text: str) -> int:
 def _wait(desk: Desk, event_id: str, seconds: float) -> None:
     """Follow the runs of an event to their end."""
     until = time.monotonic() + seconds
-    event: Mapping[str, Any] = {"runs": []}
-    while time.monotonic() < until:
+    event: Mapping[str, Any] = {"started": None, "runs": []}
+    while True:
         event = _find(desk, event_id) or event
-        if event.get("event_id") and not any(row["status"] in _LIVE for row in event["runs"]):
+        ended = all(row["status"] not in _LIVE for row in event["runs"])
+        # Runs are listed a moment after their event.
+        complete = event["started"] is not None and len(event["runs"]) >= len(event["started"])
+        if (ended and complete) or time.monotonic() >= until:
             break
         time.sleep(POLL_SECONDS)
+    done = ended and complete
     if desk.as_json:
-        desk.emit({"ids": [event_id], "runs": event["runs"]})
+        desk.emit({"ids": [event_id], "runs": event["runs"], "waited_out": not done})
     else:
         columns = (("RUN", "run_id"), ("FUNCTION", "function_id"), ("STATUS", "status"))
         desk.rows(event["runs"], columns, "It started no run.")
-    raise typer.Exit(0 if all(row["status"] == "Completed" for row in event["runs"]) else FAILED)
+        if not done:
+            desk.say(f"not ended within {seconds:g} s; look again: milepost events show {event_id}", "yellow")
+    well = done and all(row["status"] == "Completed" for row in event["runs"])
+    raise typer.Exit(DONE if well else FAILED)
 
 
 def _find(desk: Desk, event_id: str) -> Mapping[str, Any] | None:
-    """The event, once it was taken in; its runs are listed a moment after it."""
-    listed = desk.client.get("/events", {"limit": 500})["events"]
-    if not any(row["event_id"] == event_id for row in listed):
-        return None
-    return desk.client.get(f"/events/{event_id}")
+    """The event, once it was taken in."""
+    try:
+        return desk.client.get(f"/events/{event_id}")
+    except ClientProblem as problem:
+        if problem.code == "MP306":
+            return None
+        raise

@@ -33,7 +33,9 @@ def events_router(backend: Backend) -> APIRouter:
         found = await engine.queries.event(event_id)
         if found is None:
             raise Refused(404, "MP306", f"There is no event {event_id}; it may have expired.")
-        return {"user": {}, **found, "passed_over": dict(backend.live.passed_over(event_id))}
+        effect = backend.live.effect_of(event_id)
+        told = {"started": list(effect.started), "passed_over": dict(effect.passed_over)} if effect else {}
+        return {"user": {}, "started": None, "passed_over": {}, **found, **told}
 
     @router.delete("/events/{event_id}", summary="Erase an event; its runs stay but can no longer be replayed")
     async def erase(event_id: str) -> dict[str, Json]:

@@ -136,6 +136,7 @@ class EventDetail(EventRow):
     ts: int
     user: dict[str, Any]
     runs: list[RunRow]
+    started: list[str] | None = Field(description="What it started; null while that is not known.")
     passed_over: dict[str, str] = Field(description="Functions that listen but were not started, and why.")
 
 
