@@ -102,7 +102,7 @@
  * @property {string} name
  * @property {(EventTrigger|CronTrigger)[]} triggers
  * @property {boolean} paused
- * @property {{max_attempts: number, first_seconds?: number|null, factor?: number, cap_seconds?: number, jitter?: number}} retries
+ * @property {{max_attempts: number, backoff?: {first_delay?: number|null, factor?: number, max_delay?: number, jitter?: number}|null}} retries
  * @property {string} mode
  * @property {string|null} idempotency
  * @property {{start?: string|number|null, finish?: string|number|null}|null} timeouts

@@ -15,6 +15,8 @@ import { duration } from "../core/format.js";
 
 /** Code that runs for less than this share of the time would hardly be seen. */
 const HARD_TO_SEE = 0.08;
+/** A run shorter than this is drawn as it was: its pauses tell something, such as how the waits before retries grow. */
+const LONG_MS = 120_000;
 /** A shortened pause is drawn this long, as a share of all running code. */
 const PAUSE_SHARE = 0.25;
 const TICK_ROOM = 0.11;
@@ -45,7 +47,7 @@ export function makeScale(run, now, wish) {
   const to = Math.max(from + 1, run.ended_at ? at(run.ended_at) : now);
   const busy = busyTimes(run, from, to);
   const running = busy.reduce((sum, [began, ended]) => sum + ended - began, 0);
-  const worthwhile = running > 0 && running < HARD_TO_SEE * (to - from);
+  const worthwhile = running > 0 && to - from > LONG_MS && running < HARD_TO_SEE * (to - from);
   const shortened = wish ?? worthwhile;
   const stretches = shortened ? split(busy, from, to, running) : [{ from, to, x0: 0, x1: 1, shortened: false }];
   const x = (/** @type {number} */ moment) => place(stretches, moment);

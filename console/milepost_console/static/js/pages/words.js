@@ -23,8 +23,10 @@ export function triggerWords(trigger) {
 function retryWords(retries) {
   const attempts = retries?.max_attempts ?? 1;
   if (attempts <= 1) return "A step or the function is tried once; an error is final.";
-  const { first_seconds: first, factor, cap_seconds: cap } = retries;
-  const wait = first ? `The first wait is ${length(first)}, each further one ${factor ?? 2} times as long${cap ? `, ${length(cap)} at most` : ""}.` : "The waits grow from about 15 s to 2 h.";
+  const { first_delay: first, factor, max_delay: most, jitter } = retries.backoff ?? {};
+  const wait = first
+    ? `The first wait is ${length(first)}, each further one ${factor ?? 2} times as long${most ? `, ${length(most)} at most` : ""}${jitter ? `; up to ${Math.round(jitter * 100)} % of each is taken off at random` : ""}.`
+    : "The waits grow from about 15 s to 2 h.";
   return `Each step is tried up to ${counted(attempts, "time")}. ${wait}`;
 }
 

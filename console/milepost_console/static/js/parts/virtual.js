@@ -51,10 +51,16 @@ export class VirtualList {
     });
   }
 
+  /** How far below the top of what scrolls the first row stands, whatever is positioned around it. */
+  offset() {
+    const { scroller } = this.options;
+    return this.element.getBoundingClientRect().top - scroller.getBoundingClientRect().top - scroller.clientTop + scroller.scrollTop;
+  }
+
   /** The first and last index in sight. */
   range() {
     const { scroller } = this.options;
-    const top = scroller.scrollTop - this.element.offsetTop;
+    const top = scroller.scrollTop - this.offset();
     const height = scroller.clientHeight || innerHeight;
     const first = Math.max(0, Math.floor(top / this.rowHeight) - OVERSCAN);
     const last = Math.min(this.items.length - 1, Math.ceil((top + height) / this.rowHeight) + OVERSCAN);
@@ -92,8 +98,8 @@ export class VirtualList {
   /** Bring a row into sight. @param {number} index */
   reveal(index) {
     const { scroller } = this.options;
-    const top = this.element.offsetTop + index * this.rowHeight;
-    const sticky = this.element.offsetTop;
+    const sticky = this.offset();
+    const top = sticky + index * this.rowHeight;
     if (top - sticky < scroller.scrollTop) scroller.scrollTop = top - sticky;
     else if (top + this.rowHeight > scroller.scrollTop + scroller.clientHeight) {
       scroller.scrollTop = top + this.rowHeight - scroller.clientHeight;
