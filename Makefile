@@ -14,10 +14,20 @@ BIN := .venv/bin
 	$(BIN)/pip install --quiet -e '.[dev,aws,infra]' --group test
 	@touch $@
 
+# Debian's Chromium, for the tests of the dashboard: installed where we may, else a word on what to install.
+.venv/.chromium: .venv/.test
+	@if [ -z "$$CHROMIUM" ] && ! command -v chromium >/dev/null && ! command -v chromium-browser >/dev/null; then \
+	    if [ "$$(id -u)" = 0 ]; then AS=; elif sudo -n true 2>/dev/null; then AS=sudo; \
+	    else echo "Chromium is missing: apt-get install chromium, or say where it is: make test CHROMIUM=/path"; exit 1; fi; \
+	    $$AS apt-get update -qq && $$AS env DEBIAN_FRONTEND=noninteractive \
+	        apt-get install -y -qq --no-install-recommends chromium fonts-liberation >/dev/null; \
+	fi
+	@touch $@
+
 dev: .venv/.dev  ## start the dev server with the shop sample
 	$(BIN)/milepost dev samples/shop/app.py
 
-test: .venv/.test check  ## everything
+test: .venv/.test .venv/.chromium check  ## everything
 	$(BIN)/python -m pytest -q -n 2
 
 check: .venv/.test  ## format, lint, types, import laws

@@ -1,6 +1,6 @@
 // Builds and patches the page. Text is only ever set as text, a link only ever leads to a path of this origin.
 
-/** @typedef {string|number|Node|null|undefined|false|Child[]} Child */
+/** @typedef {string|number|Node|null|undefined|false|readonly any[]} Child a list is of children again */
 /** @typedef {Record<string, any>} Props */
 
 const HANDLERS = Symbol("handlers");

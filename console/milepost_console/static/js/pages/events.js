@@ -78,7 +78,7 @@ class EventsPage {
     const all = this.name && !names.includes(this.name) ? [this.name, ...names] : names;
     patch(
       this.bar,
-      selectField("Name", [["", "any"], ...all.map((name) => /** @type {[string, string]} */ ([name, visible(name)]))], this.name, (name) => go(`/events${query({ name })}`)),
+      selectField("Event", [["", "any"], ...all.map((name) => /** @type {[string, string]} */ ([name, visible(name)]))], this.name, (name) => go(`/events${query({ name })}`)),
       can("send") && h("a", { class: "button accent", href: `/events?send=${encodeURIComponent(this.name)}` }, icon("send"), "Send an event"),
     );
   }
