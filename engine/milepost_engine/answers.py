@@ -67,6 +67,7 @@ _PROBLEM_NAMES: Final = {
     ProblemKind.CRASHED: "AppCrashed",
     ProblemKind.TOO_LARGE: "OutputTooLarge",
     ProblemKind.THROTTLED: "AppThrottled",
+    ProblemKind.MALFORMED: "AnswerMalformed",
     ProblemKind.MISSING: "AppMissing",
     ProblemKind.FORBIDDEN: "AppForbidden",
 }

@@ -177,11 +177,11 @@ class EventStore:
             **{f"body{kind}": value for kind, value in stored.items()},
         }
         await self._remember_name(event.name)
-        self._remember(event, len(encoded))
         try:
             await self._table.put(item, Absent())
         except ConditionFailed:
             return False
+        self._remember(event, len(encoded))
         return True
 
     async def first_with_id(self, event: Event, now: datetime) -> bool:

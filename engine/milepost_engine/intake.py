@@ -23,7 +23,7 @@ from .events import Event, EventStore
 from .manifest import CronTrigger, EventTrigger, FunctionSpec
 from .messages import Sender
 from .observe import Observer
-from .ports import Absent, AnyOf, Clock, ConditionFailed, Equals, Item, LessThan, Table
+from .ports import Absent, AnyOf, Clock, ConditionFailed, Equals, Item, LessThan, Table, Target
 from .registry import Registry, Snapshot
 from .store import RunStore
 from .waits import CANCEL, WaitIndex
@@ -51,7 +51,9 @@ class Intake:
     async def take(self, event: Event) -> tuple[str, ...]:
         """Take one event in; returns the ids of the runs that it started."""
         now = self.clock.now()
-        await self.events.put(event)
+        if not await self.events.put(event):
+            # Ids of runs follow from the moment that an event was received first.
+            event = await self.events.load(event.event_id) or event
         if not await self.events.first_with_id(event, now):
             self.observer.event_received(
                 event, (), {"*": f"the id {event.client_id!r} was sent within 24 hours before"}
@@ -163,7 +165,7 @@ class Intake:
     ) -> Run:
         target = (await self.registry.snapshot()).target_of(spec.app_id)
         app = (await self.registry.snapshot()).apps.get(spec.app_id)
-        pinned = {"kind": target.kind, "address": target.address} if target and target.kind == "lambda" else {}
+        pinned = _pinned(target) if target and target.kind == "lambda" else {}
         later = from_ms(min(event.ts, 2**47))
         start_at = later if later - now > _FUTURE else None
         return Run(
@@ -231,6 +233,11 @@ class Intake:
             else:
                 messages.append({"t": "event", "run": match.run_id, "step": match.step_id, "event": event.event_id})
         await self.sender.send(*messages)
+
+
+def _pinned(target: Target) -> dict[str, Json]:
+    """What a run keeps of its target: the code that it began with."""
+    return {"kind": target.kind, "address": target.address, "timeout": target.timeout_seconds}
 
 
 def _mismatch(trigger: EventTrigger, event: Event, now: datetime) -> str:

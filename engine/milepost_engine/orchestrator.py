@@ -429,7 +429,9 @@ class Orchestrator:
 
     async def _target(self, run: Run) -> Target | None:
         if run.target:
-            return Target(str(run.target["kind"]), str(run.target["address"]))
+            pinned = Target(str(run.target["kind"]), str(run.target["address"]))
+            timeout = run.target.get("timeout")
+            return pinned if timeout is None else replace(pinned, timeout_seconds=float(cast("float", timeout)))
         return (await self.registry.snapshot()).target_of(run.app_id)
 
 

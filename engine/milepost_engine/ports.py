@@ -304,6 +304,7 @@ class ProblemKind:
     CRASHED: Final = "crashed"  # counts as an attempt: exit, out of memory, import error
     TOO_LARGE: Final = "too_large"  # counts as an attempt, not retried
     THROTTLED: Final = "throttled"  # platform: tried again without counting
+    MALFORMED: Final = "malformed"  # counts as an attempt: something answered, but not as an app does
     MISSING: Final = "missing"  # no such function or version: counts as an attempt
     FORBIDDEN: Final = "forbidden"  # a permission is missing: counts as an attempt
 

@@ -19,6 +19,7 @@ from typing import Final
 __all__ = [
     "COMPLETE_ID",
     "DISCOVERY",
+    "EVENTBRIDGE_SOURCE",
     "MAX_EVENTS_PER_REQUEST",
     "MAX_EVENT_BYTES",
     "MAX_EVENT_NAME_CHARS",
@@ -44,6 +45,9 @@ __all__ = [
 
 DISCOVERY: Final = "step"
 """Target of a call that looks for new steps; any other target is the hashed id of one planned step."""
+
+EVENTBRIDGE_SOURCE: Final = "milepost"
+"""Source of the envelopes in which our SDK puts whole events on an event bus (extension)."""
 
 MAX_EVENT_BYTES: Final = 3 * 1024 * 1024
 MAX_EVENTS_PER_REQUEST: Final = 5000

@@ -1,0 +1,47 @@
+"""Takes events in: a batch of EventBridge envelopes becomes runs and ended waits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+
+from milepost_engine.codec import loads
+from milepost_engine.envelopes import read_envelope
+from milepost_engine.events import Event, EventProblem
+
+from .batch import Hopeless, receives, work
+from .telling import MetricName
+from .wiring import Place, place
+
+__all__ = ["handler"]
+
+
+def handler(event: Mapping[str, Any], context: Any) -> PartialItemFailureResponse:  # noqa: ARG001 - Lambda's shape
+    """Called with a batch of the intake queue. What is no event is refused and ends in the dead letters."""
+    here = place()
+
+    async def take(record: SQSRecord) -> None:
+        await here.engine.intake.take(_read(here, record))
+
+    return work(here, event, take)
+
+
+def _read(here: Place, record: SQSRecord) -> Event:
+    try:
+        envelope = loads(record.body)
+    except ValueError as error:
+        problem: Exception = EventProblem(f"the message is not JSON: {error}")
+    else:
+        try:
+            return read_envelope(envelope, now=here.clock.now(), chance=here.engine.chance)
+        except EventProblem as error:
+            problem = error
+    if receives(record) == 1:
+        here.teller.count(MetricName.EVENTS_REFUSED)
+    raise Hopeless(
+        f"[MP501] An event cannot be taken in: {problem}. Nothing was started; the message goes to the dead letters "
+        "of the intake. Mend the sender and send it again."
+    )

@@ -1,0 +1,220 @@
+"""What one Lambda process holds for its life: the engine over AWS. The only module here that reads the environment.
+
+MILEPOST_TABLE                  name of the table
+MILEPOST_BUCKET                 bucket of large values
+MILEPOST_QUEUE_URL              the work queue
+MILEPOST_RETENTION_DAYS         how long ended runs are kept; 30 by default
+MILEPOST_INVOCATION_SECONDS     longest invocation of an app; 60 by default
+MILEPOST_EVENT_KEY_SECRET       ARN of the secret with the event keys       (api)
+MILEPOST_SIGNING_KEY_SECRET     ARN of the secret with the signing keys     (api, orchestrator)
+POWERTOOLS_SERVICE_NAME         dimension `service` of the metrics
+AWS_REGION, AWS_ENDPOINT_URL…   set by Lambda, or by an emulator
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeVar
+
+from botocore.session import get_session
+
+from milepost_engine.adapters.aws_calls import Answer, Caller, Retries
+from milepost_engine.adapters.aws_http import AwsHttp, endpoint_url
+from milepost_engine.adapters.chance import SystemChance
+from milepost_engine.adapters.clock import SystemClock
+from milepost_engine.adapters.dynamodb import DynamoTable
+from milepost_engine.adapters.invoke_lambda import LambdaInvoker
+from milepost_engine.adapters.s3 import S3Blobs
+from milepost_engine.adapters.sqs import SqsQueue
+from milepost_engine.engine import Engine, Settings
+from milepost_engine.ports import Blobs, Clock, Invoker, Request, Response, Table, Target
+from milepost_engine.schema import check_schema
+
+from .telling import Teller, ThrottleTelling
+
+__all__ = ["MissingVariable", "Place", "Variable", "place", "wire"]
+
+T = TypeVar("T")
+
+_SPARE: Final = timedelta(seconds=5)
+"""Left of an orchestrator's life after its longest invocation, for saving the answer and passing the baton on."""
+_LAMBDA_CONNECTIONS: Final = 512
+
+
+class Variable:
+    """Names of environment variables; `milepost_infra.names` says the same."""
+
+    TABLE: Final = "MILEPOST_TABLE"
+    BUCKET: Final = "MILEPOST_BUCKET"
+    QUEUE_URL: Final = "MILEPOST_QUEUE_URL"
+    RETENTION_DAYS: Final = "MILEPOST_RETENTION_DAYS"
+    INVOCATION_SECONDS: Final = "MILEPOST_INVOCATION_SECONDS"
+    EVENT_KEY_SECRET: Final = "MILEPOST_EVENT_KEY_SECRET"  # noqa: S105 - a name
+    SIGNING_KEY_SECRET: Final = "MILEPOST_SIGNING_KEY_SECRET"  # noqa: S105 - a name
+    SERVICE: Final = "POWERTOOLS_SERVICE_NAME"
+
+
+class MissingVariable(Exception):
+    """The Lambda was deployed without something that it needs."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"[MP504] The environment variable {name} is not set. The Milepost construct sets it: deploy this Lambda "
+            "with it."
+        )
+
+
+@dataclass
+class Place:
+    """Everything that handlers use. Made once; connections, credentials and caches outlive the invocation."""
+
+    engine: Engine
+    table: Table
+    invokers: Mapping[str, Invoker]
+    teller: Teller
+    clock: Clock
+    sqs: Caller
+    queue_address: Callable[[str], str]
+    longest_invocation: timedelta = timedelta(seconds=60)
+    event_key_secret: str | None = None
+    signing_key_secret: str | None = None
+    read_secret: Callable[[str], str] = field(default=lambda name: name)
+    connections: tuple[AwsHttp, ...] = ()
+    runner: asyncio.Runner = field(default_factory=asyncio.Runner)
+    _checked: bool = False
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do the work on the process's one event loop; then tell the metrics."""
+        try:
+            return self.runner.run(work)
+        finally:
+            self.teller.flush()
+
+    def close(self) -> None:
+        """Let go of connections and loop; a Lambda never does, a test must."""
+        for each in self.connections:
+            self.runner.run(each.close())
+        self.runner.close()
+
+    async def ready(self) -> None:
+        """Raises SchemaMismatch when the table belongs to another version."""
+        if not self._checked:
+            await check_schema(self.table)
+            self._checked = True
+
+    def deadline(self, context: Any) -> datetime:
+        """When no further invocation of user code may begin, so that even the longest still ends in time."""
+        left = timedelta(milliseconds=context.get_remaining_time_in_millis())
+        return self.clock.now() + left - self.longest_invocation - _SPARE
+
+
+@functools.cache
+def place() -> Place:
+    """The one place of the process."""
+    return wire(os.environ)
+
+
+def wire(environment: Mapping[str, str]) -> Place:
+    """Read the environment and put the parts together; nothing is called yet. Raises MissingVariable."""
+    clock, chance = SystemClock(), SystemChance()
+    retries = Retries(clock, chance)
+    session = get_session()
+    region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or "us-east-1"
+    credentials = session.get_credentials()
+    aws = AwsHttp(credentials, region, retries=retries, environment=environment)
+    invoking = AwsHttp(
+        credentials, region, retries=retries, environment=environment, max_connections=_LAMBDA_CONNECTIONS
+    )
+    teller = Teller(environment.get(Variable.SERVICE, "milepost"))
+    table = DynamoTable(aws.service("dynamodb"), _needed(environment, Variable.TABLE), clock=clock)
+    sqs = aws.service("sqs")
+    invokers: dict[str, Invoker] = {
+        "lambda": ThrottleTelling(LambdaInvoker(invoking), teller),
+        "http": _HttpApps(),
+    }
+    secret = environment.get(Variable.SIGNING_KEY_SECRET)
+    engine = Engine.build(
+        table=table,
+        blobs=_blobs(session, environment),
+        queue=SqsQueue(sqs, _needed(environment, Variable.QUEUE_URL), retries=retries),
+        invokers=invokers,
+        clock=clock,
+        chance=chance,
+        observer=teller,
+        settings=Settings(
+            retention=timedelta(days=float(environment.get(Variable.RETENTION_DAYS, "30"))),
+            signing_key=_secret(session, secret) if secret else None,
+        ),
+    )
+    return Place(
+        engine=engine,
+        table=table,
+        invokers=invokers,
+        teller=teller,
+        clock=clock,
+        sqs=sqs,
+        queue_address=functools.partial(_queue_address, endpoint_url("sqs", region, environment)),
+        longest_invocation=timedelta(seconds=float(environment.get(Variable.INVOCATION_SECONDS, "60"))),
+        event_key_secret=environment.get(Variable.EVENT_KEY_SECRET),
+        signing_key_secret=secret,
+        read_secret=functools.partial(_secret, session),
+        connections=(aws, invoking),
+    )
+
+
+def _needed(environment: Mapping[str, str], name: str) -> str:
+    value = environment.get(name)
+    if not value:
+        raise MissingVariable(name)
+    return value
+
+
+def _queue_address(endpoint: str, arn: str) -> str:
+    """The URL of the queue that a message came from."""
+    account, name = arn.split(":")[4:6]
+    return f"{endpoint}/{account}/{name}"
+
+
+def _blobs(session: Any, environment: Mapping[str, str]) -> Blobs:
+    return S3Blobs(_S3(session), _needed(environment, Variable.BUCKET))
+
+
+def _secret(session: Any, name: str) -> str:
+    answer = session.create_client("secretsmanager").get_secret_value(SecretId=name)
+    return str(answer["SecretString"])
+
+
+class _S3:
+    """The caller of S3, made when a value is too large for the table: its client takes 0.1 s, and few runs need it."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self._caller: Caller | None = None
+
+    async def call(self, operation: str, request: Mapping[str, Any], *, repeatable: bool) -> Answer:
+        """See `Caller`."""
+        if self._caller is None:
+            from milepost_engine.adapters.aws_boto import BotoCaller, boto_config  # noqa: PLC0415 - as above
+
+            self._caller = BotoCaller(self._session.create_client("s3", config=boto_config()))
+        return await self._caller.call(operation, request, repeatable=repeatable)
+
+
+class _HttpApps:
+    """Calls apps that live elsewhere; its client is imported with the first of them."""
+
+    def __init__(self) -> None:
+        self._invoker: Invoker | None = None
+
+    async def invoke(self, target: Target, request: Request) -> Response:
+        """See `Invoker`."""
+        if self._invoker is None:
+            from milepost_engine.adapters.invoke_http import HttpInvoker  # noqa: PLC0415 - as above
+
+            self._invoker = HttpInvoker()
+        return await self._invoker.invoke(target, request)

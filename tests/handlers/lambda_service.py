@@ -1,0 +1,90 @@
+"""Lambda's Invoke endpoint over real sockets: functions are Python callables, or say how they fail."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote
+
+__all__ = ["FunctionError", "LambdaService", "Refusal", "running_lambda_service"]
+
+Function = Callable[[Mapping[str, Any]], Any]
+
+
+class FunctionError(Exception):
+    """The function ran and failed: `payload` is what Lambda answers."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.payload = {"errorType": kind, "errorMessage": message}
+
+
+class Refusal(Exception):
+    """Lambda did not run the function."""
+
+    def __init__(self, status: int, code: str, message: str = "") -> None:
+        super().__init__(message)
+        self.status, self.code, self.message = status, code, message
+
+
+@dataclass
+class LambdaService:
+    """`functions` by the name or ARN that is invoked; an unknown one is a ResourceNotFoundException."""
+
+    url: str = ""
+    functions: dict[str, Function] = field(default_factory=dict)
+    calls: list[tuple[str, str]] = field(default_factory=list)
+
+    def answer(self, name: str, kind: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        self.calls.append((name, kind))
+        try:
+            function = self.functions.get(name)
+            if function is None:
+                raise Refusal(404, "ResourceNotFoundException", f"Function not found: {name}")
+            told = function(json.loads(body))
+        except Refusal as refusal:
+            return refusal.status, {"x-amzn-errortype": refusal.code}, json.dumps({"message": refusal.message}).encode()
+        except FunctionError as error:
+            return 200, {"x-amz-function-error": "Unhandled"}, json.dumps(error.payload).encode()
+        if kind == "Event":
+            return 202, {}, b""
+        return 200, {}, told if isinstance(told, bytes) else json.dumps(told).encode()
+
+
+@contextmanager
+def running_lambda_service() -> Iterator[LambdaService]:
+    service = LambdaService()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            name = unquote(self.path.split("/")[3])
+            status, headers, content = service.answer(name, self.headers.get("X-Amz-Invocation-Type", ""), body)
+            self.send_response(status)
+            for header, value in headers.items():
+                self.send_header(header, value)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    service.url = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield service
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
