@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, Protocol, cast
 
 from milepost.protocol import EventName, Opcode
@@ -25,7 +26,7 @@ from .store import RunStore
 from .values import Values
 from .waits import CANCEL, WaitIndex, bind_text
 
-__all__ = ["Endings", "Starter"]
+__all__ = ["Endings", "Starter", "ending_event_ids"]
 
 _NO_ECHO: Final = frozenset({EventName.FAILED.value, EventName.FINISHED.value})
 """Runs started by these publish nothing at their end, so that no chain goes on for ever (protocol §2.11)."""
@@ -110,7 +111,7 @@ class Endings:
 
     async def finish(self, run: Run) -> None:
         """Everything that the end of a run brings with it."""
-        await self._close_waits(run)
+        await self.close_waits(run)
         if run.parent is not None:
             message = {
                 "t": "child",
@@ -121,7 +122,8 @@ class Endings:
             await self.sender.send(message)
         await self._publish(run)
 
-    async def _close_waits(self, run: Run) -> None:
+    async def close_waits(self, run: Run) -> None:
+        """Take a run out of the index of waits and cancellations."""
         open_waits = [op for _, op in run.view.planned.values() if op.kind is Opcode.WAIT_FOR_EVENT]
         if open_waits:
             event = await self.events.load(run.event_ids[0])
@@ -163,9 +165,21 @@ class Endings:
         if run.parent is not None:
             data["correlation_id"] = f"{run.parent.run_id}.{run.parent.step_id}"
         at = run.ended.ended_at
-        own = derived_ulid(to_ms(at), run.run_id, name.value)
+        own = _ending_event_id(run.run_id, at, name)
         client_id = own if name is EventName.FINISHED else run.run_id
         return Event(own, own if name is EventName.FINISHED else client_id, name.value, data, to_ms(at), at, {})
+
+
+def ending_event_ids(run: Run) -> list[str]:
+    """The ids of the events that told of a run's end, if any did."""
+    if run.ended is None:
+        return []
+    names = (EventName.FINISHED, *_PUBLISHED.values())
+    return [_ending_event_id(run.run_id, run.ended.ended_at, name) for name in names]
+
+
+def _ending_event_id(run_id: str, ended_at: datetime, name: EventName) -> str:
+    return derived_ulid(to_ms(ended_at), run_id, name.value)
 
 
 def _error_of(run: Run, output: bytes) -> dict[str, Json]:

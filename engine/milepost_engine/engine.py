@@ -14,6 +14,7 @@ from .checkpoints import CheckpointSession, Refusal, Saver, open_session
 from .codec import Json, loads
 from .core.ids import from_ms, to_ms
 from .endings import Endings
+from .erasure import Erasure
 from .events import Event, EventStore, Read, read_events
 from .intake import Intake
 from .messages import Sender
@@ -101,8 +102,9 @@ class Engine:
             settings.signing_key,
         )
         timers = Timers(table, registry, sender, clock)
-        operations = Operations(table, blobs, runs, events, registry, intake, sender, clock, chance)
         queries = Queries(table, runs, events, registry, values, clock)
+        erasure = Erasure(table, blobs, events, queries, endings)
+        operations = Operations(runs, events, registry, intake, sender, erasure, clock, chance)
         return cls(
             registry, events, runs, Arrivals(events, sender), intake, orchestrator, timers, operations, queries, sender,
             waits, values, clock, chance, settings,

@@ -212,7 +212,10 @@ class EventStore:
         item = await self._table.get(Key(f"E#{event_id}", "E"))
         if item is None:
             return None
-        encoded = await self._values.load(self._values.stored("body", item))
+        try:
+            encoded = await self._values.load(self._values.stored("body", item))
+        except LookupError:
+            return None  # it is being erased, or retention took its object first
         body = cast("dict[str, Json]", loads(encoded))
         event = Event(
             event_id=event_id,

@@ -10,10 +10,11 @@ from milepost.protocol import hash_step_id
 from .codec import Json
 from .core.ids import to_ms, ulid
 from .core.run import Outcome, Run, StepStatus
+from .erasure import Erasure
 from .events import Event, EventStore
 from .intake import Intake
 from .messages import Sender
-from .ports import Blobs, Chance, Clock, Key, Table
+from .ports import Chance, Clock
 from .registry import Registry
 from .store import RunStore
 
@@ -32,13 +33,12 @@ class OperationError(Exception):
 class Operations:
     """See the module."""
 
-    table: Table
-    blobs: Blobs
     runs: RunStore
     events: EventStore
     registry: Registry
     intake: Intake
     sender: Sender
+    erasure: Erasure
     clock: Clock
     chance: Chance
 
@@ -78,22 +78,20 @@ class Operations:
         return run
 
     async def erase(self, run_id: str) -> int:
-        """Remove a run everywhere: its records, its blobs, and its event when no other run shares it."""
-        run = await self._run(run_id)
-        if not run.status.ended:
-            raise OperationError("MP305", f"Run {run_id} is still {run.status.value}; cancel it first, then erase it.")
-        page = await self.table.query(f"R#{run_id}")
-        for item in page.items:
-            await self.table.delete(Key(str(item["pk"]), str(item["sk"])))
-        return len(page.items) + await self.blobs.delete_prefix(f"runs/{run_id}/")
+        """Remove an ended run everywhere, with its event when no other run has that; how much was removed."""
+        return await self.erasure.run(_ended(await self._run(run_id)))
 
-    async def erase_event(self, event_id: str) -> int:
-        """Remove an event; its runs stay but can no longer be replayed."""
-        if await self.events.load(event_id) is None:
+    async def erase_event(self, event_id: str, *, with_runs: bool = False) -> int:
+        """Remove an event. Without `with_runs` its runs stay but can no longer be replayed; how much was removed."""
+        erased = 0
+        if with_runs:
+            found = [await self.runs.load(run_id) for run_id in await self.erasure.runs_of(event_id)]
+            for run in [_ended(run) for run in found if run is not None]:
+                erased += await self.erasure.run(run)
+        erased += await self.erasure.event(event_id)
+        if not erased:
             raise OperationError("MP306", f"There is no event {event_id}.")
-        await self.table.delete(Key(f"E#{event_id}", "E"))
-        self.events.forget(event_id)
-        return 1 + await self.blobs.delete_prefix(f"events/{event_id}")
+        return erased
 
     async def _run(self, run_id: str) -> Run:
         run = await self.runs.load(run_id)
@@ -126,3 +124,10 @@ class Operations:
                     f"Run {origin.run_id} has no step {from_step!r}. Its finished steps are: {names}.",
                 )
         return tuple(step.step_id for step in steps[:place] if step.status is not StepStatus.FAILED)
+
+
+def _ended(run: Run) -> Run:
+    """The run, which may be erased. Raises OperationError while it lives."""
+    if not run.status.ended:
+        raise OperationError("MP305", f"Run {run.run_id} is still {run.status.value}; cancel it first, then erase it.")
+    return run

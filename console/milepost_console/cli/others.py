@@ -181,6 +181,7 @@ def erase(
     *,
     run_ids: Annotated[list[str] | None, typer.Argument(help="Run ids, or their last letters.")] = None,
     event: Annotated[list[str] | None, typer.Option("--event", help="Event id; may be repeated.")] = None,
+    with_runs: Annotated[bool, typer.Option("--with-runs", help="The runs of the events, too.")] = False,
     yes: Yes = False,
     url: Url = "",
     as_json: AsJson = False,
@@ -191,12 +192,13 @@ def erase(
     desk = open_desk(url, as_json)
     paths = [f"/runs/{desk.run_id(text)}" for text in run_ids or ()]
     paths += [f"/events/{text.strip().upper()}" for text in event or ()]
+    query = "?runs=true" if with_runs else ""
     desk.confirm(f"Erase {len(paths)} for good?", yes=yes)
     done: list[str] = []
     failed: list[dict[str, str]] = []
     for path in paths:
         try:
-            desk.client.delete(path)
+            desk.client.delete(path + (query if path.startswith("/events/") else ""))
             done.append(path.rpartition("/")[2])
         except ClientProblem as problem:
             failed.append({"id": path.rpartition("/")[2], "error": str(problem)})

@@ -38,8 +38,9 @@ def events_router(backend: Backend) -> APIRouter:
         return {"user": {}, "started": None, "passed_over": {}, **found, **told}
 
     @router.delete("/events/{event_id}", summary="Erase an event; its runs stay but can no longer be replayed")
-    async def erase(event_id: str) -> dict[str, Json]:
-        return {"ok": True, "erased": await engine.operations.erase_event(event_id)}
+    async def erase(event_id: str, *, runs: bool = False) -> dict[str, Json]:
+        """With `runs=true` its ended runs are erased too; one that is still live refuses it."""
+        return {"ok": True, "erased": await engine.operations.erase_event(event_id, with_runs=runs)}
 
     @router.get("/event-names", summary="Names of events seen so far")
     async def names() -> dict[str, Json]:

@@ -9,8 +9,6 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from milepost_engine.codec import Json
-from milepost_engine.operations import OperationError
-from milepost_engine.queries import RunFilter
 
 from .backend import Backend
 from .models import Problem, RunDetail, RunList
@@ -94,20 +92,6 @@ def runs_router(backend: Backend) -> APIRouter:
 
     @router.delete("/{run_id}", summary="Erase an ended run, and its event when no other run has it")
     async def erase(run_id: str) -> dict[str, Json]:
-        detail = await engine.queries.run(run_id)
-        erased = await engine.operations.erase(run_id)
-        if detail is not None:
-            erased += await _erase_event(str(detail["event_id"]), run_id)
-        return {"ok": True, "erased": erased}
-
-    async def _erase_event(event_id: str, run_id: str) -> int:
-        listed = await engine.queries.list_runs(RunFilter(event_id=event_id), limit=2)
-        others = [row for row in listed["runs"] if row["run_id"] != run_id]  # type: ignore[attr-defined]
-        if others:
-            return 0
-        try:
-            return await engine.operations.erase_event(event_id)
-        except OperationError:
-            return 0
+        return {"ok": True, "erased": await engine.operations.erase(run_id)}
 
     return router

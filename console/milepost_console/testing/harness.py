@@ -75,6 +75,9 @@ class _Stage:
 class Harness:
     """See the module. `start` is the moment at which the wound clock begins (aware)."""
 
+    longest_delay_seconds = float("inf")
+    """What the queue holds; so no timers have to be moved to it."""
+
     def __init__(self, *apps: App, start: datetime | None = None) -> None:
         self.clock = WoundClock(start)
         self.closed = False
@@ -207,7 +210,7 @@ class Harness:
             invokers={"inprocess": shell(self._stage)},
             clock=self.clock,
             chance=SeededChance(self.lives),
-            settings=Settings(longest_delay_seconds=float("inf")),
+            settings=Settings(longest_delay_seconds=self.longest_delay_seconds),
         )
         self._stage.inner.saver = lambda run_id: _UntimedSaver(self.engine.saver(run_id))
 
