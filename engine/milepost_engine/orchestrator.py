@@ -484,6 +484,7 @@ def _event_input(step_id: str, event: Event) -> EventMatched:
 def _rebased(run: Run, answer: InvocationReturned | InvocationFailed) -> InvocationReturned | InvocationFailed:
     """The answer of a checkpointing discovery, counted from where its own checkpoints have brought the run."""
     call = answer.call
-    if call.target != DISCOVERY or call.job == run.discovery_job:
+    fruitless = isinstance(answer, InvocationReturned) and not answer.ops
+    if call.target != DISCOVERY or call.job == run.discovery_job or fruitless:
         return answer
     return replace(answer, call=replace(call, job=run.discovery_job, attempt=0, order=run.order))

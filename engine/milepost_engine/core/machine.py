@@ -28,6 +28,7 @@ from milepost.protocol import DISCOVERY, MAX_STATE_BYTES, Opcode
 from . import opcodes
 from .commands import Command, FinishRun, Invoke, SetTimer
 from .inputs import (
+    Call,
     CancelRequested,
     ChildFinished,
     EventMatched,
@@ -216,7 +217,7 @@ def _follow_up(run: Run, records: Sequence[Record], now: datetime, extra: tuple[
 def _returned(run: Run, given: Input, now: datetime) -> Decision:
     assert isinstance(given, InvocationReturned)
     records, run, failed = _results(run, given, now)
-    last = failed or _last_record(run, given, reported=bool(records), now=now)
+    last = failed or _last_record(run, given, records, now)
     if last is not None:
         records.append(last)
         run = run.with_record(last)
@@ -225,8 +226,8 @@ def _returned(run: Run, given: Input, now: datetime) -> Decision:
     return _follow_up(run, records, now)
 
 
-def _last_record(run: Run, given: InvocationReturned, *, reported: bool, now: datetime) -> RunEnded | Plan | None:
-    """What an answer means beyond its finished steps: the end of the run, or a plan."""
+def _last_record(run: Run, given: InvocationReturned, closed: list[Record], now: datetime) -> RunEnded | Plan | None:
+    """What an answer means beyond the steps that it closed: the end of the run, or a plan."""
     complete = next((op for op in given.ops if op.kind is Opcode.RUN_COMPLETE), None)
     if complete is not None:
         call = given.call
@@ -237,9 +238,22 @@ def _last_record(run: Run, given: InvocationReturned, *, reported: bool, now: da
     if isinstance(opened, opcodes.Refusal):
         return _fatal(opened.error, given, now)
     # A discovery that finds nothing new while something is open has seen all that is closed: that is a plan too.
-    if opened or (given.call.target == DISCOVERY and not reported and run.view.open):
-        return Plan(len(run.plans), given.call.job, run.order, opened, now)
+    if opened or (given.call.target == DISCOVERY and not closed and run.view.open):
+        return Plan(len(run.plans), given.call.job, _seen(run, given.call, closed), opened, now)
     return None
+
+
+def _seen(run: Run, call: Call, closed: list[Record]) -> tuple[str, ...]:
+    """What an invocation knew: what it was told and what it closed itself, at least what a plan has fixed before.
+
+    What others have closed meanwhile is not among it: another discovery has yet to look at that.
+    """
+    own = (s.step_id for s in closed if isinstance(s, ClosedStep) and s.status is not StepStatus.VANISHED)
+    told = (*call.order, *own)
+    if told == run.order:
+        return told
+    fixed = run.plans[-1].order if run.plans else run.kept
+    return told if told[: len(fixed)] == fixed else fixed
 
 
 def _results(
@@ -330,14 +344,18 @@ def _fatal(error: dict[str, object], given: InvocationReturned, now: datetime) -
 
 def _nothing_reported(run: Run, given: InvocationReturned, now: datetime) -> Decision:
     """An answer that moves nothing: harmless when it only repeats what is closed, an error when nothing is left."""
-    if not _discovery_due(run):
+    call = given.call
+    if call.target != DISCOVERY or not _discovery_due(run):
         return Decision(run)
+    if call.job != run.discovery_job:
+        # The run has moved on since; that answer was right in its time.
+        return Decision(run, commands=(_discover(run, now),))
     error = failure_text(
         "NothingReported",
         f"Function {run.function_id!r} answered without a result and without a new step. "
         "Its steps may have changed while the run was under way; replay the run to use the new code.",
     )
-    return _failed(run, InvocationFailed(given.call, error), now)
+    return _failed(run, InvocationFailed(call, error), now)
 
 
 def _checkpointed(run: Run, given: Input, now: datetime) -> Decision:
