@@ -119,7 +119,12 @@ class World:
 
         engine = self.here.engine
         listed = self.here.run(engine.queries.list_runs(RunFilter(), limit=100))
-        return [self.here.run(engine.queries.run(str(row["run_id"]))) for row in listed["runs"]]  # type: ignore[union-attr,index]
+        return [self.run(str(row["run_id"])) for row in listed["runs"]]  # type: ignore[attr-defined]
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        found = self.here.run(self.here.engine.queries.run(run_id))
+        assert found is not None
+        return found
 
 
 @pytest.fixture
