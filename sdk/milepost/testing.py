@@ -1,6 +1,11 @@
-"""The test harness: run your functions in your own pytest, on a wound clock. Needs `pip install 'milepost[dev]'`."""
+"""The test harnesses: run your functions in your own pytest, on a wound clock.
+
+`Harness` needs `pip install 'milepost[dev]'`; `AwsHarness`, which plays AWS with moto, `'milepost[dev,moto]'`.
+"""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 try:
     from milepost_console.testing.crashes import Crashed
@@ -10,4 +15,20 @@ except ModuleNotFoundError as missing:
         f"milepost.testing needs the package {missing.name!r}: pip install 'milepost[dev]'", name=missing.name
     ) from missing
 
-__all__ = ["Crashed", "Harness"]
+if TYPE_CHECKING:
+    from milepost_console.testing.aws import AwsHarness
+
+__all__ = ["AwsHarness", "Crashed", "Harness"]
+
+
+def __getattr__(name: str) -> object:
+    """`AwsHarness`, imported when it is asked for: who does not use it need not have moto."""
+    if name != "AwsHarness":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        from milepost_console.testing.aws import AwsHarness  # noqa: PLC0415 - see above
+    except ModuleNotFoundError as missing:
+        raise ModuleNotFoundError(
+            f"AwsHarness needs the package {missing.name!r}: pip install 'milepost[dev,moto]'", name=missing.name
+        ) from missing
+    return AwsHarness

@@ -1,21 +1,24 @@
-"""`AwsHarness`: functions started by real `put_events` calls, over moto's AWS, on a wound clock."""
+"""`AwsHarness` does what docs/testing.md says: real boto3 calls start functions, over moto's AWS, on a wound clock."""
 
 from __future__ import annotations
 
 import json
+import os
 import random
 from typing import Any
 
+import boto3
 import pytest
+from moto import mock_aws
 
 from milepost import App, Context, Event
-from milepost_console.testing.aws import AwsHarness
+from milepost.testing import AwsHarness
 
 
-def put(aws: AwsHarness, kind: str, detail: dict[str, Any], source: str = "shop") -> None:
-    client = aws.session.client("events")
-    entry = {"EventBusName": aws.stack.bus, "Source": source, "DetailType": kind, "Detail": json.dumps(detail)}
-    answer = client.put_events(Entries=[entry])
+def put(kind: str, detail: dict[str, Any], source: str = "shop", **more: Any) -> None:
+    client = boto3.client("events")
+    entry = {"EventBusName": os.environ["MILEPOST_EVENT_BUS"], "Source": source, "DetailType": kind}
+    answer = client.put_events(Entries=[{**entry, "Detail": json.dumps(detail), **more}])
     client.close()
     assert answer["FailedEntryCount"] == 0
 
@@ -37,10 +40,10 @@ def shop(mails: list[str]) -> App:
     return app
 
 
-async def test_an_event_on_the_bus_starts_a_function_and_a_month_passes():
+async def test_an_event_on_the_bus_starts_a_function_and_a_month_passes(milepost_aws):
     mails: list[str] = []
-    async with AwsHarness(shop(mails)) as aws:
-        put(aws, "order/created", {"order_id": "7"})
+    async with milepost_aws(shop(mails)) as aws:
+        put("order/created", {"order_id": "7"})
         await aws.until_idle()
         assert (await aws.only_run())["status"] == "Running"
         await aws.advance("30d")
@@ -48,14 +51,31 @@ async def test_an_event_on_the_bus_starts_a_function_and_a_month_passes():
         assert (run["status"], run["output"], mails) == ("Completed", "paid 7", ["how was it?"])
 
 
-async def test_an_event_of_an_aws_service_is_named_by_its_source_and_kind():
-    async with AwsHarness(shop([])) as aws:
-        put(aws, "Object Created", {"object": {"key": "photo.jpg"}}, source="aws.s3")
+async def test_an_object_put_into_a_bucket_starts_a_function(milepost_aws):
+    async with milepost_aws(shop([])) as aws:
+        aws.feed({"source": ["aws.s3"], "detail-type": ["Object Created"]})
+        s3 = boto3.client("s3")
+        s3.create_bucket(Bucket="photos")
+        configuration = {"EventBridgeConfiguration": {}}
+        s3.put_bucket_notification_configuration(Bucket="photos", NotificationConfiguration=configuration)
+        s3.put_object(Bucket="photos", Key="cat.jpg", Body=b"meow")
+        s3.close()
         await aws.until_idle()
-        assert (await aws.only_run())["output"] == "photo.jpg"
+        assert (await aws.only_run())["output"] == "cat.jpg"
 
 
-async def test_large_values_lie_in_the_bucket():
+async def test_the_same_event_delivered_twice_starts_one_run(milepost_aws):
+    async with milepost_aws(shop([])) as aws:
+        put("order/created", {"order_id": "7"})
+        sqs = boto3.client("sqs")
+        [message] = sqs.receive_message(QueueUrl=aws.stack.intake_queue, VisibilityTimeout=0)["Messages"]
+        sqs.send_message(QueueUrl=aws.stack.intake_queue, MessageBody=message["Body"])
+        sqs.close()
+        await aws.until_idle()
+        assert len(await aws.runs()) == 1
+
+
+async def test_large_values_lie_in_the_bucket(milepost_aws):
     app = App("shop")
 
     @app.function(id="report", trigger=Event("report/wanted"))
@@ -64,31 +84,48 @@ async def test_large_values_lie_in_the_bucket():
         await ctx.step.sleep("a while", "1h")
         return len(noise)
 
-    async with AwsHarness(app) as aws:
-        put(aws, "report/wanted", {})
+    async with milepost_aws(app) as aws:
+        put("report/wanted", {})
         await aws.until_idle()
-        s3 = aws.session.client("s3")
+        s3 = boto3.client("s3")
         assert s3.list_objects_v2(Bucket=aws.stack.bucket)["KeyCount"] == 1
         s3.close()
         await aws.advance("1h")
         assert (await aws.only_run())["output"] == 40_000
 
 
-async def test_an_event_that_cannot_be_accepted_is_raised_in_the_test():
-    async with AwsHarness(shop([])) as aws:
-        put(aws, "inngest/secret", {})
+async def test_an_event_that_cannot_be_taken_in_is_raised_in_the_test(milepost_aws):
+    async with milepost_aws(shop([])) as aws:
+        put("inngest/secret", {})
         with pytest.raises(ValueError, match="reserved"):
             await aws.until_idle()
 
 
-async def test_a_crash_between_two_calls_to_aws_loses_nothing():
+async def test_a_crash_between_two_calls_to_aws_loses_nothing(milepost_aws):
     for at in range(0, 42, 7):
-        mails: list[str] = []
-        async with AwsHarness(shop(mails)) as aws:
+        async with milepost_aws(shop([])) as aws:
             aws.crash_at(at)
-            put(aws, "order/created", {"order_id": "7"})
+            put("order/created", {"order_id": "7"})
             await aws.until_idle()
             await aws.advance("30d")
             run = await aws.only_run()
             assert (run["status"], run["output"]) == ("Completed", "paid 7"), at
             assert aws.lives == 3, at
+
+
+async def test_moto_of_the_users_own_goes_on_inside_and_after(milepost_aws, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        s3 = boto3.client("s3")
+        s3.create_bucket(Bucket="mine")
+        async with milepost_aws(shop([])) as aws:
+            put("order/created", {"order_id": "7"})
+            await aws.until_idle()
+            assert len(await aws.runs()) == 1
+        names = [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]
+        s3.close()
+    assert "mine" in names
+
+
+def test_the_harness_is_exported():
+    assert AwsHarness.__module__ == "milepost_console.testing.aws"

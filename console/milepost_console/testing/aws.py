@@ -36,6 +36,7 @@ from milepost_engine.adapters.dynamodb_schema import create_table
 from milepost_engine.adapters.s3 import S3Blobs
 from milepost_engine.adapters.sqs import SqsQueue
 from milepost_engine.engine import Engine
+from milepost_engine.envelopes import read_envelope
 from milepost_engine.ports import Clock, Message
 
 __all__ = ["AwsHarness", "AwsPlace", "make_stack"]
@@ -56,10 +57,7 @@ def make_stack(session: Any, name: str) -> StackParts:
     undelivered = _queue(sqs, f"{name}-undelivered")
     queues = {kind: _queue(sqs, f"{name}-{kind}", _queue(sqs, f"{name}-{kind}-dead")) for kind in ("events", "work")}
     events.create_event_bus(Name=f"{name}-bus")
-    rule = {"Name": f"{name}-everything", "EventBusName": f"{name}-bus"}
-    events.put_rule(**rule, EventPattern=json.dumps({"source": [{"prefix": ""}]}))
-    target = {"Id": "intake", "Arn": _arn(sqs, queues["events"])}
-    events.put_targets(Rule=rule["Name"], EventBusName=rule["EventBusName"], Targets=[target])
+    _add_rule(session, f"{name}-bus", f"{name}-everything", {"source": [{"prefix": ""}]}, queues["events"])
     parts = StackParts(
         name=name,
         region=session.region_name,
@@ -75,6 +73,15 @@ def make_stack(session: Any, name: str) -> StackParts:
     for client in (dynamodb, s3, sqs, events):
         client.close()
     return parts
+
+
+def _add_rule(session: Any, bus: str, name: str, pattern: Mapping[str, object], queue: str) -> None:
+    events, sqs = session.client("events"), session.client("sqs")
+    events.put_rule(Name=name, EventBusName=bus, EventPattern=json.dumps(pattern))
+    target = {"Id": "intake", "Arn": _arn(sqs, queue)}
+    events.put_targets(Rule=name, EventBusName=bus, Targets=[target])
+    events.close()
+    sqs.close()
 
 
 def outputs_of(parts: StackParts) -> Mapping[str, str]:
@@ -206,14 +213,11 @@ class AwsPlace:
 
 
 async def _take_in(engine: Engine, body: str) -> None:
-    """Take an event of the bus in. One that cannot be accepted is raised: in the cloud it would be a dead letter."""
-    raw = json.loads(body)
-    source, kind = raw["source"], raw["detail-type"]
-    name = f"{source}/{kind}" if source.startswith("aws.") else kind
-    # The bus may deliver an event twice, with the same id.
-    read = await engine.accept({"name": name, "data": raw["detail"], "id": raw["id"], "meta": {"source": source}})
-    if read.problem:
-        raise ValueError(read.problem)
+    """Take an envelope of the bus in. One that cannot be is raised: in the cloud it would become a dead letter."""
+    now = engine.clock.now()
+    # Moto writes its own time; here it is as late as the wound clock says.
+    envelope = {**json.loads(body), "time": now.isoformat()}
+    await engine.intake.take(read_envelope(envelope, now=now, chance=engine.chance))
 
 
 class AwsHarness(Harness):
@@ -231,6 +235,7 @@ class AwsHarness(Harness):
     ) -> None:
         self._name = name
         self._region = region
+        self._feeds = itertools.count(1)
         super().__init__(*apps, start=start)
 
     @property
@@ -242,6 +247,15 @@ class AwsHarness(Harness):
     def session(self) -> Any:
         """A `boto3.Session` of moto's AWS."""
         return self._aws.session
+
+    def feed(self, pattern: Mapping[str, object]) -> None:
+        """Bring the matching events of the account's default bus to the intake, as `Milepost.feed` does.
+
+        `{"source": ["aws.s3"]}` lets S3's own events start functions, named `aws.s3/Object Created` and so on.
+        """
+        _add_rule(
+            self.session, "default", f"{self.stack.bus}-feed-{next(self._feeds)}", pattern, self.stack.intake_queue
+        )
 
     def _open_place(self) -> AwsPlace:
         self._aws = AwsPlace(self.clock, self._name, self._region)
