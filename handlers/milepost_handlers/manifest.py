@@ -1,0 +1,80 @@
+"""Registers apps at deploy, as the Lambda of a CloudFormation custom resource.
+
+    Create, Update   ask the app at `Address` for its manifest and store it: new runs start on that version
+    Delete           forget the app, unless it is registered at another address by now
+What goes wrong is CloudFormation's answer: the deployment fails with it, and the version before is put back.
+Source: "Custom resource request and response objects" in the CloudFormation user guide.
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Mapping
+from typing import Any, Final
+
+from milepost_engine.ports import Target
+from milepost_engine.syncing import sync_app
+
+from .telling import logger
+from .wiring import Place, place
+
+__all__ = ["handler"]
+
+_NOTHING: Final = "app:none"
+_PREFIX: Final = "app:"
+_MOST_REASON_BYTES: Final = 3000
+"""CloudFormation takes an answer of 4096 bytes."""
+_ANSWER_SECONDS: Final = 10
+
+
+def handler(event: Mapping[str, Any], context: Any) -> None:  # noqa: ARG001 - Lambda's shape
+    """Called by CloudFormation, which waits for the answer at a URL, not for what is returned."""
+    resource, reason = str(event.get("PhysicalResourceId") or _NOTHING), ""
+    told: Mapping[str, Any] = {}
+    try:
+        here = place()
+        resource, told = here.run(_apply(here, event, resource))
+    except Exception as error:
+        # Whatever it was: without an answer the deployment would hang until its time-out.
+        logger.exception("registration failed")
+        reason = str(error) or type(error).__name__
+    _answer(event, resource, reason, told)
+
+
+async def _apply(here: Place, event: Mapping[str, Any], resource: str) -> tuple[str, dict[str, Any]]:
+    """The resource's id and its attributes."""
+    await here.ready()
+    properties = event["ResourceProperties"]
+    address = str(properties["Address"])
+    registry = here.engine.registry
+    if event["RequestType"] == "Delete":
+        app_id = resource.removeprefix(_PREFIX)
+        known = (await registry.snapshot()).apps.get(app_id)
+        if known is not None and known.target.address == address:
+            await registry.remove(app_id)
+            logger.info("app removed", extra={"app_id": app_id})
+        return resource, {}
+    target = Target("lambda", address, float(properties["TimeoutSeconds"]))
+    app = await sync_app(here.engine, here.invokers["lambda"], target)
+    functions = [spec.function_id for spec in app.functions]
+    logger.info("app registered", extra={"app_id": app.app_id, "functions": functions, "version": app.version})
+    return f"{_PREFIX}{app.app_id}", {"AppId": app.app_id, "Functions": str(len(functions))}
+
+
+def _answer(event: Mapping[str, Any], resource: str, reason: str, told: Mapping[str, Any]) -> None:
+    body = {
+        "Status": "FAILED" if reason else "SUCCESS",
+        "Reason": reason.encode()[:_MOST_REASON_BYTES].decode("utf-8", "ignore"),
+        "PhysicalResourceId": resource,
+        "StackId": event["StackId"],
+        "RequestId": event["RequestId"],
+        "LogicalResourceId": event["LogicalResourceId"],
+        "Data": dict(told),
+    }
+    # The URL is signed for a request without content type.
+    request = urllib.request.Request(  # noqa: S310 - CloudFormation's own URL
+        event["ResponseURL"], json.dumps(body).encode(), {"Content-Type": ""}, method="PUT"
+    )
+    with urllib.request.urlopen(request, timeout=_ANSWER_SECONDS):  # noqa: S310 - as above
+        pass
