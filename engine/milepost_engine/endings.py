@@ -41,7 +41,7 @@ class Starter(Protocol):
         self, spec: FunctionSpec, event: Event, *, run_id: str | None = None, parent: Parent | None = None
     ) -> Run | None: ...
 
-    async def take(self, event: Event) -> tuple[str, ...]: ...
+    async def take(self, event: Event, *, redelivered: bool = False) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,8 @@ class Endings:
         for name in names:
             # An event that nobody listens for would cost a write for each run.
             if snapshot.listens(name.value) or await self.waits.is_awaited(name.value):
-                await self.starter.take(await self._ending_event(run, name))
+                # When it is taken in again, the first time may have stopped half-way.
+                await self.starter.take(await self._ending_event(run, name), redelivered=True)
 
     async def _ending_event(self, run: Run, name: EventName) -> Event:
         assert run.ended is not None

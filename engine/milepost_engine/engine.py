@@ -122,10 +122,10 @@ class Engine:
         match message["t"]:
             case "events":
                 for event in await self.arrivals.read(message):
-                    await self.intake.take(event)
+                    await self.intake.take(event, redelivered=redelivered)
             case "cron":
                 at, fire_at = (from_ms(cast("int", message[key])) for key in ("at", "fire_at"))
-                await self.intake.cron(str(message["fn"]), str(message["line"]), at, fire_at)
+                await self.intake.cron(str(message["fn"]), str(message["line"]), at, fire_at, redelivered=redelivered)
             case _:
                 await self.orchestrator.handle(message, deadline, redelivered=redelivered)
 

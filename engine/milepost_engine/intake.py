@@ -3,6 +3,13 @@
 Every step of it is a write that a repeat does not change, and a run's id follows from the event and the function: an
 event taken in twice starts nothing twice. Order matters: cancellations are subscribed before the run exists, the run
 exists before its message is sent.
+
+A run that exists already was started by another copy of the same message, which sends the run's message itself – or
+stopped before it could, and then is delivered again:
+
+    copy 1    creates the run ─────────────────────── sends its message
+    copy 2            finds it: sends nothing
+    copy 1'   (delivered again) finds it: sends its message once more, marked, for a run that nobody drives yet
 """
 
 from __future__ import annotations
@@ -36,6 +43,14 @@ _FUTURE: Final = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
+class _Made:
+    """A run; `new` when it was not there before."""
+
+    run: Run
+    new: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Intake:
     """See the module."""
 
@@ -48,8 +63,11 @@ class Intake:
     clock: Clock
     observer: Observer
 
-    async def take(self, event: Event) -> tuple[str, ...]:
-        """Take one event in; returns the ids of the runs that it started."""
+    async def take(self, event: Event, *, redelivered: bool = False) -> tuple[str, ...]:
+        """Take one event in; returns the ids of the runs that it started.
+
+        `redelivered`: whoever had its message before may have stopped half-way.
+        """
         now = self.clock.now()
         if not await self.events.put(event):
             # Ids of runs follow from the moment that an event was received first.
@@ -68,9 +86,10 @@ class Intake:
                 passed_over[function_id] = why_not
             else:
                 chosen.append(pairs[0][0])
-        started = await asyncio.gather(*(self._start(spec, event, passed_over) for spec in chosen))
-        run_ids = tuple(run.run_id for run in started if run is not None)
-        await self.sender.send(*({"t": "start", "run": run.run_id} for run in started if run is not None))
+        made = await asyncio.gather(*(self._create(spec, event, passed_over) for spec in chosen))
+        started = [found for found in made if found is not None]
+        run_ids = tuple(found.run.run_id for found in started)
+        await self._send(started, again=redelivered)
         await self._wake(event, now)
         self.observer.event_received(event, run_ids, passed_over)
         return run_ids
@@ -84,14 +103,21 @@ class Intake:
         parent: Parent | None = None,
         origin: Run | None = None,
         kept: Sequence[str] = (),
+        again: bool = True,
     ) -> Run | None:
-        """Create a run for an event and send its message; None when a limit keeps it from starting."""
-        run = await self._create(spec, event, {}, run_id=run_id, parent=parent, origin=origin, kept=kept)
-        if run is not None:
-            await self.sender.send({"t": "start", "run": run.run_id})
-        return run
+        """Create a run for an event and send its message; None when a limit keeps it from starting.
 
-    async def cron(self, function_id: str, line: str, scheduled_at: datetime, fire_at: datetime) -> Run | None:
+        `again`: when the run is there already, its message is sent once more, for it may have been lost.
+        """
+        made = await self._create(spec, event, {}, run_id=run_id, parent=parent, origin=origin, kept=kept)
+        if made is None:
+            return None
+        await self._send([made], again=again)
+        return made.run
+
+    async def cron(
+        self, function_id: str, line: str, scheduled_at: datetime, fire_at: datetime, *, redelivered: bool = False
+    ) -> Run | None:
         """Start a function for a tick of its cron line; once for each tick, however often it is asked."""
         snapshot = await self.registry.snapshot()
         spec = snapshot.functions.get(function_id)
@@ -108,7 +134,8 @@ class Intake:
             extra={},
         )
         await self.events.put(event)
-        return await self.start(spec, event, run_id=derived_ulid(to_ms(scheduled_at), function_id, line))
+        run_id = derived_ulid(to_ms(scheduled_at), function_id, line)
+        return await self.start(spec, event, run_id=run_id, again=redelivered)
 
     # --- starting -------------------------------------------------------------------------------------------------
 
@@ -125,8 +152,10 @@ class Intake:
         reasons = [reason for trigger in triggers if (reason := _mismatch(trigger, event, now))]
         return reasons[0] if len(reasons) == len(triggers) else ""
 
-    async def _start(self, spec: FunctionSpec, event: Event, passed_over: dict[str, str]) -> Run | None:
-        return await self._create(spec, event, passed_over)
+    async def _send(self, started: Sequence[_Made], *, again: bool) -> None:
+        """The messages of runs: of those just created, and once more of others if asked."""
+        marks = [({} if made.new else {"again": True}, made.run.run_id) for made in started if made.new or again]
+        await self.sender.send(*({"t": "start", "run": run_id, **mark} for mark, run_id in marks))
 
     async def _create(
         self,
@@ -138,7 +167,7 @@ class Intake:
         parent: Parent | None = None,
         origin: Run | None = None,
         kept: Sequence[str] = (),
-    ) -> Run | None:
+    ) -> _Made | None:
         now = self.clock.now()
         run_id = run_id or derived_ulid(to_ms(event.received_at), event.event_id, spec.function_id)
         if spec.idempotency and origin is None and not await self._claim(spec, event, run_id, now):
@@ -149,9 +178,10 @@ class Intake:
         if refused:
             passed_over[f"{spec.function_id} (cancellation)"] = refused
         await self.waits.open_cancels(run, subscriptions, now)
-        if await self.runs.create(run):
+        new = await self.runs.create(run)
+        if new:
             self.observer.run_started(run)
-        return run
+        return _Made(run, new)
 
     async def _run(
         self,

@@ -1,6 +1,7 @@
 """The messages on the work queue, and sending one for later whatever the delay.
 
     {"t": "start" | "job" | "timer" | "event" | "child" | "cancel" | "watch", "run": …, …}   about a run
+    {"t": "start", "again": true, …}   sent once more: for a run that nobody has begun
     {"t": "cron", "fn": …, "line": …, "at": ms}                                              a cron tick
     {"t": "events", "events": […]}                                                           events to take in
 A message due later than the queue can hold becomes a timer item; `timers.py` moves it to the queue in time.

@@ -107,6 +107,11 @@ class Orchestrator:
         try:
             if (redelivered or not _knows(live, message)) and await live.read(self.runs) is None:
                 return  # erased, or retention let it go
+            if message.get("again") is True and not redelivered:
+                # Sent once more in case the first was lost: nobody may drive the run, or somebody about to begin.
+                if cast("Run", live.run).discovered or cast("Run", live.run).status.ended:
+                    return
+                redelivered = True
             hold = Hold(live, cast("Run", live.run).owner, redelivered=redelivered, takes_over=redelivered)
             given = await self._input(message, hold)
             if redelivered and given is not None and self._applied(hold.run, given):

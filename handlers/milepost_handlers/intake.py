@@ -24,7 +24,7 @@ def handler(event: Mapping[str, Any], context: Any) -> PartialItemFailureRespons
     here = place()
 
     async def take(record: SQSRecord) -> None:
-        await here.engine.intake.take(_read(here, record))
+        await here.engine.intake.take(_read(here, record), redelivered=receives(record) > 1)
 
     return work(here, event, take)
 

@@ -35,8 +35,7 @@ def handler(event: Mapping[str, Any], context: Any) -> None:  # noqa: ARG001 - L
     try:
         here = place()
         resource, told = here.run(_apply(here, event, resource))
-    except Exception as error:
-        # Whatever it was: without an answer the deployment would hang until its time-out.
+    except Exception as error:  # noqa: BLE001 - without an answer the deployment hangs until its time-out
         logger.exception("registration failed")
         reason = str(error) or type(error).__name__
     _answer(event, resource, reason, told)

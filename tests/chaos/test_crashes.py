@@ -85,6 +85,13 @@ def shop(notes: Notes) -> App:
             await ctx.step.run("hopeless", notes.body(ctx, "hopeless", object()), retries=0)
         return [first, left, right, fourth, fifth, found is not None]
 
+    async def mourn(ctx: Context) -> object:
+        return await ctx.step.run("mourn", notes.body(ctx, "mourn", "noted"))
+
+    @app.function(id="doomed", trigger=Event("go"), retries=0, on_failure=mourn)
+    async def doomed(ctx: Context) -> None:
+        raise ValueError("no way")
+
     return app
 
 
@@ -174,6 +181,8 @@ async def _check(world: World, told: str) -> None:
     run = await engine.queries.run(rows[0]["run_id"])
     assert run["status"] == "Completed", (told, run["status"], [(s["name"], s["status"]) for s in run["trace"]])
     assert run["output"] == [1, 2, 3, 4, 5, True], told
+    mourned = (await engine.queries.list_runs(RunFilter(functions=("a-doomed-failure",))))["runs"]
+    assert [row["status"] for row in mourned] == ["Completed"], told
     assert world.notes.repeated == [], told
     queue = LocalQueue(world.store, world.clock, "work")
     assert await queue.dead_letters() == [], told

@@ -99,6 +99,8 @@ def due_discovery(run: Run, now: datetime) -> Invoke | None:
 
 
 def _start(run: Run, _: Input, now: datetime) -> Decision:
+    if run.discovered:
+        return Decision(run)  # begun already: the message came twice
     return Decision(run, commands=(*_timeouts(run, now), *_outstanding(run, f"{DISCOVERY}#0", now)))
 
 
