@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: dev test check fix bench clean
+.PHONY: dev test check fix bench docs clean
 
 .venv/.dev: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -43,6 +43,9 @@ fix: .venv/.test  ## format and mend what can be mended
 
 bench: .venv/.test  ## speed on this machine, as numbers
 	$(BIN)/python -m bench
+
+docs: .venv/.test  ## write the pages that follow from the code
+	$(BIN)/python docs/generate.py
 
 clean:
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache

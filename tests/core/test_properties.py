@@ -30,7 +30,7 @@ from milepost_engine.core.inputs import (
     TimerDue,
     TimerKind,
 )
-from milepost_engine.core.machine import Decision, advance
+from milepost_engine.core.machine import ACCEPTS, Decision, advance
 from milepost_engine.core.retries import RetryPolicy
 from milepost_engine.core.run import ClosedStep, FailedAttempt, Outcome, Plan, Record, Run, RunEnded, RunStatus
 
@@ -140,7 +140,10 @@ class World:
 
     def give(self, given: Input, *, reads: int | None = None) -> None:
         """One input, decided on a view that may be old, saved, and acted on."""
-        decision = advance(self.run(reads), given, self.now)
+        run = self.run(reads)
+        decision = advance(run, given, self.now)
+        rule = ACCEPTS[run.status].get(type(given))
+        assert decision.run.status in (rule.leads_to if rule else (run.status,)), "the diagram lacks this change"
         if self.save(decision):
             if isinstance(given, InvocationReturned) and given.call.target == DISCOVERY and decision.records:
                 self.seen.append(given.call.order)

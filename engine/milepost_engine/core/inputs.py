@@ -108,6 +108,8 @@ class TimerKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TimerDue:
+    """A timer's moment may have come: a sleep, a time-out, a delayed beginning, a look at what finished early."""
+
     kind: TimerKind
     step_id: str = ""
 
@@ -134,6 +136,8 @@ class ChildFinished:
 
 @dataclass(frozen=True, slots=True)
 class CancelRequested:
+    """A person, an event or a time limit asks for the run to end."""
+
     outcome: Outcome
     reason: str = ""
 

@@ -57,7 +57,7 @@ from .run import (
     StepStatus,
 )
 
-__all__ = ["ACCEPTS", "PEEK_DELAY", "Decision", "advance", "due_discovery", "follow"]
+__all__ = ["ACCEPTS", "PEEK_DELAY", "Decision", "Rule", "advance", "due_discovery", "follow"]
 
 PEEK_DELAY: Final = timedelta(milliseconds=250)
 """How long a finished parallel step waits for its siblings before the function may look at it alone."""
@@ -79,8 +79,8 @@ class Decision:
 
 def advance(run: Run, given: Input, now: datetime) -> Decision:
     """Decide what an input does to a run."""
-    decide = ACCEPTS[run.status].get(type(given))
-    return decide(run, given, now) if decide else Decision(run)
+    rule = ACCEPTS[run.status].get(type(given))
+    return rule.decide(run, given, now) if rule else Decision(run)
 
 
 def follow(run: Run, records: Sequence[Record], now: datetime) -> tuple[Command, ...]:
@@ -469,29 +469,44 @@ def _cancel(run: Run, given: Input, now: datetime) -> Decision:
     return _settle(run, [RunEnded(RunStatus.CANCELLED, given.outcome, opcodes.to_json(reason), now)], now)
 
 
-_Decide = Callable[[Run, Input, datetime], Decision]
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How an input is decided, and the statuses that it may lead to (the diagram in the docs is drawn from these)."""
 
-_ENDED: Final[dict[type, _Decide]] = {RunStarted: _farewell, RunResumed: _farewell}
+    decide: Callable[[Run, Input, datetime], Decision]
+    leads_to: tuple[RunStatus, ...]
 
-ACCEPTS: Final[dict[RunStatus, dict[type, _Decide]]] = {
-    RunStatus.QUEUED: {
-        RunStarted: _start_queued,
-        RunResumed: _start_queued,
-        TimerDue: _timer_queued,
-        CancelRequested: _cancel,
+
+_QUEUED: Final = RunStatus.QUEUED
+_RUNNING: Final = RunStatus.RUNNING
+_COMPLETED: Final = RunStatus.COMPLETED
+_FAILED: Final = RunStatus.FAILED
+_CANCELLED: Final = RunStatus.CANCELLED
+
+
+def _ended(status: RunStatus) -> dict[type[Input], Rule]:
+    return {RunStarted: Rule(_farewell, (status,)), RunResumed: Rule(_farewell, (status,))}
+
+
+ACCEPTS: Final[dict[RunStatus, dict[type[Input], Rule]]] = {
+    _QUEUED: {
+        RunStarted: Rule(_start_queued, (_QUEUED, _RUNNING)),
+        RunResumed: Rule(_start_queued, (_QUEUED, _RUNNING)),
+        TimerDue: Rule(_timer_queued, (_QUEUED, _RUNNING, _CANCELLED)),
+        CancelRequested: Rule(_cancel, (_CANCELLED,)),
     },
-    RunStatus.RUNNING: {
-        RunStarted: _start,
-        RunResumed: _resume,
-        InvocationReturned: _returned,
-        StepsCheckpointed: _checkpointed,
-        InvocationFailed: _failed,
-        TimerDue: _timer,
-        EventMatched: _matched,
-        ChildFinished: _child,
-        CancelRequested: _cancel,
+    _RUNNING: {
+        RunStarted: Rule(_start, (_RUNNING,)),
+        RunResumed: Rule(_resume, (_RUNNING,)),
+        InvocationReturned: Rule(_returned, (_RUNNING, _COMPLETED, _FAILED)),
+        StepsCheckpointed: Rule(_checkpointed, (_RUNNING,)),
+        InvocationFailed: Rule(_failed, (_RUNNING, _FAILED)),
+        TimerDue: Rule(_timer, (_RUNNING, _CANCELLED)),
+        EventMatched: Rule(_matched, (_RUNNING,)),
+        ChildFinished: Rule(_child, (_RUNNING,)),
+        CancelRequested: Rule(_cancel, (_CANCELLED,)),
     },
-    RunStatus.COMPLETED: _ENDED,
-    RunStatus.FAILED: _ENDED,
-    RunStatus.CANCELLED: _ENDED,
+    _COMPLETED: _ended(_COMPLETED),
+    _FAILED: _ended(_FAILED),
+    _CANCELLED: _ended(_CANCELLED),
 }

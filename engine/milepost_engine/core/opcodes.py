@@ -20,7 +20,9 @@ from .retries import RetryPolicy
 from .run import ClosedStep, Json, OpenOp, Run, StepStatus, Stored
 
 __all__ = [
+    "AT_DUE",
     "COUNTED",
+    "OPENERS",
     "RESULTS",
     "Op",
     "Refusal",
@@ -137,7 +139,7 @@ _INVOKE_TIMED_OUT: Final = failure_text(
     "InngestInvokeTimeoutError", "Timed out waiting for invoked function to complete"
 )
 
-_AT_DUE: Final[dict[Opcode, tuple[StepStatus, bytes]]] = {
+AT_DUE: Final[dict[Opcode, tuple[StepStatus, bytes]]] = {
     Opcode.SLEEP: (StepStatus.COMPLETED, b"null"),
     Opcode.WAIT_FOR_EVENT: (StepStatus.TIMED_OUT, b"null"),
     Opcode.INVOKE_FUNCTION: (
@@ -149,7 +151,7 @@ _AT_DUE: Final[dict[Opcode, tuple[StepStatus, bytes]]] = {
 
 def close_due(run: Run, op: OpenOp, now: datetime) -> ClosedStep:
     """The record of a sleep that is over, or a wait or invoke whose time is up."""
-    status, memo = _AT_DUE[op.kind]
+    status, memo = AT_DUE[op.kind]
     return close_open(run, op, status, memo, now, {})
 
 
@@ -161,7 +163,7 @@ def open_ops(run: Run, ops: tuple[Op, ...], now: datetime) -> tuple[OpenOp, ...]
     planned, closed = run.view.planned, run.closed
     opened: dict[str, OpenOp] = {}
     for op in ops:
-        make = _OPENERS.get(op.kind)
+        make = OPENERS.get(op.kind)
         if make is None or op.step_id in planned or op.step_id in closed:
             continue
         made = make(run, op, now)
@@ -203,7 +205,7 @@ def _open_invoke(run: Run, op: Op, now: datetime) -> OpenOp | Refusal:
     return _due(run, op, now, op.opts["timeout"], "invoke")
 
 
-_OPENERS: Final[dict[Opcode, Callable[[Run, Op, datetime], OpenOp | Refusal]]] = {
+OPENERS: Final[dict[Opcode, Callable[[Run, Op, datetime], OpenOp | Refusal]]] = {
     Opcode.STEP_PLANNED: _open_step,
     Opcode.SLEEP: _open_sleep,
     Opcode.WAIT_FOR_EVENT: _open_wait,
