@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from milepost import App
+from bench.functions import app
 from milepost_engine.adapters.chance import SystemChance
 from milepost_engine.adapters.clock import SystemClock
 from milepost_engine.adapters.invoke_inprocess import InProcessInvoker
@@ -29,19 +29,21 @@ class Ends(Silent):
     ended: int = 0
     wanted: int = 0
     reached: asyncio.Event = field(default_factory=asyncio.Event)
-    on_end: Callable[[Run], None] | None = None
+    on_record: Callable[[Record], None] | None = None
 
-    def recorded(self, run: Run, record: Record) -> None:
+    def recorded(self, run: Run, record: Record) -> None:  # noqa: ARG002 - as the port has it
+        if self.on_record:
+            self.on_record(record)
         if isinstance(record, RunEnded):
             self.ended += 1
-            if self.on_end:
-                self.on_end(run)
             if self.ended >= self.wanted:
                 self.reached.set()
 
     def expect(self, count: int) -> None:
         self.ended, self.wanted = 0, count
         self.reached.clear()
+        if not count:
+            self.reached.set()
 
 
 @dataclass
@@ -61,8 +63,8 @@ class Place:
 
 
 @asynccontextmanager
-async def place(app: App, *, durability: str = "process", concurrency: int = 64) -> AsyncIterator[Place]:
-    """An engine serving one app; the file lies in a temporary folder."""
+async def place(*, durability: str = "process", concurrency: int = 64) -> AsyncIterator[Place]:
+    """An engine serving the measured functions; the file lies in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         clock = SystemClock()
         store = SqliteStore.open(Path(folder) / "bench.db", clock=clock, durability=durability)
