@@ -23,7 +23,7 @@ from typing import Any, Final, TypeVar
 
 from botocore.session import get_session
 
-from milepost_engine.adapters.aws_calls import Answer, Caller, Retries
+from milepost_engine.adapters.aws_calls import Caller, Retries
 from milepost_engine.adapters.aws_http import AwsHttp, endpoint_url
 from milepost_engine.adapters.chance import SystemChance
 from milepost_engine.adapters.clock import SystemClock
@@ -32,9 +32,10 @@ from milepost_engine.adapters.invoke_lambda import LambdaInvoker
 from milepost_engine.adapters.s3 import S3Blobs
 from milepost_engine.adapters.sqs import SqsQueue
 from milepost_engine.engine import Engine, Settings
-from milepost_engine.ports import Blobs, Clock, Invoker, Request, Response, Table, Target
+from milepost_engine.ports import Clock, Invoker, Request, Response, Table, Target
 from milepost_engine.schema import check_schema
 
+from .lazy_s3 import LazyS3
 from .telling import Teller, ThrottleTelling
 
 __all__ = ["MissingVariable", "Place", "Variable", "place", "wire"]
@@ -140,7 +141,7 @@ def wire(environment: Mapping[str, str]) -> Place:
     secret = environment.get(Variable.SIGNING_KEY_SECRET)
     engine = Engine.build(
         table=table,
-        blobs=_blobs(session, environment),
+        blobs=S3Blobs(LazyS3(session), _needed(environment, Variable.BUCKET)),
         queue=SqsQueue(sqs, _needed(environment, Variable.QUEUE_URL), retries=retries),
         invokers=invokers,
         clock=clock,
@@ -180,29 +181,9 @@ def _queue_address(endpoint: str, arn: str) -> str:
     return f"{endpoint}/{account}/{name}"
 
 
-def _blobs(session: Any, environment: Mapping[str, str]) -> Blobs:
-    return S3Blobs(_S3(session), _needed(environment, Variable.BUCKET))
-
-
 def _secret(session: Any, name: str) -> str:
     answer = session.create_client("secretsmanager").get_secret_value(SecretId=name)
     return str(answer["SecretString"])
-
-
-class _S3:
-    """The caller of S3, made when a value is too large for the table: its client takes 0.1 s, and few runs need it."""
-
-    def __init__(self, session: Any) -> None:
-        self._session = session
-        self._caller: Caller | None = None
-
-    async def call(self, operation: str, request: Mapping[str, Any], *, repeatable: bool) -> Answer:
-        """See `Caller`."""
-        if self._caller is None:
-            from milepost_engine.adapters.aws_boto import BotoCaller, boto_config  # noqa: PLC0415 - as above
-
-            self._caller = BotoCaller(self._session.create_client("s3", config=boto_config()))
-        return await self._caller.call(operation, request, repeatable=repeatable)
 
 
 class _HttpApps:

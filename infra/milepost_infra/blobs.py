@@ -60,6 +60,13 @@ class BlobBucket(Construct):
         self._grant(role, ["s3:ListBucket"], self.bucket.bucket_arn)
         wildcard(role, objects, _ANY_OBJECT)
 
+    def grant_steps(self, role: iam.Role) -> None:
+        """What an app takes: large steps and events of runs, and saving such a step."""
+        for folder, actions in {"runs": ["s3:GetObject", "s3:PutObject"], "events": ["s3:GetObject"]}.items():
+            objects = self.bucket.arn_for_objects(f"{folder}/*")
+            self._grant(role, actions, objects)
+            wildcard(role, objects, _ANY_OBJECT)
+
     @staticmethod
     def _grant(grantee: iam.IGrantable, actions: list[str], resource: str) -> None:
         iam.Grant.add_to_principal(grantee=grantee, actions=actions, resource_arns=[resource]).assert_success()

@@ -14,9 +14,11 @@ __all__ = ["ENTRY_HANDLER", "Entry", "read_entry"]
 ENTRY_HANDLER: Final = "_milepost_entry.handler"
 _SHIM: Final = '''"""The Lambda's entry point: hands calls to the app."""
 
+from milepost_handlers.app import lambda_handler
+
 from {module} import {attribute}
 
-handler = {attribute}.lambda_handler()
+handler = lambda_handler({attribute})
 '''
 
 

@@ -73,6 +73,7 @@ class Milepost(Construct):
         super().__init__(scope, construct_id)
         self.assets: Assets = assets or WheelAssets()
         self.longest_invocation = longest_invocation
+        self.retention = retention
         self.log_retention = log_retention
         self.tracing = tracing
         self.service = Names.unique_resource_name(self, max_length=64, separator="-")
@@ -129,6 +130,16 @@ class Milepost(Construct):
         self._logs_output.value = ",".join(group.log_group_name for group in self._log_groups)
         if self._queries:
             self._queries.ask(self._log_groups)
+
+    @property
+    def app_environment(self) -> dict[str, str]:
+        """What an app's Lambda is told: where events go, and where its runs keep their steps."""
+        return {
+            Variable.EVENT_BUS.value: self.bus.event_bus_name,
+            Variable.TABLE.value: self.table.table.table_name,
+            Variable.BUCKET.value: self.blobs.bucket.bucket_name,
+            Variable.RETENTION_DAYS.value: f"{self.retention.to_days():.0f}",
+        }
 
     def _shared(self, retention: Duration) -> EngineCode:
         environment = {

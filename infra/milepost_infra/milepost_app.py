@@ -17,7 +17,6 @@ from .compute import architecture_of, grant_network, runtime_of, write_only_role
 from .entry import ENTRY_HANDLER, read_entry
 from .errors import InfraError
 from .milepost import Milepost
-from .names import Variable
 
 __all__ = ["MilepostApp", "Versioning"]
 
@@ -110,7 +109,7 @@ class MilepostApp(Construct):
             role=role,
             timeout=timeout,
             memory_size=memory_mb,
-            environment={**environment, Variable.EVENT_BUS.value: milepost.bus.event_bus_name},
+            environment={**environment, **milepost.app_environment},
             layers=list(layers),
             vpc=vpc,
             log_group=log_group,
@@ -121,6 +120,8 @@ class MilepostApp(Construct):
             current_version_options=lambda_.VersionOptions(removal_policy=RemovalPolicy.RETAIN),
         )
         milepost.grant_send(role)
+        milepost.table.grant_steps(role)
+        milepost.blobs.grant_steps(role)
         milepost.include_logs(log_group)
         acknowledge(made, RUNTIME)
         if milepost.tracing:

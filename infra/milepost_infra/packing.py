@@ -23,7 +23,7 @@ from aws_cdk import AssetHashType
 from aws_cdk import aws_lambda as lambda_
 
 from .errors import PackingError
-from .sources import ENGINE_PACKAGES, SDK_PACKAGES, package_folders, requirements_of, tree_digest
+from .sources import ENGINE_PACKAGES, package_folders, requirements_of, tree_digest
 
 __all__ = ["AppSource", "Assets", "Platform", "WheelAssets", "pip_arguments"]
 
@@ -87,7 +87,7 @@ class Assets(Protocol):
         ...
 
     def app(self, source: AppSource, requirements: Sequence[str], extra_files: Mapping[str, str]) -> lambda_.Code:
-        """A user's code with its requirements and the SDK; `extra_files` are added by name."""
+        """A user's code with its requirements, the SDK and what saves steps; `extra_files` are added by name."""
         ...
 
 
@@ -111,7 +111,7 @@ class WheelAssets:
 
     def app(self, source: AppSource, requirements: Sequence[str], extra_files: Mapping[str, str]) -> lambda_.Code:
         """See `Assets.app`."""
-        return self._code(SDK_PACKAGES, [*requirements_of(), *requirements], source, extra_files)
+        return self._code(ENGINE_PACKAGES, [*requirements_of(), *requirements], source, extra_files)
 
     def _code(
         self,

@@ -55,6 +55,16 @@ class RunTable(Construct):
         actions = ["dynamodb:Query", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:DeleteItem"]
         self._grant(grantee, actions, self.table.table_arn)
 
+    def grant_steps(self, grantee: iam.IGrantable) -> None:
+        """What an app in checkpoint mode takes: reads of runs and events, puts of steps. Its roles change no item."""
+        self._grant(grantee, ["dynamodb:Query", "dynamodb:GetItem"], self.table.table_arn, within=("R#*", "E#*"))
+        self._grant(grantee, ["dynamodb:PutItem"], self.table.table_arn, within=("R#*",))
+
     @staticmethod
-    def _grant(grantee: iam.IGrantable, actions: list[str], resource: str) -> None:
-        iam.Grant.add_to_principal(grantee=grantee, actions=actions, resource_arns=[resource]).assert_success()
+    def _grant(grantee: iam.IGrantable, actions: list[str], resource: str, *, within: tuple[str, ...] = ()) -> None:
+        """`within`: only items whose partition key is like one of these."""
+        keys = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": list(within)}} if within else None
+        granted = iam.Grant.add_to_principal(
+            grantee=grantee, actions=actions, resource_arns=[resource], conditions=keys
+        )
+        granted.assert_success()

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from ._app import App
     from ._context import Context, SyncContext
+    from ._eventbridge import EventBridgeTransport
     from ._events import CronTick, NewEvent, ReceivedEvent
+    from ._execute import Keeper
     from ._execute import Saver as Checkpointer
     from ._function import Cancel, Function, FunctionRef, Timeouts
     from ._middleware import CallInput, Middleware, StepOutput
@@ -31,9 +33,11 @@ __all__ = [
     "CronTick",
     "Event",
     "EventBatch",
+    "EventBridgeTransport",
     "Function",
     "FunctionRef",
     "HttpTransport",
+    "Keeper",
     "Middleware",
     "MilepostError",
     "NewEvent",
@@ -66,9 +70,11 @@ _HOMES: Final = {
     "CronTick": "_events",
     "Event": "_triggers",
     "EventBatch": "_send",
+    "EventBridgeTransport": "_eventbridge",
     "Function": "_function",
     "FunctionRef": "_function",
     "HttpTransport": "_send",
+    "Keeper": "_execute",
     "Middleware": "_middleware",
     "MilepostError": "errors",
     "NewEvent": "_events",

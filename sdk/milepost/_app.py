@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ._asgi import AsgiApp
     from ._context import Context, SyncContext
     from ._events import Sendable
-    from ._execute import Saver
+    from ._execute import Keeper, Saver
     from ._lambda import LambdaHandler
     from ._send import Transport
     from ._web import Request, Response
@@ -216,16 +216,22 @@ class App:
         return send_now(self._sender, events)
 
     async def handle(
-        self, request: Request, *, checkpointer: Saver | None = None, budget: timedelta | None = None
+        self,
+        request: Request,
+        *,
+        checkpointer: Saver | None = None,
+        keeper: Keeper | None = None,
+        budget: timedelta | None = None,
     ) -> Response:
         """Serve one request of a server, whatever carried it.
 
         Args:
             request: PUT registers the app, GET tells of it, POST calls a function.
             checkpointer: Takes finished steps in checkpoint mode; called on the caller's event loop.
+            keeper: Loads what was too large for the call; without it the app asks its server over HTTP.
             budget: Overrides `checkpoint_budget`, when the process has less time left.
         """
-        return await self._server.handle(request, checkpointer, budget)
+        return await self._server.handle(request, checkpointer, keeper, budget)
 
     def manifest(self, serve_url: str) -> dict[str, object]:
         """The registration of the app: what `POST /fn/register` carries, as a JSON object."""
@@ -237,11 +243,15 @@ class App:
 
         return asgi_app(self)
 
-    def lambda_handler(self) -> LambdaHandler:
-        """The app as Lambda handler, for `lambda:Invoke` and Function URLs: `handler = app.lambda_handler()`."""
+    def lambda_handler(self, keeper: Callable[[str], Keeper] | None = None) -> LambdaHandler:
+        """The app as Lambda handler, for `lambda:Invoke` and Function URLs: `handler = app.lambda_handler()`.
+
+        `keeper` makes for a run's id what reaches its store directly. `MilepostApp` sets it; without one, checkpoint
+        mode hands its steps over at the end of each invocation.
+        """
         from ._lambda import lambda_handler  # noqa: PLC0415 - only where it is served so
 
-        return lambda_handler(self)
+        return lambda_handler(self, keeper)
 
 
 def _logger(app_id: str) -> logging.Logger:

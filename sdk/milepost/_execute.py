@@ -15,7 +15,7 @@ from ._ops import Op
 from ._serializer import pack, unpack
 from .errors import CheckpointRefused, Interrupt
 
-__all__ = ["Bridge", "Saver", "run_step"]
+__all__ = ["Bridge", "Keeper", "Saver", "run_step"]
 
 
 class Saver(Protocol):
@@ -23,6 +23,14 @@ class Saver(Protocol):
 
     async def save(self, ops: Sequence[Mapping[str, object]]) -> None:
         """Save the ops. Raises CheckpointRefused when they are not wanted."""
+        ...
+
+
+class Keeper(Saver, Protocol):
+    """Reaches the store of one run itself, where no server stands between: saves steps, and loads large state."""
+
+    async def load(self) -> tuple[Sequence[Mapping[str, Any]], Mapping[str, Any]]:
+        """The run's events, and its finished steps by id: what was too large for the call. May raise LookupError."""
         ...
 
 

@@ -30,7 +30,7 @@ from .protocol import DISCOVERY
 
 if TYPE_CHECKING:
     from ._events import Sendable
-    from ._execute import Saver
+    from ._execute import Keeper, Saver
     from ._function import Function
     from ._send import Sender
     from ._settings import Settings
@@ -67,11 +67,16 @@ class Invoker:
         self._sender = sender
 
     async def invoke(
-        self, function: Function[Any, Any], request: Request, saver: Saver | None, budget: timedelta
+        self,
+        function: Function[Any, Any],
+        request: Request,
+        saver: Saver | None,
+        keeper: Keeper | None,
+        budget: timedelta,
     ) -> Response:
         """Serve one call."""
         started_at = self._settings.now()
-        body = await self._read(request)
+        body = await self._read(request, keeper)
         call = _read_call(function, body, request.query.get("stepId") or DISCOVERY)
         home = asyncio.get_running_loop() if saver is not None else None
         saver = saver or self._http_saver(function, body, started_at)
@@ -96,7 +101,7 @@ class Invoker:
             return None
         return HttpCheckpointer(api, body.context, function.slug, settings.now, started_at)
 
-    async def _read(self, request: Request) -> _CallBody:
+    async def _read(self, request: Request, keeper: Keeper | None) -> _CallBody:
         try:
             raw = from_json(request.body)
         except ValueError as error:
@@ -108,7 +113,7 @@ class Invoker:
         events: Sequence[Json] = told.get("events") or [told.get("event") or {}]
         steps: Json = told.get("steps") or {}
         if told.get("use_api") or ctx.get("use_api"):
-            events, steps = await self._fetch(str(ctx["run_id"]))
+            events, steps = await (keeper.load() if keeper else self._fetch(str(ctx["run_id"])))
         stack = ctx.get("stack")
         order = cast("Json", stack).get("stack") if isinstance(stack, Mapping) else None
         return _CallBody(ctx, tuple(events), steps, tuple(map(str, order or ())))

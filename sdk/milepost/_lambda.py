@@ -14,9 +14,11 @@ from urllib.parse import parse_qsl
 
 from ._web import Request
 from .errors import ConfigError
+from .protocol import Header
 
 if TYPE_CHECKING:
     from ._app import App
+    from ._execute import Keeper
 
 __all__ = ["LambdaHandler", "lambda_handler", "read_event"]
 
@@ -26,11 +28,14 @@ _SPARE: Final = 0.5
 """Share of the remaining time in which further steps may begin: the last one needs time to end, too."""
 
 
-def lambda_handler(app: App) -> LambdaHandler:
-    """A handler for `lambda:Invoke` and Function URLs."""
+def lambda_handler(app: App, keeper: Callable[[str], Keeper] | None = None) -> LambdaHandler:
+    """A handler for `lambda:Invoke` and Function URLs. `keeper` makes what reaches a run's store, by the run's id."""
 
     def handler(event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:
-        serving = app.handle(read_event(event), budget=_budget(context))
+        request = read_event(event)
+        run_id = request.headers.get(Header.RUN_ID.value)
+        keeps = keeper(run_id) if keeper is not None and run_id else None
+        serving = app.handle(request, checkpointer=keeps, keeper=keeps, budget=_budget(context))
         response = asyncio.run_coroutine_threadsafe(serving, _home()).result()
         text, is_base64 = _encode(response.body)
         return {

@@ -18,11 +18,11 @@ from ._events import Sendable, wire_event
 from ._http import HttpApi
 from ._middleware import Caller, Middlewares
 from .errors import ConfigError, EventRefusedError, NotSerializableError, PayloadTooLargeError, SendError
-from .protocol import MAX_EVENT_BYTES, MAX_EVENTS_PER_REQUEST, Header
+from .protocol import MAX_EVENT_BYTES, MAX_EVENTS_PER_REQUEST, ULID_LETTERS, Header
 
 __all__ = ["EventBatch", "HttpTransport", "RecordingTransport", "Sender", "Transport", "step_seed"]
 
-_ULID_LETTERS: Final = {letter: value for value, letter in enumerate("0123456789ABCDEFGHJKMNPQRSTVWXYZ")}
+_ULID_LETTERS: Final = {letter: value for value, letter in enumerate(ULID_LETTERS)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from .errors import RequestError, SendError, SignatureError
 from .protocol import Header, sign, verify
 
 if TYPE_CHECKING:
-    from ._execute import Saver
+    from ._execute import Keeper, Saver
     from ._send import Sender
     from ._webhooks import Webhook
 
@@ -43,10 +43,12 @@ class Server:
         self._webhooks = webhooks
         self._sender = sender
 
-    async def handle(self, request: Request, saver: Saver | None, budget: timedelta | None) -> Response:
+    async def handle(
+        self, request: Request, saver: Saver | None, keeper: Keeper | None, budget: timedelta | None
+    ) -> Response:
         """Answer one request; whatever goes wrong becomes an answer."""
         try:
-            response = await self._route(request, saver, budget)
+            response = await self._route(request, saver, keeper, budget)
         except RequestError as error:
             response = _refusal(error)
         except Exception as error:  # noqa: BLE001 - the server must hear of it, and try again
@@ -54,7 +56,9 @@ class Server:
             response = json_response(500, Failure.of(error).to_wire())
         return self._signed(response)
 
-    async def _route(self, request: Request, saver: Saver | None, budget: timedelta | None) -> Response:
+    async def _route(
+        self, request: Request, saver: Saver | None, keeper: Keeper | None, budget: timedelta | None
+    ) -> Response:
         match request.method.upper():
             case "POST" if request.query.get("probe") == "trust":
                 self._check_signature(request)
@@ -64,7 +68,7 @@ class Server:
                 return await self._receive(request)
             case "POST":
                 self._check_signature(request)
-                return await self._call(request, saver, budget)
+                return await self._call(request, saver, keeper, budget)
             case "PUT":
                 self._check_signature(request)
                 return await self._sync(request)
@@ -146,7 +150,9 @@ class Server:
 
     # --- calls --------------------------------------------------------------------------------------------------------
 
-    async def _call(self, request: Request, saver: Saver | None, budget: timedelta | None) -> Response:
+    async def _call(
+        self, request: Request, saver: Saver | None, keeper: Keeper | None, budget: timedelta | None
+    ) -> Response:
         from ._invoke import Invoker  # noqa: PLC0415 - event loops and threads, only where functions run
 
         function_id = request.query.get("fnId", "")
@@ -158,7 +164,8 @@ class Server:
                 status=404, code="function_not_found",
             )  # fmt: skip
         invoker = Invoker(self._settings, self._sender)
-        return await invoker.invoke(function, request, saver, self._settings.budget if budget is None else budget)
+        budget = self._settings.budget if budget is None else budget
+        return await invoker.invoke(function, request, saver, keeper, budget)
 
 
 def _serve_url(request: Request) -> str:

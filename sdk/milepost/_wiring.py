@@ -3,6 +3,7 @@
 MILEPOST_DEV                    1, 0, or the address of a dev server
 MILEPOST_EVENT_URL              where events are sent
 MILEPOST_API_URL                where apps register and save steps; MILEPOST_EVENT_URL by default
+MILEPOST_EVENT_BUS              name or ARN of the EventBridge bus that events are put on, where no URL is set
 MILEPOST_EVENT_KEY              names the sender
 MILEPOST_SIGNING_KEY            signs calls; MILEPOST_SIGNING_KEY_FALLBACK while keys are exchanged
 """
@@ -65,6 +66,10 @@ def wire(
     fallback = environment.get("MILEPOST_SIGNING_KEY_FALLBACK") or None
     if transport is None and event_url is not None:
         transport = HttpTransport(event_url, key)
+    if transport is None and (bus := environment.get("MILEPOST_EVENT_BUS")):
+        from ._eventbridge import EventBridgeTransport  # noqa: PLC0415 - only on AWS
+
+        transport = EventBridgeTransport(bus)
     if api_url is None and isinstance(transport, HttpTransport):
         api_url = transport.base_url
     api = HttpApi(api_url, signing_key=signing, fallback_key=fallback) if api_url is not None else None

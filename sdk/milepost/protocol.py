@@ -31,6 +31,7 @@ __all__ = [
     "MAX_STEP_OUTPUT_BYTES",
     "REQUEST_VERSION",
     "SIGNATURE_WINDOW_SECONDS",
+    "ULID_LETTERS",
     "EventName",
     "Header",
     "Opcode",
@@ -39,7 +40,9 @@ __all__ = [
     "hash_step_id",
     "normalize_key",
     "parse_duration",
+    "seeded_ulid",
     "sign",
+    "ulid",
     "verify",
 ]
 
@@ -122,6 +125,24 @@ def hash_step_id(name: str, index: int = 0) -> str:
     """The wire id of the `index`-th use (from 0) of a step name: lower-case hex SHA-1."""
     text = name if index == 0 else f"{name}:{index}"
     return hashlib.sha1(text.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
+
+
+ULID_LETTERS: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS: Final = tuple(first + second for first in ULID_LETTERS for second in ULID_LETTERS)
+_SHIFTS: Final = tuple(range(120, -1, -10))
+_LAST_MS: Final = 2**48 - 1
+
+
+def ulid(milliseconds: int, entropy: bytes) -> str:
+    """26 letters: 48 bits of time, then 80 bits of `entropy` (ten bytes)."""
+    number = (min(max(milliseconds, 0), _LAST_MS) << 80) | int.from_bytes(entropy[:10], "big")
+    return "".join([_PAIRS[(number >> shift) & 1023] for shift in _SHIFTS])
+
+
+def seeded_ulid(seed_ms: int, seed: bytes, position: int) -> str:
+    """The id of the `position`-th event (from 1) of a request with an event id seed (protocol §3.1)."""
+    tail = (int.from_bytes(seed[6:10], "big") + position) & 0xFFFFFFFF
+    return ulid(seed_ms, seed[:6] + tail.to_bytes(4, "big"))
 
 
 COMPLETE_ID: Final = hash_step_id("complete")

@@ -16,7 +16,9 @@ from moto.server import ThreadedMotoServer
 from milepost import App
 from milepost_engine.adapters.dynamodb_schema import create_table
 from milepost_engine.ports import Target
+from milepost_handlers import app as users_side
 from milepost_handlers import wiring
+from milepost_handlers.app import lambda_handler
 
 from .lambda_service import LambdaService, running_lambda_service
 from .recorded import Context, sqs_record
@@ -60,10 +62,10 @@ class World:
             self.clients[service] = boto3.client(service)
         return self.clients[service]
 
-    def serve(self, app: App, address: str = "", timeout_seconds: float = 60.0) -> str:
+    def serve(self, app: App, address: str = "", timeout_seconds: float = 60.0, *, keeps: bool = True) -> str:
         """Deploy an app: its handler answers at an address, its manifest is registered."""
         address = address or f"arn:aws:lambda:{REGION}:123456789012:function:{app.id}:1"
-        handler = app.lambda_handler()
+        handler = lambda_handler(app) if keeps else app.lambda_handler()
         self.lambdas.functions[address] = lambda event: handler(event, Context(30_000))
         manifest = app.manifest("https://lambda.invalid/")
         target = Target("lambda", address, timeout_seconds)
@@ -174,5 +176,6 @@ def world(environment: dict[str, str], lambda_service: LambdaService) -> Iterato
     if wiring.place.cache_info().currsize:
         wiring.place().close()
     wiring.place.cache_clear()
+    users_side.stores.cache_clear()
     for client in world.clients.values():
         client.close()

@@ -14,7 +14,7 @@ from aws_cdk import aws_s3 as s3
 from milepost_infra import Milepost, MilepostApp
 from milepost_infra.errors import InfraError
 
-from .rig import ENTRY, EmptyAssets, Made, Synthesised, make, synthesised
+from .rig import ENTRY, EmptyAssets, Made, Synthesised, listed, make, synthesised
 
 
 def shop(made: Synthesised) -> dict:
@@ -184,3 +184,21 @@ def test_an_app_that_runs_longer_than_milepost_waits_is_refused(tmp_path):
 def test_an_entry_that_is_no_python_file_is_refused(tmp_path):
     with pytest.raises(InfraError, match="MP606"):
         make(tmp_path, app_options={"entry": tmp_path / "nothing.py"})
+
+
+def test_an_app_may_add_steps_to_runs_and_read_them_but_change_nothing_else(tmp_path):
+    made = with_app(tmp_path)
+    statements = [s for s in made.statements("Shop") if "dynamodb" in json.dumps(s["Action"])]
+    allowed = {
+        action: s["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
+        for s in statements
+        for action in listed(s["Action"])
+    }
+    assert allowed == {
+        "dynamodb:Query": ["R#*", "E#*"],
+        "dynamodb:GetItem": ["R#*", "E#*"],
+        "dynamodb:PutItem": ["R#*"],
+    }
+    assert {"MILEPOST_TABLE", "MILEPOST_BUCKET", "MILEPOST_RETENTION_DAYS", "MILEPOST_EVENT_BUS"} <= set(
+        shop(made)["Environment"]["Variables"]
+    )

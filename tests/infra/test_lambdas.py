@@ -39,7 +39,7 @@ def test_each_lambda_has_a_role_of_its_own_that_only_lambda_may_take(full):
 
 
 def test_no_action_is_a_wildcard_and_resources_are_named_but_for_objects_and_versions(full):
-    allowed = re.compile(r"^(<.*Bucket.*\.Arn>/\*|<.*Function.*\.Arn>:\*)$")
+    allowed = re.compile(r"^(<.*Bucket.*\.Arn>/((runs|events)/)?\*|<.*Function.*\.Arn>:\*)$")
     for policy in full.all("AWS::IAM::Policy").values():
         for statement in policy["PolicyDocument"]["Statement"]:
             if statement.get("Sid") == "Trace" or "xray:PutTraceSegments" in listed(statement["Action"]):

@@ -10,15 +10,13 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from milepost.protocol import ULID_LETTERS, seeded_ulid, ulid
+
 __all__ = ["derived_ulid", "from_ms", "is_ulid", "seeded_ulid", "short_hash", "to_ms", "ulid", "ulid_moment"]
 
-_ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_PAIRS: Final = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
-_SHIFTS: Final = tuple(range(120, -1, -10))
-_VALUES: Final = {letter: value for value, letter in enumerate(_ALPHABET)}
+_VALUES: Final = {letter: value for value, letter in enumerate(ULID_LETTERS)}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
-_LAST_MS: Final = 2**48 - 1
 
 
 def to_ms(moment: datetime) -> int:
@@ -30,21 +28,9 @@ def from_ms(milliseconds: int) -> datetime:
     return _EPOCH + timedelta(milliseconds=milliseconds)
 
 
-def ulid(milliseconds: int, entropy: bytes) -> str:
-    """26 letters: 48 bits of time, then 80 bits of `entropy` (ten bytes)."""
-    number = (min(max(milliseconds, 0), _LAST_MS) << 80) | int.from_bytes(entropy[:10], "big")
-    return "".join([_PAIRS[(number >> shift) & 1023] for shift in _SHIFTS])
-
-
 def derived_ulid(milliseconds: int, *parts: str) -> str:
     """The same ULID for the same moment and parts, always."""
     return ulid(milliseconds, hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).digest())
-
-
-def seeded_ulid(seed_ms: int, seed: bytes, position: int) -> str:
-    """The id of the `position`-th event (from 1) of a request with an event id seed (protocol §3.1)."""
-    tail = (int.from_bytes(seed[6:10], "big") + position) & 0xFFFFFFFF
-    return ulid(seed_ms, seed[:6] + tail.to_bytes(4, "big"))
 
 
 def is_ulid(text: str) -> bool:

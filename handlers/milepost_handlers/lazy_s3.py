@@ -1,0 +1,26 @@
+"""S3's caller, made when a value is too large for the table: its client takes 0.1 s, and few runs need it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from milepost_engine.adapters.aws_calls import Answer, Caller
+
+__all__ = ["LazyS3"]
+
+
+class LazyS3:
+    """Implements `Caller` over a boto client."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self._caller: Caller | None = None
+
+    async def call(self, operation: str, request: Mapping[str, Any], *, repeatable: bool) -> Answer:
+        """See `Caller`."""
+        if self._caller is None:
+            from milepost_engine.adapters.aws_boto import BotoCaller, boto_config  # noqa: PLC0415 - as above
+
+            self._caller = BotoCaller(self._session.create_client("s3", config=boto_config()))
+        return await self._caller.call(operation, request, repeatable=repeatable)

@@ -1,0 +1,65 @@
+"""What the user's side of a run may touch: its steps and its events, over the same adapters as the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, cast
+
+from botocore.session import get_session
+
+from milepost_engine.adapters.aws_calls import Retries
+from milepost_engine.adapters.aws_http import AwsHttp
+from milepost_engine.adapters.chance import SystemChance
+from milepost_engine.adapters.clock import SystemClock
+from milepost_engine.adapters.dynamodb import DynamoTable
+from milepost_engine.adapters.s3 import S3Blobs
+from milepost_engine.calls import memo_json
+from milepost_engine.checkpoints import Saver, open_session
+from milepost_engine.codec import loads
+from milepost_engine.events import EventStore
+from milepost_engine.observe import Silent
+from milepost_engine.ports import Clock
+from milepost_engine.store import RunStore
+from milepost_engine.values import Values
+
+from .lazy_s3 import LazyS3
+
+__all__ = ["RunStores", "open_stores"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunStores:
+    """The stores of runs and events."""
+
+    runs: RunStore
+    events: EventStore
+    values: Values
+    clock: Clock
+
+    def saver(self, run_id: str) -> Saver:
+        """Saves the steps of an invocation that has just begun."""
+        started_at = self.clock.now()
+        return Saver(lambda: open_session(run_id, started_at, runs=self.runs, clock=self.clock, observer=Silent()))
+
+    async def state(self, run_id: str) -> tuple[Sequence[Mapping[str, Any]], Mapping[str, Any]]:
+        """The events and finished steps of a run. Raises LookupError when they are gone."""
+        run = await self.runs.load(run_id)
+        if run is None:
+            raise LookupError(f"run {run_id} is gone; retention or an erasure removed it")
+        events = [await self.events.load(event_id) for event_id in run.event_ids]
+        steps = loads(await memo_json(run, run.order, self.values))
+        return [event.wire() for event in events if event is not None], cast("Mapping[str, Any]", steps)
+
+
+def open_stores(environment: Mapping[str, str]) -> RunStores:
+    """The stores that the environment names; nothing is called yet."""
+    clock = SystemClock()
+    session = get_session()
+    region = environment.get("AWS_REGION") or "us-east-1"
+    aws = AwsHttp(session.get_credentials(), region, retries=Retries(clock, SystemChance()), environment=environment)
+    table = DynamoTable(aws.service("dynamodb"), environment["MILEPOST_TABLE"], clock=clock)
+    values = Values(S3Blobs(LazyS3(session), environment["MILEPOST_BUCKET"]))
+    retention = timedelta(days=float(environment.get("MILEPOST_RETENTION_DAYS", "30")))
+    return RunStores(RunStore(table, values, retention), EventStore(table, values, retention), values, clock)
