@@ -28,7 +28,7 @@ dev: .venv/.dev  ## start the dev server with the shop sample
 	$(BIN)/milepost dev samples/shop/app.py
 
 test: .venv/.test .venv/.chromium check  ## everything
-	$(BIN)/python -m pytest -q -n 2
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
 
 check: .venv/.test  ## format, lint, types, import laws
 	$(BIN)/ruff format --check --quiet .

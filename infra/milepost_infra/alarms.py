@@ -21,9 +21,9 @@ __all__ = ["Alarms"]
 _OLDEST_SECONDS: Final = 300
 
 _OWN: Final = {
-    "FailedRuns": (MetricName.RUNS_FAILED, "failed runs"),
-    "StuckRuns": (MetricName.RUNS_RESCUED, "rescued runs"),
-    "RefusedEvents": (MetricName.EVENTS_REFUSED, "refused events"),
+    "FailedRuns": MetricName.RUNS_FAILED,
+    "StuckRuns": MetricName.RUNS_RESCUED,
+    "RefusedEvents": MetricName.EVENTS_REFUSED,
 }
 _MEANINGS: Final = {
     "FailedRuns": "Runs failed after all their attempts. List them, mend the function, then replay them.",
@@ -55,15 +55,16 @@ class Alarms(Construct):
         super().__init__(scope, construct_id)
         self._topic = topic
         self.all: list[cloudwatch.Alarm] = []
-        for alarm, (metric, label) in _OWN.items():
-            self._add(alarm, alarm, measures.total(metric, label), 1)
+        # No metric has a label here: with one the CDK writes an alarm on metric math, which costs more.
+        for alarm, metric in _OWN.items():
+            self._add(alarm, alarm, measures.total(metric), 1)
         for name, queue in dead_letters.items():
             messages = queue.metric_approximate_number_of_messages_visible(
                 statistic="Maximum", period=Duration.minutes(1)
             )
             self._add("DeadLetters", f"DeadLetters{name}", messages, 1)
         for name, queue in queues.items():
-            age = measures.oldest_message(queue, name)
+            age = measures.oldest_message(queue)
             self._add("OldestMessage", f"OldestMessage{name}", age, _OLDEST_SECONDS, periods=5)
         for name, function in lambdas.items():
             errors = function.metric_errors(period=Duration.minutes(1), statistic="Sum")

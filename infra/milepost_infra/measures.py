@@ -21,7 +21,7 @@ class Measures:
 
     service: str
 
-    def total(self, name: MetricName, label: str, *, statistic: str = "Sum") -> cloudwatch.Metric:
+    def total(self, name: MetricName, label: str | None = None, *, statistic: str = "Sum") -> cloudwatch.Metric:
         """A metric over all functions."""
         return cloudwatch.Metric(
             namespace=NAMESPACE, metric_name=name.value, dimensions_map={"service": self.service},
@@ -37,6 +37,6 @@ class Measures:
         return cloudwatch.MathExpression(expression=search, label=prefix, using_metrics={}, period=_PERIOD)
 
     @staticmethod
-    def oldest_message(queue: sqs.IQueue, label: str) -> cloudwatch.Metric:
+    def oldest_message(queue: sqs.IQueue, label: str | None = None) -> cloudwatch.Metric:
         """Age of a queue's oldest message in seconds."""
         return queue.metric_approximate_age_of_oldest_message(label=label, period=Duration.minutes(1))

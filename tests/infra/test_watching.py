@@ -11,12 +11,7 @@ from .test_delivery import dead_letter_queues, queues_with_consumers
 
 
 def alarms(made) -> dict[str, dict]:
-    """Alarms with their metric's properties beside their own: those of a metric with a label lie deeper."""
-    found = made.all("AWS::CloudWatch::Alarm")
-    return {
-        name: alarm | (alarm["Metrics"][0]["MetricStat"]["Metric"] if "Metrics" in alarm else {})
-        for name, alarm in found.items()
-    }
+    return made.all("AWS::CloudWatch::Alarm")
 
 
 def queue_of(alarm) -> str:
@@ -55,6 +50,10 @@ def test_alarms_watch_failed_runs_stuck_runs_and_refused_events(plain):
 def test_alarms_watch_the_errors_of_each_lambda_that_moves_runs(plain):
     failing = [alarm for alarm in alarms(plain).values() if alarm["MetricName"] == "Errors"]
     assert len(failing) == 3
+
+
+def test_no_alarm_costs_more_than_a_plain_one(full):
+    assert not [alarm for alarm in alarms(full).values() if "Metrics" in alarm]
 
 
 def test_silence_is_no_alarm(full):

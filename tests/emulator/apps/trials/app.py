@@ -1,0 +1,90 @@
+"""Functions that fail on purpose. What happened outside of them is kept in files, for each try is another process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from milepost import App, Context, Cron, Retries, SyncContext
+
+REVISION = os.environ.get("REVISION", "")
+FOLDER = Path(os.environ.get("TRIALS_FOLDER", "/tmp"))
+
+quick = Retries(attempts=2, first_delay=timedelta(seconds=1), factor=1)
+
+app = App("trials", retries=quick)
+
+
+def tries(name: str) -> int:
+    """One more try; how many there were with it."""
+    with (FOLDER / f"{name}.tries").open("a") as mark:
+        mark.write(".")
+        mark.flush()
+        return mark.tell()
+
+
+def fall_once(name: str, how: str) -> str:
+    if tries(name) == 1:
+        match how:
+            case "exit":
+                os._exit(7)
+            case "time-out":
+                time.sleep(60)
+            case "memory":  # what Lambda does to a process that takes too much
+                os.kill(os.getpid(), signal.SIGKILL)
+    return f"stood up after {how}"
+
+
+@app.function(id="crash", trigger="trial/crash")
+def crash(ctx: SyncContext) -> str:
+    name, how = ctx.event.data["name"], ctx.event.data["how"]
+    ctx.step.run("before", tries, f"{name}-before")
+    return ctx.step.run("fall", fall_once, name, how)
+
+
+def need(name: str) -> str:
+    tries(name)
+    if not (FOLDER / f"{name}.mended").exists():
+        raise RuntimeError(f"{name} is broken")
+    return "mended"
+
+
+@app.function(id="fail", trigger="trial/fail", retries=0)
+async def fail(ctx: Context) -> str:
+    name = ctx.event.data["name"]
+    await ctx.step.run("before", tries, f"{name}-before")
+    return await ctx.step.run("need", need, name)
+
+
+@app.function(id="deploy-meanwhile", trigger="trial/deploy")
+async def deploy_meanwhile(ctx: Context) -> list[str]:
+    before = await ctx.step.run("before", lambda: REVISION)
+    await ctx.step.wait_for_event("go", "trial/go", timeout=timedelta(minutes=5), match="data.name")
+    after = await ctx.step.run("after", lambda: REVISION)
+    return [before, after]
+
+
+@app.function(id="large", trigger="trial/large")
+async def large(ctx: Context) -> int:
+    text = await ctx.step.run("write", lambda: os.urandom(150_000).hex())
+    return await ctx.step.run("read", len, text)
+
+
+@app.function(id="many", trigger="trial/many", mode="checkpoint")
+async def many(ctx: Context) -> int:
+    return sum([await ctx.step.run(f"step {number}", lambda number=number: number) for number in range(10)])
+
+
+@app.function(id="once", trigger="trial/once")
+async def once(ctx: Context) -> int:
+    count = await ctx.step.run("count", tries, ctx.event.data["name"])
+    await ctx.step.sleep("a moment", timedelta(seconds=1))
+    return count
+
+
+@app.function(id="tick", trigger=Cron("* * * * *"))
+async def tick(ctx: Context) -> int:
+    return await ctx.step.run("count", tries, "tick")

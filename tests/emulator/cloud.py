@@ -1,0 +1,201 @@
+"""A deployed stack in the emulator: the real CDK CLI brings it there, boto3 and our own client look at it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import boto3
+from botocore.config import Config
+
+from milepost_console.stack.client import StackClient
+from milepost_console.stack.parts import find_stack
+
+from .emulator import ACCOUNT, REGION, Emulator
+from .tools import ROOT, Tools
+
+T = TypeVar("T")
+STACK = "Shop"
+_PATIENCE_SECONDS = 45
+
+
+class CdkFailedError(Exception):
+    """The CDK CLI failed; the text is what it said."""
+
+
+@dataclass
+class Cloud:
+    """Commands of the CDK CLI, clients, and the files that functions of the suite write (`outside`)."""
+
+    tools: Tools
+    emulator: Emulator
+    folder: Path
+    outputs: dict[str, str] = field(default_factory=dict)
+    _clients: dict[str, Any] = field(default_factory=dict)
+    _desk: StackClient | None = None
+
+    def __post_init__(self) -> None:
+        self.outside.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def outside(self) -> Path:
+        return self.folder / "outside"
+
+    # --- the CDK CLI ----------------------------------------------------------------------------------------------
+
+    def bootstrap(self) -> None:
+        """Once for an account, as a user would."""
+        self._cdk("bootstrap", f"aws://{ACCOUNT}/{REGION}", "--app", "")
+
+    def deploy(self, **context: str) -> None:
+        """Synthesise `tests.emulator.cdk_app` with the context and deploy it. Raises CdkFailedError."""
+        outputs = self.folder / "outputs.json"
+        options = ["--require-approval", "never", "--outputs-file", str(outputs), "--progress", "events"]
+        self._cdk("deploy", *options, *self._app(context))
+        self.outputs = json.loads(outputs.read_text())[STACK]
+
+    def destroy(self, **context: str) -> None:
+        """Take the stack down."""
+        self._cdk("destroy", "-f", *self._app(context))
+
+    def _app(self, context: Mapping[str, str]) -> list[str]:
+        given = [word for name, value in context.items() for word in ("-c", f"{name}={value}")]
+        program = f"{sys.executable} -W ignore -m tests.emulator.cdk_app"
+        return ["--app", program, "--output", str(self.folder / "cdk.out"), *given]
+
+    def _cdk(self, *arguments: str) -> str:
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+            **self.emulator.environment,
+            # The CLI keeps account ids by access key at home, and this home is gone with the emulator.
+            "HOME": str(self.folder),
+            "JSII_RUNTIME_PACKAGE_CACHE_ROOT": str(Path.home() / ".cache" / "aws" / "jsii" / "package-cache"),
+            "PATH": f"{self.tools.node_folder}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+            "CDK_VALIDATION": "false",
+            "CDK_DISABLE_VERSION_CHECK": "1",
+            "EMULATOR_PYTHON": str(self.tools.python),
+            "EMULATOR_FOLDER": str(self.outside),
+        }
+        done = subprocess.run(
+            [str(self.tools.cdk), *arguments, "--ci", "--no-notices"],
+            cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=240,
+        )  # fmt: skip
+        said = done.stdout + done.stderr
+        if done.returncode != 0:
+            raise CdkFailedError(f"cdk {arguments[0]} failed:\n{said[-6000:]}\n{self.emulator.told()}")
+        return said
+
+    # --- clients --------------------------------------------------------------------------------------------------
+
+    def client(self, service: str, config: Config | None = None) -> Any:
+        """A boto3 client of the emulator: what a `boto3.Session` gives, so that a desk can be opened over it."""
+        if config is None and service in self._clients:
+            return self._clients[service]
+        env = self.emulator.environment
+        made = boto3.client(
+            service,
+            endpoint_url=self.emulator.url,
+            region_name=REGION,
+            aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
+            verify=env.get("AWS_CA_BUNDLE"),
+            config=config or Config(retries={"total_max_attempts": 2}, read_timeout=30),
+        )
+        if config is None:
+            self._clients[service] = made
+        return made
+
+    @property
+    def desk(self) -> StackClient:
+        """What `milepost … --stack` asks."""
+        if self._desk is None:
+            self._desk = StackClient(self, find_stack(self, STACK))
+        return self._desk
+
+    def close(self) -> None:
+        if self._desk is not None:
+            self._desk.close()
+        for client in self._clients.values():
+            client.close()
+        self._clients.clear()
+
+    # --- events and runs ------------------------------------------------------------------------------------------
+
+    def send(self, name: str, data: Mapping[str, object]) -> None:
+        """Put an event as any program would."""
+        entry = {
+            "EventBusName": self.outputs["MilepostBusName"],
+            "Source": "tests",
+            "DetailType": name,
+            "Detail": json.dumps(data),
+        }
+        answer = self.client("events").put_events(Entries=[entry])
+        assert answer["FailedEntryCount"] == 0, answer
+
+    def runs(self, function: str, word: str) -> list[dict[str, Any]]:
+        """Runs of a function whose event has this word, the newest first."""
+        return self.desk.get("/runs", {"function": function, "q": word})["runs"]
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        return self.desk.get(f"/runs/{run_id}")
+
+    def ended(self, function: str, word: str, *, seconds: float = _PATIENCE_SECONDS) -> dict[str, Any]:
+        """The one run of a function whose event has this word, once it has ended."""
+
+        def look() -> dict[str, Any] | None:
+            found = self.runs(function, word)
+            return self.run(found[0]["run_id"]) if found and found[0]["ended_at"] else None
+
+        run = eventually(look, f"a run of {function} for {word!r} ends", seconds=seconds, told=self.emulator.told)
+        assert len(self.runs(function, word)) == 1
+        return run
+
+    def tries(self, name: str) -> int:
+        """How often a function of the trials wrote its mark."""
+        mark = self.outside / f"{name}.tries"
+        return mark.stat().st_size if mark.exists() else 0
+
+    @contextmanager
+    def queue_stopped(self, part: str) -> Iterator[None]:
+        """Let no Lambda read the queue of this part meanwhile: what is sent lies there."""
+        client = self.client("lambda")
+        (mapping,) = [
+            one for one in client.list_event_source_mappings()["EventSourceMappings"] if part in one["FunctionArn"]
+        ]
+        client.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+        try:
+            yield
+        finally:
+            client.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
+
+
+def eventually(
+    look: Callable[[], T | None],
+    what: str,
+    *,
+    seconds: float = _PATIENCE_SECONDS,
+    told: Callable[[], str] = str,
+) -> T:
+    """What `look` finds, as soon as it finds something."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"not within {seconds:g} s: {what}\n{told()}")
+
+
+def step(run: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The span of a step."""
+    (span,) = [span for span in run["trace"] if span["name"] == name]
+    return span

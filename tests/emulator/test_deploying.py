@@ -1,0 +1,50 @@
+"""Deploying again while runs are live, deploying what cannot be, and taking the stack down."""
+
+from __future__ import annotations
+
+import pytest
+
+from .cloud import CdkFailedError, Cloud, eventually
+
+pytestmark = pytest.mark.emulator
+
+
+def waits(cloud: Cloud, name: str) -> bool:
+    found = cloud.runs("trials-deploy-meanwhile", name)
+    return bool(found) and any(span["name"] == "go" for span in cloud.run(found[0]["run_id"])["trace"])
+
+
+def test_a_stack_goes_through_its_life(empty_cloud: Cloud):
+    """One story, for each chapter needs the one before."""
+    cloud = empty_cloud
+    cloud.deploy()
+    cloud.send("trial/deploy", {"name": "early"})
+    eventually(lambda: waits(cloud, "early"), "the run waits", told=cloud.emulator.told)
+
+    # A new version: live runs stay on the code that they began with, new ones take the new code.
+    cloud.deploy(revision="2")
+    cloud.send("trial/deploy", {"name": "later"})
+    eventually(lambda: waits(cloud, "later"), "the new run waits", told=cloud.emulator.told)
+    for name in ("early", "later"):
+        cloud.send("trial/go", {"name": name})
+    assert cloud.ended("trials-deploy-meanwhile", "early")["output"] == ["1", "1"]
+    assert cloud.ended("trials-deploy-meanwhile", "later")["output"] == ["2", "2"]
+
+    # An app that cannot be registered fails the deployment with its reason, and what ran goes on.
+    with pytest.raises(CdkFailedError, match="throttle"):
+        cloud.deploy(revision="2", apps="shop,trials,broken")
+    cloud.send("trial/once", {"name": "after-the-refusal"})
+    assert cloud.ended("trials-once", "after-the-refusal")["status"] == "Completed"
+
+    # An app that is gone starts nothing any more.
+    cloud.deploy(revision="2", apps="trials")
+    listed = {app["app_id"] for app in cloud.desk.get("/apps")["apps"]}
+    assert "trials" in listed
+
+    # Taken down: nothing is left but the data.
+    table, bucket = cloud.outputs["MilepostTableName"], cloud.outputs["MilepostBucketName"]
+    cloud.destroy(revision="2", apps="trials")
+    assert cloud.client("lambda").list_functions()["Functions"] == []
+    assert cloud.client("sqs").list_queues().get("QueueUrls", []) == []
+    assert cloud.client("dynamodb").describe_table(TableName=table)["Table"]["ItemCount"] >= 0
+    assert cloud.client("s3").head_bucket(Bucket=bucket)
