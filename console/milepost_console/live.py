@@ -35,7 +35,7 @@ class News:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """The functions that an event started, and why it passed others over."""
+    """The runs that an event started, and why it passed functions over."""
 
     started: tuple[str, ...]
     passed_over: Mapping[str, str]

@@ -6,10 +6,10 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import uvicorn
@@ -22,6 +22,8 @@ from milepost_console.remote import Remotes
 from milepost_console.server.app import build_app
 from milepost_console.server.backend import Backend
 from milepost_engine.ports import Target
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,11 @@ class Served:
         """Serve an app's functions in this process."""
         self.local.inprocess.apps[app.id] = app
         manifest = app.manifest(f"{self.url}/inprocess/{app.id}")
-        work = self.local.engine.registry.sync(manifest, Target("inprocess", app.id))
-        asyncio.run_coroutine_threadsafe(work, self.loop).result(10)
+        self.do(self.local.engine.registry.sync(manifest, Target("inprocess", app.id)))
+
+    def do(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do something on the server's own event loop."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(10)
 
 
 def until(check: Callable[[], object], *, seconds: float = 10, told: Callable[[], str] = lambda: "") -> None:

@@ -17,7 +17,7 @@ import uvicorn.loops.auto
 import uvicorn.protocols.http.auto
 
 from milepost_console import dev
-from milepost_console.cli import main
+from milepost_console.cli.main import main
 from milepost_console.live import Live
 from milepost_console.local import open_local
 from milepost_console.server.app import build_app

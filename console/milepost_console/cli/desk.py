@@ -134,7 +134,11 @@ def _shown(value: object) -> str:
 
 def open_desk(url: str, as_json: bool) -> Desk:
     """The desk of one command: over the stack that it names, else over a server."""
-    client = open_stack_client(place()) if place().stack else HttpClient(url or DEFAULT_URL)
+    where = place()
+    if where.stack:
+        return desk_of(open_stack_client(where), as_json)
+    client = HttpClient(url or DEFAULT_URL)
+    where.closing.callback(client.close)
     return desk_of(client, as_json)
 
 
@@ -181,7 +185,7 @@ def read_json(text: str | None, option: str) -> dict[str, Any] | None:
             raise typer.BadParameter(f"{option}: {error}") from error
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (RecursionError, ValueError) as error:
         raise typer.BadParameter(f"{option} is not JSON ({error}); quote it like '{{\"id\": 1}}'") from error
     if not isinstance(value, dict):
         raise typer.BadParameter(f"{option} must be a JSON object, such as '{{\"id\": 1}}'")
@@ -194,7 +198,7 @@ def moment(text: str, option: str) -> str:
         return ""
     try:
         found = datetime.now(UTC) - parse_duration(text)
-    except ValueError:
+    except (OverflowError, ValueError):
         try:
             found = datetime.fromisoformat(text)
         except ValueError:

@@ -201,11 +201,11 @@ def erase(
             desk.client.delete(path + (query if path.startswith("/events/") else ""))
             done.append(path.rpartition("/")[2])
         except ClientProblem as problem:
-            failed.append({"id": path.rpartition("/")[2], "error": str(problem)})
+            failed.append({"id": path.rpartition("/")[2], "code": problem.code, "error": str(problem)})
     if as_json:
         desk.emit({"done": done, "failed": failed})
     for item in failed:
-        desk.say(f"{item['id']}: {item['error']}", "red")
+        desk.say(f"{item['id']}: {item['code']} {item['error']}", "red")
     desk.say(f"{len(done)} of {len(paths)} erased", "yellow" if failed else "green")
     if failed:
         raise typer.Exit(FAILED)

@@ -292,7 +292,7 @@ def _do(desk: Desk, action: str, chosen: Sequence[str], how: Mapping[str, Any], 
     if desk.as_json:
         desk.emit({"count": len(chosen), "done": done, "failed": failed})
     for problem in failed:
-        desk.say(f"{problem['run_id']}: {problem['error']}", "red")
+        desk.say(f"{problem['run_id']}: {problem['code']} {problem['error']}", "red")
     if action == "replay" and len(done) <= CHUNK:
         for run_id in done:
             desk.say(run_id)

@@ -14,7 +14,7 @@ from milepost_engine.operations import OperationError
 from .api_runs import RunQuery
 from .backend import Backend
 from .models import BulkResult
-from .problems import Refused
+from .problems import Refused, bare
 from .search import find_runs
 
 __all__ = ["BulkBody", "bulk_router"]
@@ -60,7 +60,7 @@ def bulk_router(backend: Backend) -> APIRouter:
             try:
                 done.append(await _act(backend.engine, body, run_id))
             except OperationError as error:
-                failed.append({"run_id": run_id, "error": str(error)})
+                failed.append({"run_id": run_id, "code": error.code, "error": bare(error.code, error)})
         return {"count": len(chosen), "run_ids": chosen, "done": done, "failed": failed}
 
     return router

@@ -110,7 +110,7 @@ class BulkResult(BaseModel):
     count: int
     run_ids: list[str]
     done: list[str] = Field(description="Cancelled runs, or the new runs of a replay.")
-    failed: list[dict[str, str]]
+    failed: list[dict[str, str]] = Field(description="`run_id`, `code` and `error` of those that could not be.")
 
 
 class EventRow(BaseModel):
@@ -136,7 +136,7 @@ class EventDetail(EventRow):
     ts: int
     user: dict[str, Any]
     runs: list[RunRow]
-    started: list[str] | None = Field(description="What it started; null while that is not known.")
+    started: list[str] | None = Field(description="Ids of the runs that it started; null while not known.")
     passed_over: dict[str, str] = Field(description="Functions that listen but were not started, and why.")
 
 

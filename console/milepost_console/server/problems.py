@@ -24,7 +24,7 @@ from milepost_engine.manifest import ManifestError
 from milepost_engine.operations import OperationError
 from milepost_engine.webhooks import WebhookRefused
 
-__all__ = ["LOG_IN", "JsonResponse", "Refused", "add_handlers", "problem_body", "told_refusal"]
+__all__ = ["LOG_IN", "JsonResponse", "Refused", "add_handlers", "bare", "problem_body", "told_refusal"]
 
 _STATUS: Final[Mapping[str, int]] = {
     "MP301": 404, "MP302": 409, "MP303": 409, "MP304": 410, "MP305": 409, "MP306": 404, "MP307": 400,
@@ -76,7 +76,7 @@ def told_refusal(operation: str, code: str, message: str) -> tuple[str, str]:
     )  # fmt: skip
 
 
-def _bare(code: str, error: Exception) -> str:
+def bare(code: str, error: Exception) -> str:
     """An engine's message without the code in front, which stands in its own field."""
     return str(error).removeprefix(f"[{code}] ")
 
@@ -88,16 +88,16 @@ async def _refused(_: Request, error: Exception) -> Response:
 
 async def _operation(_: Request, error: Exception) -> Response:
     assert isinstance(error, OperationError)
-    return JsonResponse(problem_body(error.code, _bare(error.code, error)), _STATUS.get(error.code, 400))
+    return JsonResponse(problem_body(error.code, bare(error.code, error)), _STATUS.get(error.code, 400))
 
 
 async def _manifest(_: Request, error: Exception) -> Response:
-    return JsonResponse(problem_body("MP201", _bare("MP201", error)), 400)
+    return JsonResponse(problem_body("MP201", bare("MP201", error)), 400)
 
 
 async def _webhook(_: Request, error: Exception) -> Response:
     assert isinstance(error, WebhookRefused)
-    body = problem_body(error.code, _bare(error.code, error))
+    body = problem_body(error.code, bare(error.code, error))
     return JsonResponse({**body, "ids": list(error.ids)} if error.ids else body, error.status)
 
 

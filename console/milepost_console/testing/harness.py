@@ -85,6 +85,7 @@ class Harness:
         self._stage = _Stage()
         self._place = self._open_place()
         self._deaths = Deaths()
+        self._sent = 0
         self.lives = 0
         self._begin_life(None)
 
@@ -126,7 +127,9 @@ class Harness:
     async def send(self, name: str, data: Mapping[str, object] | None = None, **more: object) -> str:
         """Send an event and run all that is due; returns the event's id. Raises ValueError for a bad event."""
         event = {"name": name, "data": dict(data or {}), **more}
-        seed = (int(self.clock.now().timestamp() * 1000), SeededChance(len(name) + self.lives).random_bytes(10))
+        # The same in each life of the process, as for a client that sends again what was not answered.
+        self._sent += 1
+        seed = (int(self.clock.now().timestamp() * 1000), SeededChance(1_000_000 + self._sent).random_bytes(10))
         accepted: list[str] = []
 
         async def accept() -> None:
