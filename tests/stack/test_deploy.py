@@ -64,7 +64,7 @@ def test_the_cdk_cli_is_called_with_the_stack_and_the_entries(programs: Path):
     words_file = put_program(programs, "cdk", "2.1148.1 (build abc)")
     with mock_aws():
         bootstrap()
-        told = run(APP, "--stack", "shop", "--yes", "--architecture", "x86_64")
+        told = run(APP, "--stack", "shop", "--yes", "--architecture", "x86_64", "--python", "3.13")
     words = json.loads(words_file.read_text())
     assert words[:2] == ["deploy", "shop"]
     assert shlex.split(words[words.index("--app") + 1]) == [sys.executable, "-W", "ignore", "-m", "milepost_infra.app"]

@@ -33,7 +33,9 @@ def deploy(
     api: Annotated[
         bool, typer.Option("--api", help="An HTTP API for event keys, webhooks and apps elsewhere.")
     ] = False,
-    python: Annotated[str, typer.Option(help="Python of the Lambdas; it must be installed here, too.")] = "3.13",
+    python: Annotated[
+        str, typer.Option(help="Python of the Lambdas, such as 3.13; the one that runs this by default.")
+    ] = "",
     architecture: Annotated[str, typer.Option(help="arm64 or x86_64.")] = "arm64",
     region: Annotated[str, typer.Option("--region", envvar="AWS_REGION", help="AWS region.")] = "",
     profile: Annotated[str, typer.Option("--profile", help="AWS profile.")] = "",

@@ -39,7 +39,7 @@ class Wish:
     stack: str
     entries: tuple[Path, ...]
     api: bool = False
-    python: str = "3.13"
+    python: str = ""
     architecture: str = "arm64"
     region: str = ""
     profile: str = ""
@@ -105,8 +105,8 @@ def command(cli: Sequence[str], wish: Wish, *, verb: str, ask: bool) -> list[str
         "stack": wish.stack,
         "entry": ",".join(str(entry) for entry in wish.entries),
         "api": str(wish.api).lower(),
-        "python": wish.python,
         "architecture": wish.architecture,
+        **({"python": wish.python} if wish.python else {}),
     }
     words = [*cli, verb, wish.stack, "--app", app, "--output", _OUTPUT]
     words += [word for name, value in context.items() for word in ("--context", f"{name}={value}")]
