@@ -238,8 +238,8 @@ class _Reader:
             return None
         try:
             return parse_duration(str(raw))
-        except ValueError as error:
-            self._wrong(f"{where}: {error}")
+        except (OverflowError, ValueError) as error:
+            self._wrong(f"{where} {raw!r} cannot be read: {error}")
             return None
 
 

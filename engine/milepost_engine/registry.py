@@ -15,7 +15,7 @@ from typing import Final, cast
 
 from .codec import Json, dumps, loads, text
 from .core.ids import from_ms, short_hash, to_ms
-from .manifest import CronTrigger, EventTrigger, FunctionSpec, read_manifest
+from .manifest import CronTrigger, EventTrigger, FunctionSpec, ManifestError, read_manifest
 from .ports import Clock, Item, Key, Table, Target
 from .values import Values
 
@@ -72,6 +72,11 @@ class Snapshot:
                 if isinstance(trigger, CronTrigger):
                     yield spec, trigger
 
+    def owner_of(self, function_id: str) -> str | None:
+        """The app that has a function."""
+        spec = self.functions.get(function_id)
+        return spec.app_id if spec else None
+
     def target_of(self, app_id: str) -> Target | None:
         app = self.apps.get(app_id)
         return app.target if app else None
@@ -102,7 +107,13 @@ class Registry:
         """Register an app. Raises ManifestError with every problem, named; then nothing is stored but the error."""
         app_id, functions = read_manifest(manifest)
         now = self._clock.now()
-        known = (await self.snapshot()).apps.get(app_id)
+        snapshot = await self.snapshot()
+        known = snapshot.apps.get(app_id)
+        # App `a` with function `b-c` and app `a-b` with function `c` have the same full id.
+        taken = [spec.function_id for spec in functions if snapshot.owner_of(spec.function_id) not in {None, app_id}]
+        if taken:
+            said = "Function {!r}: app {!r} has a function with the same full id; give one of them another id."
+            raise ManifestError(app_id, tuple(said.format(id_, snapshot.owner_of(id_)) for id_ in taken))
         body = dumps(manifest)
         digest = short_hash(body.decode(), target.kind, target.address)
         version = known.version if known else 0

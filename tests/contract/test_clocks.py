@@ -1,7 +1,7 @@
 """Time and chance."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -54,6 +54,26 @@ async def test_the_system_clock_is_aware_and_never_goes_back() -> None:
     assert moments == sorted(moments)
     assert moments[0].tzinfo is UTC
     await clock.sleep(0)
+
+
+def test_when_the_systems_clock_is_set_back_time_goes_on_until_that_has_caught_up() -> None:
+    start = datetime(2030, 1, 1, 12, tzinfo=UTC)
+    wall, seconds = [start], [100.0]
+    clock = SystemClock(lambda: wall[0], lambda: seconds[0])
+
+    def after(elapsed: float, shown: datetime) -> float:
+        seconds[0] += elapsed
+        wall[0] = shown
+        return (clock.now() - start).total_seconds()
+
+    assert after(1, start + timedelta(seconds=1)) == 1
+    # Set back by an hour: timers must not wait for an hour.
+    assert after(5, start - timedelta(hours=1)) == 6
+    assert after(0, start - timedelta(hours=1)) == 6
+    assert after(10, start - timedelta(hours=1) + timedelta(seconds=10)) == 16
+    # Set right again, and set forward.
+    assert after(1, start + timedelta(seconds=17)) == 17
+    assert after(1, start + timedelta(days=1)) == 86_400
 
 
 def test_a_seed_repeats_its_chances() -> None:

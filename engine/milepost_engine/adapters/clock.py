@@ -6,6 +6,8 @@ Laws: nothing else in the engine reads a clock; `now` is aware, in UTC, and neve
 import asyncio
 import heapq
 import itertools
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -15,15 +17,29 @@ _SETTLING_TURNS: Final = 100
 """Turns of the event loop granted to what a wake-up sets in motion; an idle turn costs 2 µs."""
 
 
-class SystemClock:
-    """Wall-clock time; if the system's clock is set back, time stands still until it has caught up."""
+def _wall() -> datetime:
+    return datetime.now(UTC)
 
-    def __init__(self) -> None:
-        self._latest = datetime.now(UTC)
+
+class SystemClock:
+    """Wall-clock time; if the system's clock is set back, time goes on at its pace until that has caught up.
+
+    Standing still instead would keep every timer from its end for as long. `wall` and `monotonic` are for tests.
+    """
+
+    def __init__(self, wall: Callable[[], datetime] = _wall, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._wall = wall
+        self._monotonic = monotonic
+        self._latest = wall()
+        self._read_at = monotonic()
 
     def now(self) -> datetime:
         """The current moment, with microseconds."""
-        self._latest = max(self._latest, datetime.now(UTC))
+        read_at = self._monotonic()
+        elapsed = timedelta(seconds=read_at - self._read_at)
+        wall = self._wall()
+        self._latest = wall if wall >= self._latest else self._latest + elapsed
+        self._read_at = read_at
         return self._latest
 
     async def sleep(self, seconds: float) -> None:

@@ -107,6 +107,9 @@ def _start(run: Run, _: Input, now: datetime) -> Decision:
 def _start_queued(run: Run, _: Input, now: datetime) -> Decision:
     if run.start_at is not None and now < run.start_at:
         return Decision(run, commands=(*_timeouts(run, now), SetTimer(TimerKind.BEGIN, run.start_at)))
+    if run.start_by is not None and now >= run.start_by:
+        # The two timers may come in any order after a while in which nobody looked.
+        return _late(run, run.start_by, Outcome.START_TIMEOUT, TimerKind.START_TIMEOUT, now)
     begun = RunBegun(now)
     return _settle(run, [begun], now, extra=(*_timeouts(run, now), *_outstanding(run.with_record(begun), "", now)))
 

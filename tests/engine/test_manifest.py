@@ -1,0 +1,143 @@
+"""An app that cannot be registered is told every problem at once, each with the function's name; nothing of it runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.scenarios.rig import rig
+
+from milepost import App, Cancel, Context, Event
+from milepost_engine.manifest import ManifestError, read_manifest
+from milepost_engine.ports import Target
+
+
+def manifest(**function: Any) -> dict[str, Any]:
+    return {"appName": "shop", "functions": [{"id": "shop-f", "triggers": [{"event": "go"}], **function}]}
+
+
+def problems(given: dict[str, Any]) -> str:
+    with pytest.raises(ManifestError) as refused:
+        read_manifest(given)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "word"),
+    [
+        ("concurrency", "concurrency"),
+        ("throttle", "throttle"),
+        ("rateLimit", "rate limit"),
+        ("debounce", "debounce"),
+        ("batchEvents", "event batching"),
+        ("priority", "priority"),
+        ("singleton", "singleton"),
+    ],
+)
+def test_flow_control_is_refused_by_name_never_silently_run_without(setting: str, word: str):
+    said = problems(manifest(**{setting: {"limit": 1}}))
+    assert f"Function 'shop-f': it asks for {word} ({setting})" in said
+    assert "refused rather than run without the limit" in said
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        ({"triggers": [{"cron": "61 * * * *"}]}, "cron line '61 * * * *'"),
+        ({"triggers": [{"cron": "0 0 31 2 *"}]}, "cron line '0 0 31 2 *'"),
+        ({"triggers": [{"cron": "* * * *"}]}, "cron line '* * * *'"),
+        ({"triggers": [{"cron": "TZ=Mars/Olympus 0 8 * * *"}]}, "Mars/Olympus"),
+        ({"triggers": [{"cron": "0 8 * * *", "jitter": "10m"}]}, "jitter"),
+        ({"triggers": [{"cron": "0 8 * * *"}, {"cron": "0 8 * * *"}]}, "stands there twice"),
+        ({"triggers": [{"cron": "0 8 * * *", "catch_up": "most"}]}, "catch_up is 'most'"),
+        ({"triggers": [{}]}, "neither an event nor a cron line"),
+        ({"triggers": [{"event": 7}]}, "neither an event nor a cron line"),
+        ({"triggers": [{"event": "a*b"}]}, "wildcard"),
+        ({"triggers": [{"event": "*"}]}, "wildcard"),
+        ({"triggers": [{"event": "x" * 256}]}, "at most 255"),
+        ({"triggers": [{"event": "go"}] * 11}, "at most 10"),
+        ({"triggers": "go"}, "triggers must be a list"),
+        ({"triggers": [{"event": "go", "expression": "event.data.("}]}, "cannot be read"),
+        ({"triggers": [{"event": "go", "expression": "(" * 500}]}, "cannot be read"),
+        ({"idempotency": "event.data..x"}, "idempotency"),
+        ({"cancel": [{"event": "stop", "if": "event ="}]}, "the cancellation by 'stop'"),
+        ({"cancel": [{"event": "stop", "timeout": "soon"}]}, "cancel.timeout"),
+        ({"cancel": [{}]}, "a cancellation names no event"),
+        ({"cancel": [{"event": "stop"}] * 6}, "at most 5"),
+        ({"cancel": "stop"}, "cancel must be a list"),
+        ({"timeouts": {"start": "soon"}}, "timeouts.start 'soon' cannot be read"),
+        ({"timeouts": {"finish": "99999999999d"}}, "timeouts.finish"),
+        ({"steps": {"step": {"retries": {"attempts": 21}}}}, "whole number from 0 to 20"),
+        ({"steps": {"step": {"retries": {"attempts": -1}}}}, "whole number from 0 to 20"),
+        ({"steps": {"one": {}, "two": {}}}, "exactly one step"),
+        ({"id": ""}, "it has no id"),
+    ],
+    ids=str,
+)
+def test_a_wrong_setting_is_refused_naming_function_and_setting(function: dict[str, Any], said: str):
+    told = problems(manifest(**function))
+    assert said in told
+    assert "[MP201] App 'shop' cannot be registered" in told
+    assert f"Function {function.get('id', 'shop-f')!r}:" in told
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{}, {"appName": ""}, {"appName": "a"}, {"appName": "a", "functions": {}}, {"appName": "a", "functions": [7]}],
+)
+def test_what_is_no_manifest_is_refused(given: dict[str, Any]):
+    assert "[MP201]" in problems(given)
+
+
+def test_a_manifest_of_a_later_milepost_is_refused_rather_than_half_understood():
+    assert "upgrade Milepost" in problems({"appName": "a", "functions": [], "milepost_version": 2})
+
+
+def test_all_problems_are_told_at_once():
+    given = manifest(triggers=[{"cron": "x"}], idempotency="(", throttle={"limit": 1})
+    given["functions"].append(given["functions"][0])
+    told = problems(given)
+    assert all(word in told for word in ("cron line", "idempotency", "throttle", "the id is used twice in app 'shop'"))
+
+
+async def test_a_refused_app_stores_nothing_and_what_it_served_before_goes_on():
+    app = App("shop")
+
+    @app.function(id="f", trigger="go")
+    async def f(ctx: Context) -> int:
+        return 1
+
+    async with rig(app) as r:
+        broken = app.manifest("http://local")
+        broken["functions"][0]["idempotency"] = "event.("  # type: ignore[index]
+        with pytest.raises(ManifestError, match="shop-f"):
+            await r.engine.registry.sync(broken, Target("inprocess", "shop"))
+        await r.send("go")
+        assert (await r.only_run())["status"] == "Completed"
+
+
+async def test_two_apps_whose_functions_have_the_same_full_id_are_told_apart_by_refusing_the_second():
+    first, second = App("a"), App("a-b")
+
+    async def handler(ctx: Context) -> None: ...
+
+    first.function(id="b-c", triggers=[])(handler)
+    second.function(id="c", triggers=[])(handler)
+    async with rig(first) as r:
+        with pytest.raises(ManifestError, match="'a-b-c': app 'a' has a function with the same full id"):
+            await r.serve(second)
+
+
+async def test_expressions_of_our_own_sdk_are_checked_at_registration():
+    app = App("shop")
+
+    @app.function(
+        id="f",
+        trigger=Event("go", if_="event.data.x ==="),
+        cancel_on=[Cancel("stop", if_="async.data.(")],
+        idempotency="1 +",
+    )
+    async def f(ctx: Context) -> None: ...
+
+    told = problems(app.manifest("http://local"))
+    assert told.count("Function 'shop-f'") == 3
