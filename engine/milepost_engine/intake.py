@@ -34,12 +34,14 @@ from .ports import Absent, AnyOf, Clock, ConditionFailed, Equals, Item, LessThan
 from .registry import Registry, Snapshot
 from .store import RunStore
 from .waits import CANCEL, WaitIndex
+from .watching import WATCH_GRACE
 
 __all__ = ["Intake"]
 
 _IDEMPOTENCY: Final = timedelta(hours=24)
 _CANCEL_LIFETIME: Final = timedelta(days=365)
 _FUTURE: Final = timedelta(seconds=1)
+_LATE: Final = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,10 +179,17 @@ class Intake:
         subscriptions, refused = _subscriptions(spec, event, now)
         if refused:
             passed_over[f"{spec.function_id} (cancellation)"] = refused
-        await self.waits.open_cancels(run, subscriptions, now)
+        # From when the event came, not from now: a repetition of this must not forget what came between.
+        since = now if origin else event.received_at
+        stopped = await self.waits.open_cancels(run, subscriptions, since, now)
         new = await self.runs.create(run)
         if new:
             self.observer.run_started(run)
+        if stopped:
+            await self.sender.send(_cancellation(run.run_id, stopped[0]))
+        if now - event.received_at > _LATE:
+            # The sweeper goes by the age of events and may have passed this one.
+            await self.sender.send_at({"t": "watch", "run": run.run_id}, now + WATCH_GRACE)
         return _Made(run, new)
 
     async def _run(
@@ -252,17 +261,14 @@ class Intake:
         messages: list[dict[str, Json]] = []
         for match in await self.waits.find(event, now):
             if match.step_id.startswith(CANCEL):
-                messages.append(
-                    {
-                        "t": "cancel",
-                        "run": match.run_id,
-                        "outcome": Outcome.EVENT.value,
-                        "reason": event.event_id,
-                    }
-                )
+                messages.append(_cancellation(match.run_id, event))
             else:
                 messages.append({"t": "event", "run": match.run_id, "step": match.step_id, "event": event.event_id})
         await self.sender.send(*messages)
+
+
+def _cancellation(run_id: str, event: Event) -> dict[str, Json]:
+    return {"t": "cancel", "run": run_id, "outcome": Outcome.EVENT.value, "reason": event.event_id}
 
 
 def _pinned(target: Target) -> dict[str, Json]:

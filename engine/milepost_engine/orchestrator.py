@@ -57,7 +57,7 @@ from .registry import Registry
 from .store import Claim, RunStore
 from .values import Values
 from .waits import WaitIndex
-from .watching import WATCH_GRACE, WATCH_LONGEST, dues, quiet_since
+from .watching import Found, look, next_look
 
 __all__ = ["Orchestrator"]
 
@@ -318,13 +318,13 @@ class Orchestrator:
         if run.status.ended:
             return None
         now = self.clock.now()
-        overdue = quiet_since(run) + WATCH_GRACE < now and not self.live[run.run_id].jobs
-        due_at = max((*dues(run, now), now), default=now) + WATCH_GRACE
-        await self.sender.send_at({"t": "watch", "run": run.run_id}, min(due_at, now + WATCH_LONGEST))
-        if not overdue or (any(due > now for due in dues(run, now)) and not run.in_flight):
+        await self.sender.send_at({"t": "watch", "run": run.run_id}, next_look(run, now))
+        if self.live[run.run_id].jobs:
             return None
-        self.observer.rescued(run)
-        return RunResumed(None)
+        found = look(run, now)
+        if found is Found.OVERDUE:
+            self.observer.rescued(run)
+        return None if found is Found.WELL else RunResumed(None)
 
     # --- commands ---------------------------------------------------------------------------------------------------
 

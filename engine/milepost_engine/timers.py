@@ -32,6 +32,8 @@ TICK: Final = timedelta(minutes=1)
 LOOK_AHEAD: Final = timedelta(minutes=2)
 SWEEP_AFTER: Final = timedelta(minutes=15)
 """A run that lives this long gets a watch; most have ended by then and cost the sweeper a part of one read."""
+_BEFORE_FIRST_TICK: Final = timedelta(hours=1)
+"""How far the very first tick looks back: runs may have begun while the ticks before it failed."""
 _CATCH_UP_LIMIT: Final = 1000
 _TIMERS_PER_PAGE: Final = 500
 _LIVE: Final = frozenset({RunStatus.QUEUED.value, RunStatus.RUNNING.value})
@@ -57,7 +59,7 @@ class Timers:
     async def move_due(self, now: datetime) -> int:
         """Move the timers of every minute up to two ahead to the queue; returns how many."""
         last = to_ms(now + LOOK_AHEAD) // 60_000
-        cursor = await self._cursor("timers", to_ms(now) // 60_000 - 1)
+        cursor = await self._cursor("timers", to_ms(now - _BEFORE_FIRST_TICK) // 60_000)
         moved = 0
         for minute in range(cursor + 1, last + 1):
             moved += sum(await asyncio.gather(*(self._move(minute, shard) for shard in range(TIMER_SHARDS))))
@@ -171,7 +173,7 @@ class Timers:
     async def sweep(self, now: datetime) -> int:
         """Put a watch on every run that still lives a quarter of an hour after it was queued; returns how many."""
         until = to_ms(now - SWEEP_AFTER)
-        cursor = await self._cursor("sweep", until)
+        cursor = await self._cursor("sweep", to_ms(now - SWEEP_AFTER - _BEFORE_FIRST_TICK))
         watched = 0
         for function_id in (await self.registry.snapshot()).functions:
             first, last = ulid(cursor, b"\0" * 10), ulid(until, b"\0" * 10)

@@ -65,23 +65,20 @@ class WaitIndex:
         expression = bind_text(str(op.opts.get("if") or ""), trigger)
         since = opened_at - _look_back(op)
         await self._put(run, op.step_id, event, expression, since, op.due_at or opened_at)
-        found = []
-        page = await self._table.query(
-            listing_of_events(event),
-            first=f"{to_ms(since):015d}",
-            last=f"{to_ms(now) + 1:015d}~",
-            listing=True,
-        )
-        for item in page.items:
-            candidate = await self._events.load(str(item["event_id"]))
-            if candidate and candidate.event_id not in run.event_ids and _fits(expression, candidate, now):
-                found.append(candidate)
-        return found
+        return await self._received(run, event, expression, since, now)
 
-    async def open_cancels(self, run: Run, cancels: Iterable[tuple[CancelOn, datetime]], now: datetime) -> None:
-        """Subscribe a run to the events that cancel it, each until its moment."""
+    async def open_cancels(
+        self, run: Run, cancels: Iterable[tuple[CancelOn, datetime]], since: datetime, now: datetime
+    ) -> list[Event]:
+        """Subscribe a run to the events that cancel it, each until its moment.
+
+        Returns those received since then already: a queue does not keep the order of events.
+        """
+        found: list[Event] = []
         for place, (cancel, until) in enumerate(cancels):
-            await self._put(run, f"{CANCEL}{place}", cancel.event, cancel.expression, now, until)
+            await self._put(run, f"{CANCEL}{place}", cancel.event, cancel.expression, since, until)
+            found += await self._received(run, cancel.event, cancel.expression, since, now)
+        return found
 
     async def close(self, run: Run, *, event: str, expression: str, step_id: str) -> None:
         """Forget a wait. `expression` is as bound."""
@@ -102,6 +99,21 @@ class WaitIndex:
                 continue
             candidates = await self._table.query(f"W#{event.name}#{digest}")
             found += self._fitting(candidates.items, event, now)
+        return found
+
+    async def _received(self, run: Run, event: str, expression: str, since: datetime, now: datetime) -> list[Event]:
+        """The events of a name received since a moment that fit."""
+        found = []
+        page = await self._table.query(
+            listing_of_events(event),
+            first=f"{to_ms(since):015d}",
+            last=f"{to_ms(now) + 1:015d}~",
+            listing=True,
+        )
+        for item in page.items:
+            candidate = await self._events.load(str(item["event_id"]))
+            if candidate and candidate.event_id not in run.event_ids and _fits(expression, candidate, now):
+                found.append(candidate)
         return found
 
     def _fitting(self, items: Iterable[Item], event: Event, now: datetime) -> Iterator[Match]:

@@ -27,20 +27,22 @@ class MotoTransport:
     def __init__(self) -> None:
         self.sent: Callable[[str, Mapping[str, Any]], None] = lambda _url, _entry: None
         """Called with the queue's URL and the entry of each message that the queue took."""
-        self.operations: list[str] = []
+        self.put: Callable[[Mapping[str, Any]], None] = lambda _item: None
+        """Called with each item that was put, in DynamoDB's JSON."""
 
     async def request(
         self, origin: str, target: str, headers: dict[str, str], body: bytes, *, answer_seconds: float
     ) -> HttpAnswer:
         operation = headers["X-Amz-Target"].partition(".")[2]
-        self.operations.append(operation)
         url = origin + target
         request = Request.from_primitives("POST", url, headers, body)
         service = origin.removeprefix("https://").partition(".")[0]
         status, answer_headers, answer = _HANDLERS[service].dispatch(request, url, request.headers)
         content = answer if isinstance(answer, bytes) else answer.encode()
-        if operation == "SendMessageBatch" and status == 200:
+        if status == 200 and operation == "SendMessageBatch":
             self._took(json.loads(body), json.loads(content))
+        elif status == 200 and operation == "PutItem":
+            self.put(json.loads(body)["Item"])
         return HttpAnswer(status, {str(name).lower(): str(value) for name, value in answer_headers.items()}, content)
 
     async def close(self) -> None:

@@ -46,10 +46,13 @@ def fresh_name() -> str:
     return f"milepost-{next(_numbers)}"
 
 
+CREDENTIALS: Final = Credentials("test", "test")
+
+
 def aws_http(transport: Transport | None = None, endpoint: str | None = None) -> AwsHttp:
     """The production caller; its pauses are on the system's clock, and short."""
     return AwsHttp(
-        Credentials("test", "test"),
+        CREDENTIALS,
         REGION,
         retries=Retries(SystemClock(), SeededChance(1), attempts=8, longest_seconds=0.02, first_seconds=0.001),
         environment={"AWS_ENDPOINT_URL": endpoint} if endpoint else {},

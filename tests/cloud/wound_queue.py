@@ -22,10 +22,14 @@ BATCH = 10
 
 @dataclass(frozen=True)
 class Delivery:
-    """What a consumer is handed; `receive_count` is 1 the first time."""
+    """What a consumer is handed; `receive_count` is 1 the first time.
+
+    A `ghost` is a second delivery of a message that is handed out already: its failure brings nothing back.
+    """
 
     body: str
     receive_count: int
+    ghost: bool = False
 
 
 class WoundQueue:
@@ -40,9 +44,9 @@ class WoundQueue:
         self.dead: list[tuple[str, str]] = []
         self.batches = 0
 
-    def take(self, body: str, delay_seconds: float = 0.0, receive_count: int = 0) -> None:
+    def take(self, body: str, delay_seconds: float = 0.0, *, receive_count: int = 0, ghost: bool = False) -> None:
         due = self._clock.now() + timedelta(seconds=delay_seconds)
-        heapq.heappush(self._waiting, (due, next(self._order), Delivery(body, receive_count + 1)))
+        heapq.heappush(self._waiting, (due, next(self._order), Delivery(body, receive_count + 1, ghost)))
 
     def next_due(self) -> datetime | None:
         return self._waiting[0][0] if self._waiting else None
@@ -72,7 +76,9 @@ class WoundQueue:
 
     def come_again(self, delivery: Delivery, problem: BaseException) -> None:
         """A receive that ended without a deletion."""
+        if delivery.ghost:
+            return
         if delivery.receive_count >= self._max_receives:
             self.dead.append((delivery.body, repr(problem)))
         else:
-            self.take(delivery.body, self._visibility.total_seconds(), delivery.receive_count)
+            self.take(delivery.body, self._visibility.total_seconds(), receive_count=delivery.receive_count)

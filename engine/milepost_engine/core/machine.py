@@ -305,8 +305,8 @@ def _retry(
         op.step_id,
         op.name,
         error,
-        op.started_at or given.call.started_at,
-        op.ended_at or now,
+        opcodes.during(given.call, op.started_at or given.call.started_at, now),
+        opcodes.during(given.call, op.ended_at or now, now),
         now + delay,
     )
 
