@@ -216,7 +216,8 @@ def _error_in(ended: RunEnded) -> object:
         output = json.loads(ended.output)
     except ValueError:
         return None
-    error = output.get("error", output) if isinstance(output, dict) else output
+    nested = output.get("error") if isinstance(output, dict) else None
+    error = nested if isinstance(nested, dict) else output
     return _told(error) if isinstance(error, dict) else str(error)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -86,9 +87,9 @@ class World:
     def arn(self, url: str) -> str:
         return f"arn:aws:sqs:{REGION}:123456789012:{url.rpartition('/')[2]}"
 
-    def receive(self, url: str) -> list[Any]:
+    def receive(self, url: str, wait_seconds: int = 0) -> list[Any]:
         answer = self.client("sqs").receive_message(
-            QueueUrl=url, MaxNumberOfMessages=10, AttributeNames=["All"], WaitTimeSeconds=0
+            QueueUrl=url, MaxNumberOfMessages=10, AttributeNames=["All"], WaitTimeSeconds=wait_seconds
         )
         return answer.get("Messages", [])
 
@@ -115,6 +116,13 @@ class World:
                 if message["MessageId"] not in bad:
                     self.client("sqs").delete_message(QueueUrl=self.work_url, ReceiptHandle=message["ReceiptHandle"])
         raise AssertionError(f"the work queue is not empty after {rounds} rounds")
+
+    def pump_until_ended(self, seconds: float = 30) -> None:
+        """Let the orchestrator work until no run lives, delayed messages included."""
+        end = time.monotonic() + seconds
+        while any(run["status"] in {"Queued", "Running"} for run in self.runs()):
+            assert time.monotonic() < end, f"a run still lives after {seconds} s: {self.runs()}"
+            self.pump()
 
     def runs(self) -> list[dict[str, Any]]:
         from milepost_engine.queries import RunFilter  # noqa: PLC0415 - keeps the fixtures' imports small

@@ -1,0 +1,119 @@
+"""What cannot be worked off says why, ends in the dead letters, and harms nothing beside it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import pytest
+
+from milepost import App, SyncContext
+from milepost_handlers import wiring
+
+from .conftest import World
+from .recorded import Context, envelope
+
+
+def shop() -> App:
+    app = App("shop")
+
+    @app.function(id="order", trigger="order/placed")
+    def order(ctx: SyncContext) -> object:
+        return ctx.event.data
+
+    return app
+
+
+BAD = [
+    ("not json", "the message is not JSON"),
+    ('["a list"]', "it is not a JSON object"),
+    ('{"hello": "world"}', "it has no id, source, detail-type, detail"),
+    (json.dumps(envelope("order/placed", ["a", "list"])), "the detail of 'order/placed' from 'shop.checkout' must be"),
+    (json.dumps(envelope("order/placed", None)), "must be a JSON object, it is NoneType"),
+    (json.dumps(envelope("order/placed", {"text": "x" * 3_200_000})), "Event is over the max size"),
+    (json.dumps(envelope("inngest/function.failed", {})), "event name is reserved for internal use"),
+    (json.dumps(envelope("", {})), "event name is empty"),
+    (json.dumps(envelope("x", {"name": "x", "data": 5}, source="milepost")), "data of event 'x' must be an object"),
+]
+
+
+@pytest.mark.parametrize(("body", "told"), BAD, ids=[told[:40] for _, told in BAD])
+def test_what_is_no_event_is_refused_with_its_reason(
+    world: World, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str], body: str, told: str
+):
+    with caplog.at_level(logging.INFO):
+        answer = world.put(body)
+    assert len(answer["batchItemFailures"]) == 1
+    [record] = [record for record in caplog.records if record.getMessage() == "message failed"]
+    assert "[MP501] An event cannot be taken in" in record.error  # type: ignore[attr-defined]
+    assert told in record.error  # type: ignore[attr-defined]
+    assert "EventsRefused" in capsys.readouterr().out
+
+
+def test_a_refused_event_is_counted_once_however_often_it_comes(world: World, capsys: pytest.CaptureFixture[str]):
+    world.put("not json", receives=2)
+    assert "EventsRefused" not in capsys.readouterr().out
+
+
+def test_good_events_of_the_same_batch_are_taken_in(world: World):
+    world.serve(shop())
+    answer = world.put(envelope("order/placed", {"n": 1}), "not json", envelope("order/placed", {"n": 2}))
+    assert len(answer["batchItemFailures"]) == 1
+    world.pump()
+    assert sorted(run["output"]["n"] for run in world.runs()) == [1, 2]
+
+
+def test_a_hopeless_message_reaches_the_dead_letters_and_is_whole_there(world: World):
+    from milepost_handlers.intake import handler  # noqa: PLC0415 - after the environment is set
+
+    sqs = world.client("sqs")
+    sqs.send_message(QueueUrl=world.events_url, MessageBody="not json")
+    redrive = json.dumps({"deadLetterTargetArn": world.arn(world.dead_url), "maxReceiveCount": 2})
+    sqs.set_queue_attributes(QueueUrl=world.events_url, Attributes={"RedrivePolicy": redrive})
+    letters: list[Any] = []
+    for _ in range(40):
+        for message in world.receive(world.events_url, wait_seconds=1):
+            record = world.record(message["Body"], world.events_url)
+            record["receiptHandle"] = message["ReceiptHandle"]
+            handler({"Records": [record]}, Context())
+        letters = world.receive(world.dead_url)
+        if letters:
+            break
+    assert [letter["Body"] for letter in letters] == ["not json"]
+
+
+def test_a_table_of_another_schema_version_is_left_alone(world: World, caplog: pytest.LogCaptureFixture):
+    item = {"pk": {"S": "META"}, "sk": {"S": "schema"}, "version": {"N": "7"}}
+    world.client("dynamodb").put_item(TableName=world.table, Item=item)
+    answer = world.put(envelope("order/placed", {}))
+    assert len(answer["batchItemFailures"]) == 1
+    [record] = [record for record in caplog.records if record.getMessage() == "message failed"]
+    assert "[MP502] The table holds items of schema version 7; this version of Milepost reads 1" in record.error  # type: ignore[attr-defined]
+    count = world.client("dynamodb").scan(TableName=world.table, Select="COUNT")["Count"]
+    assert count == 1
+
+
+def test_an_event_of_an_app_that_nobody_registered_starts_nothing_and_is_kept(world: World):
+    assert world.put(envelope("order/placed", {})) == {"batchItemFailures": []}
+    assert world.runs() == []
+    assert world.here.run(world.here.engine.events.names()) == ["order/placed"]
+
+
+def test_a_message_of_unknown_kind_fails_by_name(world: World, caplog: pytest.LogCaptureFixture):
+    from milepost_handlers.orchestrator import handler  # noqa: PLC0415 - as above
+
+    world.serve(shop())
+    world.put(envelope("order/placed", {}))
+    [run] = world.runs()
+    record = world.record({"t": "teleport", "run": run["run_id"]}, world.work_url)
+    answer = handler({"Records": [record]}, Context())
+    assert len(answer["batchItemFailures"]) == 1
+    assert any("[MP401]" in getattr(record, "error", "") for record in caplog.records)
+
+
+def test_a_lambda_without_its_variables_says_which_one(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("MILEPOST_TABLE")
+    wiring.place.cache_clear()
+    with pytest.raises(wiring.MissingVariable, match=r"\[MP504\] The environment variable MILEPOST_TABLE is not set"):
+        wiring.place()
