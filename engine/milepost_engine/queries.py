@@ -83,11 +83,12 @@ class Queries:
 
         for function_id in functions:
             await refill(function_id)
-        following = ""
+        following = seen = ""
         while heap and scanned < scan_limit:
             newest, function_id, items = heapq.heappop(heap)
             item = items.pop()
             scanned += 1
+            seen = newest.key
             if newest.key != after and where.fits(item):
                 if len(rows) == limit:
                     following = str(rows[-1]["run_id"])
@@ -98,8 +99,8 @@ class Queries:
             elif cursors[function_id] is not None:
                 await refill(function_id)
         cut = bool(heap) and not following
-        if cut and rows:
-            following = str(rows[-1]["run_id"])
+        if cut:
+            following = seen
         return {"runs": rows, "next": following, "cut": cut}
 
     async def run(self, run_id: str) -> dict[str, Json] | None:

@@ -24,6 +24,7 @@ _FLAGS = (
 )
 
 OpenPage = Callable[..., Page]
+Measured = Callable[[str, float, float], None]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -31,6 +32,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(here):
             item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture
+def measured(record_property: Callable[[str, object], None]) -> Measured:
+    """Notes a number, which is printed when all tests have run: what, milliseconds, budget."""
+
+    def note(what: str, milliseconds: float, budget: float) -> None:
+        record_property("measured", f"{what}: {milliseconds:.0f} ms (budget {budget:.0f} ms)")
+
+    return note
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for report in (*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")):
+        for name, value in report.user_properties:
+            if name == "measured" and report.when == "call":
+                terminalreporter.write_line(f"measured  {value}")
 
 
 @pytest.fixture(scope="session")

@@ -88,6 +88,14 @@ export function size(bytes) {
   return bytes < 1024 * 1024 ? `${(bytes / 1024).toFixed(1)} KB` : `${(bytes / 1024 / 1024).toFixed(1)} MB`;
 }
 
+const LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+/** The moment in a ULID, in milliseconds; null for what is none. @param {string} id */
+export function momentOf(id) {
+  if (!/^[0-9A-HJKMNP-TV-Z]{26}$/.test(id)) return null;
+  return [...id.slice(0, 10)].reduce((sum, letter) => sum * 32 + LETTERS.indexOf(letter), 0);
+}
+
 /** Keep only the end of an id, where it differs from its neighbours. @param {string} id */
 export function shortId(id) {
   return id.length > 14 ? `…${id.slice(-10)}` : id;

@@ -118,7 +118,7 @@ export class RunList {
       const page = await this.page(this.next);
       for (const row of page.runs) this.insert(row);
       this.next = page.next;
-      this.cut ||= page.cut;
+      this.cut = page.cut;
     });
   }
 

@@ -1,8 +1,9 @@
 // The list of runs: live, filtered by the address, driven by keys or by touch.
 
 import { sentence } from "../core/api.js";
+import { time } from "../core/clock.js";
 import { h, isTyping, kept, patch } from "../core/dom.js";
-import { counted } from "../core/format.js";
+import { counted, momentOf } from "../core/format.js";
 import { onLive } from "../core/live.js";
 import { go, rename } from "../core/router.js";
 import { icon } from "../parts/icons.js";
@@ -19,6 +20,12 @@ import { RUN_COLUMNS, runPath, runRow } from "./runs-row.js";
 const phone = matchMedia("(max-width: 720px)");
 
 export const title = "Runs";
+
+/** How far a search came, told by the moment in the id where it goes on. @param {string} next */
+function searchedBackTo(next) {
+  const at = momentOf(next);
+  return at === null ? "" : [" queued before ", time(new Date(at).toISOString(), "absolute")];
+}
 
 /** @param {import("../core/router.js").Visit} visit */
 export async function mount({ root, query, signal }) {
@@ -106,7 +113,8 @@ class RunsPage {
     patch(
       this.top,
       problem !== null && notice("bad", "The runs could not be read.", " ", sentence(problem), " ", this.retryButton()),
-      cut && notice("warn", "This list is cut.", " The search stopped before it had seen every run. Narrow the time or the function to see the rest."),
+      cut && notice("warn", "This list is cut.", " The search stopped before it had seen every run", searchedBackTo(next), ". ",
+        next && h("button", { class: "button small", type: "button", disabled: loading, on: { click: () => void this.list.more() } }, "Search further back")),
       held.size > 0 && h("button", { class: "held", type: "button", on: { click: () => this.showHeld() } }, icon("up"), `${counted(held.size, "new run")}`),
     );
     patch(this.foot, rows.length > 0 && this.footText(rows.length, Boolean(next), loading, cut));
