@@ -13,6 +13,7 @@ from .core.run import Outcome, Run, StepStatus
 from .erasure import Erasure
 from .events import Event, EventStore
 from .intake import Intake
+from .manifest import FunctionSpec
 from .messages import Sender
 from .ports import Chance, Clock
 from .registry import Registry
@@ -44,10 +45,14 @@ class Operations:
 
     async def cancel(self, run_id: str, reason: str = "") -> None:
         """Ask for a run to be cancelled; it takes effect before its next step begins."""
+        await self.check_cancel(run_id)
+        await self.sender.send({"t": "cancel", "run": run_id, "outcome": Outcome.API.value, "reason": reason})
+
+    async def check_cancel(self, run_id: str) -> None:
+        """Raise what `cancel` would raise now."""
         run = await self._run(run_id)
         if run.status.ended:
             raise OperationError("MP302", f"Run {run_id} has ended already ({run.status.value}); nothing to cancel.")
-        await self.sender.send({"t": "cancel", "run": run_id, "outcome": Outcome.API.value, "reason": reason})
 
     async def replay(self, run_id: str, *, from_step: str | None = None, data: Mapping[str, Json] | None = None) -> Run:
         """Start a new run that names this one as its origin.
@@ -55,6 +60,19 @@ class Operations:
         `from_step` is a step's name or id: the results before it are kept, it and what followed run again.
         `data` replaces the event's data.
         """
+        origin, spec, event = await self.check_replay(run_id)
+        now = self.clock.now()
+        event = replace(event, ts=min(event.ts, to_ms(now)))
+        if data is not None:
+            event = await self._edited(event, data)
+        kept = self._kept(origin, from_step) if from_step else ()
+        new_id = ulid(to_ms(now), self.chance.random_bytes(10))
+        run = await self.intake.start(spec, event, run_id=new_id, origin=origin, kept=kept)
+        assert run is not None  # a replay is not held back by idempotency
+        return run
+
+    async def check_replay(self, run_id: str) -> tuple[Run, FunctionSpec, Event]:
+        """The run, function and event of a replay from the start; raises what `replay` would raise now."""
         origin = await self._run(run_id)
         spec = (await self.registry.snapshot()).functions.get(origin.function_id)
         if spec is None:
@@ -67,15 +85,7 @@ class Operations:
             raise OperationError(
                 "MP304", f"The event of run {run_id} was erased or has expired; it cannot be replayed."
             )
-        now = self.clock.now()
-        event = replace(event, ts=min(event.ts, to_ms(now)))
-        if data is not None:
-            event = await self._edited(event, data)
-        kept = self._kept(origin, from_step) if from_step else ()
-        new_id = ulid(to_ms(now), self.chance.random_bytes(10))
-        run = await self.intake.start(spec, event, run_id=new_id, origin=origin, kept=kept)
-        assert run is not None  # a replay is not held back by idempotency
-        return run
+        return origin, spec, event
 
     async def erase(self, run_id: str) -> int:
         """Remove an ended run everywhere, with its event when no other run has that; how much was removed."""

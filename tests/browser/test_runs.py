@@ -83,10 +83,10 @@ def test_runs_are_filtered_by_status_function_event_and_time_and_the_address_kee
     expect(page.locator(ROWS)).to_have_count(1)
     page.get_by_role("button", name="Clear filters").click()
     expect(page.locator(ROWS)).to_have_count(2)
-    page.get_by_label("Event").select_option("order/created")
+    page.get_by_label("Event", exact=True).select_option("order/created")
     expect(page.locator(ROWS)).to_have_count(1)
     expect(page.locator(ROWS)).to_contain_text("store-fulfil")
-    page.get_by_label("Queued").select_option("15m")
+    page.get_by_label("Queued", exact=True).select_option("15m")
     expect(page.locator(ROWS)).to_have_count(1)
     assert "last=15m" in page.url
     assert "event=order" in page.url
@@ -96,7 +96,8 @@ def test_runs_are_found_by_words_in_their_event_and_by_expressions(shop: Shop, o
     for order_id, cents in (("apple", 100), ("pear", 200), ("plum", 300)):
         shop.order(order_id, cents)
     shop.settle(3)
-    page = open_page(f"{shop.server.url}/runs")
+    page = open_page(f"{shop.server.url}/runs", errors=True)
+    expect(page.locator(ROWS)).to_have_count(3)
     page.keyboard.press("/")
     page.keyboard.type("PEAR")
     expect(page.locator(ROWS)).to_have_count(1)

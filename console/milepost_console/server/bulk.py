@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, Literal
 
 from fastapi import APIRouter
@@ -21,7 +23,9 @@ __all__ = ["BulkBody", "bulk_router"]
 
 MAX_RUNS: Final = 10_000
 _PAGE: Final = 500
+_AT_ONCE: Final = 25
 _LIVE: Final = ("Queued", "Running")
+_Act = Callable[[Engine, "BulkBody", str], Awaitable[str]]
 
 
 class BulkBody(BaseModel):
@@ -50,20 +54,42 @@ def bulk_router(backend: Backend) -> APIRouter:
 
     @router.post("/bulk", summary="Cancel or replay many runs", responses={200: {"model": BulkResult}})
     async def bulk(body: BulkBody) -> dict[str, Json]:
-        """`run_ids` are the runs chosen; `done` the cancelled ones or the new ones. A filter takes at most 10 000."""
+        """`run_ids` are the runs chosen; `done` the cancelled ones or the new ones. A filter takes at most 10 000.
+
+        A dry run of `run_ids` tells in `failed` with which of them it cannot be done, and why.
+        """
         chosen = body.run_ids if body.run_ids is not None else await _chosen(backend.engine, body)
-        if body.dry_run:
-            return {"count": len(chosen), "run_ids": chosen, "done": [], "failed": []}
+        # A filter names what can be done already: live runs to cancel, any run to replay.
+        act = _act if not body.dry_run else _check if body.run_ids is not None else None
         done: list[str] = []
         failed: list[dict[str, str]] = []
-        for run_id in chosen:
-            try:
-                done.append(await _act(backend.engine, body, run_id))
-            except OperationError as error:
-                failed.append({"run_id": run_id, "code": error.code, "error": bare(error.code, error)})
+        for start in range(0, len(chosen) if act else 0, _AT_ONCE):
+            some = (_tried(act, backend.engine, body, run_id) for run_id in chosen[start : start + _AT_ONCE])
+            for made in await asyncio.gather(*some):
+                if isinstance(made, dict):
+                    failed.append(made)
+                elif made:
+                    done.append(made)
         return {"count": len(chosen), "run_ids": chosen, "done": done, "failed": failed}
 
     return router
+
+
+async def _tried(act: _Act | None, engine: Engine, body: BulkBody, run_id: str) -> str | dict[str, str]:
+    """The run that was made or changed, or what stood against it."""
+    assert act is not None
+    try:
+        return await act(engine, body, run_id)
+    except OperationError as error:
+        return {"run_id": run_id, "code": error.code, "error": bare(error.code, error)}
+
+
+async def _check(engine: Engine, body: BulkBody, run_id: str) -> str:
+    if body.action == "cancel":
+        await engine.operations.check_cancel(run_id)
+    else:
+        await engine.operations.check_replay(run_id)
+    return ""
 
 
 async def _chosen(engine: Engine, body: BulkBody) -> list[str]:

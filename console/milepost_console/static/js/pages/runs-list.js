@@ -1,6 +1,6 @@
 // The runs that match a filter: read page by page, kept true by the stream, newest first.
 
-import { get, query, wasAborted } from "../core/api.js";
+import { ApiError, get, query, wasAborted } from "../core/api.js";
 import { now } from "../core/clock.js";
 
 /** @typedef {import("../core/types.js").RunRow} RunRow */
@@ -131,9 +131,19 @@ export class RunList {
     } catch (error) {
       if (wasAborted(error)) return;
       this.problem = error;
+      // A search that cannot be done shows nothing, least of all what another one found.
+      if (error instanceof ApiError && error.status === 400) this.forget();
     }
     this.loading = false;
     this.changed();
+  }
+
+  forget() {
+    this.rows = [];
+    this.byId.clear();
+    this.held.clear();
+    this.next = "";
+    this.cut = false;
   }
 
   /** Take what the stream says, once per frame. @param {RunRow} row */

@@ -31,7 +31,7 @@ export function announce(text) {
 export function notice(tone, title, ...body) {
   const shape = { bad: "cross", warn: "warn", note: "dot", good: "check" }[tone];
   return h(
-    "div", { class: `notice notice-${tone}` },
+    "div", { class: `notice notice-${tone}`, role: tone === "bad" ? "alert" : null },
     icon(shape), h("div", { class: "notice-body" }, title && h("strong", null, title), ...body),
   );
 }
