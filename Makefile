@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: dev test check fix bench docs clean
+.PHONY: dev test check fix bench bench-cost docs clean
 
 .venv/.dev: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -46,6 +46,9 @@ fix: .venv/.test  ## format and mend what can be mended
 
 bench: .venv/.test  ## speed on this machine, as numbers
 	$(BIN)/python -m bench
+
+bench-cost: .venv/.test  ## what a million runs cost on AWS; rewrites docs/cost.md
+	$(BIN)/python -m bench.cost --write
 
 docs: .venv/.test  ## write the pages that follow from the code
 	$(BIN)/python docs/generate.py

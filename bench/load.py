@@ -1,0 +1,154 @@
+"""Three-step runs through the engine as Lambda runs it, under load: batches of ten, each role with its own memory."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from botocore.credentials import Credentials
+
+from milepost import App, Context, Event
+from milepost_engine.adapters.aws_calls import Retries
+from milepost_engine.adapters.aws_http import AwsHttp
+from milepost_engine.adapters.chance import SystemChance
+from milepost_engine.adapters.clock import SystemClock
+from milepost_engine.adapters.dynamodb import DynamoTable
+from milepost_engine.adapters.dynamodb_schema import table_definition
+from milepost_engine.adapters.invoke_inprocess import InProcessInvoker
+from milepost_engine.core.ids import to_ms, ulid
+from milepost_engine.engine import Engine, Settings
+from milepost_engine.events import Event as Received
+from milepost_engine.ports import Request, Response, Target
+
+from .meter import Bill, MeteredCaller, MeteredQueue
+
+__all__ = ["BATCH", "Load", "load", "three_steps"]
+
+BATCH = 10
+
+
+def three_steps(result_bytes: int) -> App:
+    """The same three steps in both modes; each returns so many bytes that do not compress to nothing."""
+    app = App("cost")
+    text = _noise(result_bytes)
+
+    def result() -> str:
+        return text
+
+    @app.function(id="step", trigger=Event("step"))
+    async def step(ctx: Context) -> str:
+        for name in ("one", "two", "three"):
+            await ctx.step.run(name, result)
+        return "done"
+
+    @app.function(id="checkpoint", trigger=Event("checkpoint"), mode="checkpoint")
+    async def checkpoint(ctx: Context) -> str:
+        for name in ("one", "two", "three"):
+            await ctx.step.run(name, result)
+        return "done"
+
+    return app
+
+
+def _noise(size: int) -> str:
+    """The same each time, so that the counts are."""
+    return random.Random(1).randbytes(size // 2).hex()
+
+
+class NoBlobs:
+    """Implements Blobs for values that never reach one."""
+
+    async def put(self, key: str, content: bytes) -> None:
+        raise AssertionError(f"{key} of {len(content)} bytes should lie in the table")
+
+    async def get(self, key: str) -> bytes | None:
+        raise AssertionError(key)
+
+    async def delete_prefix(self, prefix: str) -> int:
+        raise AssertionError(prefix)
+
+
+class Apps:
+    """The user's Lambdas: counts how often they are invoked."""
+
+    def __init__(self, app: App, bill: Bill) -> None:
+        self.invoker = InProcessInvoker({app.id: app})
+        self._bill = bill
+
+    async def invoke(self, target: Target, request: Request) -> Response:
+        self._bill.add("user invocations")
+        return await self.invoker.invoke(target, request)
+
+
+@dataclass
+class Load:
+    """The intake's and the orchestrator's engines; `work` is the queue between them."""
+
+    bill: Bill
+    intake: Engine
+    orchestrator: Engine
+    work: MeteredQueue
+    event_bytes: int
+
+    async def run(self, name: str, runs: int) -> None:
+        """So many events to the ends of their runs, each role in batches of ten."""
+        for at in range(0, runs, BATCH):
+            size = min(BATCH, runs - at)
+            # EventBridge hands each event to the intake's queue by itself; Lambda receives and deletes ten at once.
+            self.bill.add("events", size)
+            self.bill.add("sqs requests", size + 2)
+            self.bill.add("intake invocations")
+            await asyncio.gather(*(self.intake.intake.take(self._event(name)) for _ in range(size)))
+        while batch := self.work.receive():
+            self.bill.add("orchestrator invocations")
+            await asyncio.gather(*(self.orchestrator.handle(body) for body in batch))
+
+    def _event(self, name: str) -> Received:
+        now = self.intake.clock.now()
+        event_id = ulid(to_ms(now), self.intake.chance.random_bytes(10))
+        data = {"text": _noise(self.event_bytes)}
+        return Received(event_id, event_id, name, data, to_ms(now), now, {})
+
+
+@asynccontextmanager
+async def load(endpoint: str, *, result_bytes: int, event_bytes: int, table: str = "cost") -> AsyncIterator[Load]:
+    """Everything over a DynamoDB Local; warm, so that what is done once in a process's life is not counted."""
+    clock, chance = SystemClock(), SystemChance()
+    http = AwsHttp(
+        Credentials("test", "test"), "us-east-1", retries=Retries(clock, chance),
+        environment={"AWS_ENDPOINT_URL": endpoint},
+    )  # fmt: skip
+    dynamodb = http.service("dynamodb")
+    await dynamodb.call("CreateTable", table_definition(table), repeatable=False)
+    bill = Bill()
+    work = MeteredQueue(bill)
+    app = three_steps(result_bytes)
+    apps = Apps(app, bill)
+
+    def engine() -> Engine:
+        return Engine.build(
+            table=DynamoTable(MeteredCaller(dynamodb, bill), table, clock),
+            blobs=NoBlobs(),
+            queue=work,  # type: ignore[arg-type]
+            invokers={"inprocess": apps},
+            clock=clock,
+            chance=chance,
+            # Each process looks at the registry every five seconds, whatever the load: not the run's to pay.
+            settings=Settings(registry_max_age=timedelta(hours=1)),
+        )
+
+    made = Load(bill, engine(), engine(), work, event_bytes)
+    apps.invoker.saver = engine().saver  # the user's Lambda reaches the table itself
+    await made.intake.registry.sync(app.manifest("http://local/cost"), Target("inprocess", app.id))
+    for name in ("step", "checkpoint"):
+        await made.run(name, BATCH)
+    bill.count.clear()
+    try:
+        yield made
+    finally:
+        await dynamodb.call("DeleteTable", {"TableName": table}, repeatable=False)
+        await http.close()
