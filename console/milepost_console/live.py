@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+from milepost.protocol import Opcode
 from milepost_engine.core.ids import to_ms
 from milepost_engine.core.inputs import Call
 from milepost_engine.core.run import ClosedStep, FailedAttempt, Plan, Record, Run, RunBegun, RunEnded
@@ -99,6 +100,7 @@ class Live(Silent):
     def __init__(self) -> None:
         self._listeners: set[Listener] = set()
         self._effects: OrderedDict[str, Effect] = OrderedDict()
+        self._waits_ended: OrderedDict[str, list[dict[str, str]]] = OrderedDict()
 
     @contextmanager
     def listening(self) -> Iterator[Listener]:
@@ -122,6 +124,10 @@ class Live(Silent):
         """What came of an event; None when it is not taken in yet, or too long ago."""
         return self._effects.get(event_id)
 
+    def waits_ended(self, event_id: str) -> list[dict[str, str]]:
+        """The waits that an event ended: run, function and step; empty when it is too long ago."""
+        return self._waits_ended.get(event_id, [])
+
     # --- as observer --------------------------------------------------------------------------------------------------
 
     def event_received(self, event: Event, started: tuple[str, ...], passed_over: dict[str, str]) -> None:
@@ -142,6 +148,11 @@ class Live(Silent):
 
     def recorded(self, run: Run, record: Record) -> None:
         self.tell("run", live_row(run, _CHANGES[type(record)]))
+        if isinstance(record, ClosedStep) and record.kind is Opcode.WAIT_FOR_EVENT and record.detail.get("event_id"):
+            ended = self._waits_ended.setdefault(str(record.detail["event_id"]), [])
+            ended.append({"run_id": run.run_id, "function_id": run.function_id, "step": record.name})
+            if len(self._waits_ended) > REMEMBERED_EVENTS:
+                self._waits_ended.popitem(last=False)
 
 
 _CHANGES: Final[Mapping[type[Record], str]] = {

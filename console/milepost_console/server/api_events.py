@@ -35,7 +35,8 @@ def events_router(backend: Backend) -> APIRouter:
             raise Refused(404, "MP306", f"There is no event {event_id}; it may have expired.")
         effect = backend.live.effect_of(event_id)
         told = {"started": list(effect.started), "passed_over": dict(effect.passed_over)} if effect else {}
-        return {"user": {}, "started": None, "passed_over": {}, **found, **told}
+        waits: Json = [dict(wait) for wait in backend.live.waits_ended(event_id)]
+        return {"user": {}, "started": None, "passed_over": {}, **found, **told, "waits_ended": waits}
 
     @router.delete("/events/{event_id}", summary="Erase an event; its runs stay but can no longer be replayed")
     async def erase(event_id: str, *, runs: bool = False) -> dict[str, Json]:

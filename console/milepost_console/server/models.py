@@ -138,6 +138,7 @@ class EventDetail(EventRow):
     runs: list[RunRow]
     started: list[str] | None = Field(description="Ids of the runs that it started; null while not known.")
     passed_over: dict[str, str] = Field(description="Functions that listen but were not started, and why.")
+    waits_ended: list[dict[str, str]] = Field(description="Waits that it ended: run_id, function_id, step.")
 
 
 class FunctionRow(BaseModel):

@@ -54,7 +54,9 @@ async function show(byPerson) {
   current?.abort();
   const visit = new AbortController();
   current = visit;
-  const page = await route.load();
+  // A server of another version has other files: the whole page is asked for anew.
+  const page = await route.load().catch(() => null);
+  if (!page) return void (visit.signal.aborted || location.assign(path + location.search));
   if (visit.signal.aborted) return;
   const root = /** @type {HTMLElement} */ (document.getElementById("page"));
   root.replaceChildren();

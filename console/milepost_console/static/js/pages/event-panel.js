@@ -7,7 +7,7 @@ import { onLive } from "../core/live.js";
 import { icon } from "../parts/icons.js";
 import { notice } from "../parts/notice.js";
 import { eventCard } from "./event-card.js";
-import { shortRuns } from "./runs-row.js";
+import { runPath, shortRuns } from "./runs-row.js";
 
 /** @typedef {import("../core/types.js").EventDetail} EventDetail */
 
@@ -32,11 +32,14 @@ export function eventPanel(place, id, signal, back) {
   /** @param {EventDetail} event */
   function view(event) {
     const passed = Object.entries(event.passed_over ?? {});
+    const waits = event.waits_ended ?? [];
+    const nothing = passed.length || waits.length ? "It started nothing." : "It started nothing: no function has a trigger for this name.";
     return h(
       "aside", { class: "card panel", "aria-label": "Event", data: { key: `event ${id}` } },
       h("header", null, h("div", { class: "panel-title" }, h("span", { class: "muted" }, "Event, received ", time(event.received_at)), h("h2", null, visible(event.name))), close),
       h("div", { class: "panel-body" },
-        h("h3", null, "Started"), shortRuns(event.runs, passed.length ? "It started nothing." : "It started nothing: no function has a trigger for this name."),
+        h("h3", null, "Started"), shortRuns(event.runs, nothing),
+        waits.length > 0 && [h("h3", null, "Ended a wait of"), h("ul", { class: "passed" }, waits.map((wait) => h("li", null, h("a", { href: runPath(wait.run_id) }, visible(wait.function_id)), h("span", { class: "muted" }, "in step ", visible(wait.step)))))],
         passed.length > 0 && [h("h3", null, "Did not start"), h("ul", { class: "passed" }, passed.map(([name, why]) => h("li", null, h("a", { href: `/functions/${encodeURIComponent(name)}` }, visible(name)), h("span", { class: "muted" }, visible(why)))))],
         eventCard(event, "Payload")),
     );

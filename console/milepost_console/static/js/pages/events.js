@@ -15,6 +15,7 @@ import { VirtualList } from "../parts/virtual.js";
 import { eventPanel } from "./event-panel.js";
 import { EventList } from "./events-list.js";
 import { sendPanel } from "./send.js";
+import { eventWord } from "./words.js";
 
 /** @typedef {import("../core/types.js").EventRow} EventRow */
 
@@ -58,7 +59,7 @@ class EventsPage {
       h("div", { class: `event-columns${open ? " with-side" : ""}` }, h("div", { class: "event-list" }, this.top, this.scroller), side),
     );
     if (id && !asked.has("resend")) eventPanel(side, id, signal, this.path(""));
-    else sendPanel(side, { eventId: id, name: asked.get("send") ?? this.name, back: this.path(""), signal });
+    else sendPanel(side, { eventId: id, name: asked.get("send") ?? this.name, data: asked.get("data") ?? "", back: this.path(""), signal });
     onLive("received", (event) => this.list.hear(event), signal);
     onLive("run", (run) => this.list.hearRun(run), signal);
     onLive("resync", () => void this.list.load(), signal);
@@ -100,7 +101,7 @@ class EventsPage {
     const chosen = row.event_id === this.id;
     return h(
       "div", { class: `event-row${chosen ? " chosen" : ""}`, role: "listitem", data: { event: row.event_id } },
-      h("a", { class: "row-link event-name", href: this.path(row.event_id), "aria-current": chosen ? "true" : null }, visible(row.name)),
+      h("a", { class: "row-link event-name", href: this.path(row.event_id), "aria-current": chosen ? "true" : null }, eventWord(row.name)),
       h("span", { class: "muted event-time" }, time(row.received_at)),
       h("span", { class: "event-effect" }, this.effect(row)),
     );

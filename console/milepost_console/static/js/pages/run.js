@@ -18,6 +18,7 @@ import { runPath, shortRuns } from "./runs-row.js";
 import { errorView, stepPanel } from "./step-panel.js";
 import { firstToShow, spanKey } from "./trace-rows.js";
 import { Trace } from "./trace.js";
+import { eventWord } from "./words.js";
 
 /** @typedef {import("../core/types.js").RunDetail} RunDetail */
 /** @typedef {import("../core/types.js").Span} Span */
@@ -170,7 +171,7 @@ class RunPage {
       ["Queued", time(run.queued_at)],
       ["In the queue", queued === null ? "not started yet" : duration(queued)],
       ["Duration", run.ended_at ? duration(run.duration_ms) : elapsed(run.queued_at)],
-      ["Event", h("a", { href: `/events/${encodeURIComponent(run.event_id)}` }, visible(run.event_name))],
+      ["Event", h("a", { href: `/events/${encodeURIComponent(run.event_id)}` }, eventWord(run.event_name))],
       ["App", [h("a", { href: "/apps" }, visible(run.app_id)), run.app_version ? ` version ${run.app_version}` : ""]],
     ];
     if (run.parent) told.push(["Invoked by", h("a", { class: "mono", href: runPath(run.parent.run_id) }, run.parent.run_id)]);

@@ -5,6 +5,7 @@ import { h, visible } from "../core/dom.js";
 import { duration, shortId } from "../core/format.js";
 import { icon } from "../parts/icons.js";
 import { badge } from "../parts/status.js";
+import { eventWord } from "./words.js";
 
 /** @typedef {import("../core/types.js").RunRow} RunRow */
 
@@ -37,7 +38,7 @@ export function runRow(row, index, selection) {
     })),
     h("span", { class: "c-status", role: "cell" }, badge(row.status)),
     h("span", { class: "c-function", role: "cell" }, h("a", { class: "row-link", href: runPath(row.run_id), title: name }, name)),
-    h("span", { class: "c-event", role: "cell", title: visible(row.event_name) }, visible(row.event_name)),
+    h("span", { class: "c-event", role: "cell", title: visible(row.event_name) }, eventWord(row.event_name)),
     h("span", { class: "c-id", role: "cell", title: row.run_id }, row.origin_run_id && h("span", { class: "replayed", title: `Replay of ${row.origin_run_id}` }, icon("again"), h("span", { class: "offscreen" }, "replay ")), shortId(row.run_id)),
     h("span", { class: "c-time", role: "cell" }, time(row.queued_at)),
     h("span", { class: "c-duration", role: "cell" }, runDuration(row)),

@@ -15,9 +15,9 @@ const RECENT = 5;
 
 /**
  * @param {HTMLElement} place
- * @param {{eventId: string, name: string, back: string, signal: AbortSignal}} options an event to send again, or a name to begin with
+ * @param {{eventId: string, name: string, data?: string, back: string, signal: AbortSignal}} options an event to send again, or a name to begin with
  */
-export function sendPanel(place, { eventId, name, back, signal }) {
+export function sendPanel(place, { eventId, name, data = "", back, signal }) {
   /** @type {Map<string, Schema>} */
   const schemas = new Map();
   let touched = false;
@@ -81,6 +81,14 @@ export function sendPanel(place, { eventId, name, back, signal }) {
     editor.setSchema(schemas.get(event.name) ?? null);
   }
 
+  /** Begin with what the address hands over; it is shown as text, and sent only by a person. */
+  function begun() {
+    touched = true;
+    editor.field.value = data;
+    editor.setSchema(schemas.get(name) ?? null);
+    editor.tidy();
+  }
+
   async function begin() {
     const [listed, known, latest] = await Promise.all([get("/api/functions", { signal }), get("/api/event-names", { signal }), get(`/api/events?limit=40`, { signal })]);
     for (const each of listed.functions) {
@@ -94,6 +102,7 @@ export function sendPanel(place, { eventId, name, back, signal }) {
     const newest = [...new Map(own.map((/** @type {{name: string}} */ each) => [each.name, each]).reverse()).values()].reverse().slice(0, RECENT);
     patch(recent, newest.length > 0 && [h("h3", null, "Begin with a recent one"), h("div", { class: "chips" }, newest.map((/** @type {any} */ each) => h("button", { class: "chip", type: "button", on: { click: () => void again(each.event_id) } }, visible(each.name))))]);
     if (eventId) await again(eventId);
+    else if (data) begun();
     else renamed();
   }
 

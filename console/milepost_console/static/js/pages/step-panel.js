@@ -1,5 +1,6 @@
 // Everything about one step: attempts and the waits between them, what it waited for, its output or its error.
 
+import { query } from "../core/api.js";
 import { time } from "../core/clock.js";
 import { h, visible } from "../core/dom.js";
 import { duration } from "../core/format.js";
@@ -78,9 +79,20 @@ function waitFacts(span) {
     bound && bound !== expression && h("p", { class: "muted" }, "Written as ", h("code", null, visible(expression))),
     open && span.due_at && h("p", null, "It gives up ", time(span.due_at), " (", time(span.due_at, "absolute"), ")."),
     span.status === "TimedOut" && h("p", null, "No such event came in time; the step gave back nothing."),
-    open && h("p", null, h("a", { class: "button small", href: `/events?send=${encodeURIComponent(event)}` }, icon("send"), "Send such an event")),
+    open && h("p", null, h("a", { class: "button small", href: `/events${query({ send: event, data: JSON.stringify(matching(bound)) })}` }, icon("send"), "Send such an event")),
     span.detail?.event_id && h("p", null, "Ended by event ", h("a", { href: `/events/${encodeURIComponent(span.detail.event_id)}` }, span.detail.event_id), "."),
   ];
+}
+
+/** Data that fits the equalities of an expression in which values were put in: `async.data.order_id == "7"`. @param {string} bound */
+function matching(bound) {
+  /** @type {Record<string, unknown>} */
+  const data = {};
+  const value = String.raw`("(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?|true|false)`;
+  const field = String.raw`async\.data\.([A-Za-z_]\w*)`;
+  for (const [, name, found] of bound.matchAll(RegExp(`${field}\\s*==\\s*${value}`, "g"))) data[name] = JSON.parse(found);
+  for (const [, found, name] of bound.matchAll(RegExp(`${value}\\s*==\\s*${field}`, "g"))) data[name] = JSON.parse(found);
+  return data;
 }
 
 /** @param {Span} span */

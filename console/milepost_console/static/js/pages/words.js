@@ -46,5 +46,13 @@ export function configWords(info) {
   return said;
 }
 
+/** @type {Record<string, string>} */
+const INTERNAL = { "inngest/function.invoked": "invoked", "inngest/scheduled.timer": "cron", "inngest/function.failed": "a run failed" };
+
+/** The name of an event; those that the engine makes itself are told in a word. @param {string} name */
+export function eventWord(name) {
+  return INTERNAL[name] ?? visible(name);
+}
+
 /** What a function without any trigger is for. */
 export const NO_TRIGGER = "Nothing starts it by itself: other functions invoke it, or you do.";

@@ -1,0 +1,112 @@
+"""What strangers wrote stays text, and the page never pretends: what is old or broken is said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import expect
+
+from milepost import App, Context, Event
+from tests.console.process import DevProcess
+from tests.console.served import Served, served
+
+from .conftest import OpenPage
+
+HOSTILE = '<img src=x onerror="window.taken=1"><script>window.taken=1</script>javascript:alert(1)\u202egnp.exe'
+
+
+@pytest.fixture
+def hostile() -> Iterator[Served]:
+    app = App("hostile")
+
+    @app.function(id="echo", name=HOSTILE, trigger=Event("any/*"))
+    async def echo(ctx: Context[Any]) -> object:
+        async def body() -> str:
+            if "fail" in ctx.event.data:
+                raise ValueError(HOSTILE)
+            return HOSTILE
+
+        return await ctx.step.run(HOSTILE, body)
+
+    with served(app) as server:
+        server.send({"name": f"any/{HOSTILE}"[:255], "data": {HOSTILE: HOSTILE, "__proto__": {"taken": 1}}})
+        server.ended(1)
+        yield server
+
+
+def test_hostile_names_payloads_steps_and_outputs_are_shown_as_text_and_run_nothing(
+    hostile: Served, open_page: OpenPage
+):
+    [run] = hostile.runs()
+    page = open_page(f"{hostile.url}/runs")
+    for path in (
+        "/runs",
+        f"/runs/{run['run_id']}",
+        f"/events/{run['event_id']}",
+        f"/events/{run['event_id']}?resend=1",
+        "/functions",
+        "/functions/hostile-echo",
+        f"/events?send={HOSTILE}&data={HOSTILE}",
+        f"/runs?q={HOSTILE}&function={HOSTILE}&origin={HOSTILE}",
+    ):
+        page.goto(hostile.url + path)
+        expect(page.locator("#page > *").first).to_be_visible()
+        expect(page.locator("#page")).to_contain_text("")
+        assert page.evaluate("window.taken") is None, path
+        assert page.locator("#page img, #page script, #page iframe").count() == 0, path
+    page.goto(f"{hostile.url}/runs/{run['run_id']}")
+    output = page.get_by_role("region", name="output of the run")
+    expect(output).to_contain_text("<script>window.taken=1</script>")
+    # A letter that turns the direction of writing is made visible, so that a text cannot look like another.
+    expect(output).to_contain_text("\\u202egnp.exe")
+
+
+def test_the_page_runs_no_script_but_its_own_and_other_origins_can_change_nothing(hostile: Served):
+    page = httpx.get(f"{hostile.url}/runs", trust_env=False)
+    policy = page.headers["content-security-policy"]
+    assert "unsafe" not in policy
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "require-trusted-types-for 'script'" in policy
+    [run] = hostile.runs()
+    replay = f"{hostile.url}/api/runs/{run['run_id']}/replay"
+    plain = {"content-type": "text/plain"}
+    assert httpx.post(replay, content="{}", headers=plain, trust_env=False).status_code == 403
+    foreign = {"origin": "http://evil.example", "x-milepost": "1", "content-type": "application/json"}
+    assert httpx.post(replay, content="{}", headers=foreign, trust_env=False).status_code == 403
+    rebound = {"host": "evil.example"}
+    assert httpx.get(f"{hostile.url}/runs", headers=rebound, trust_env=False).status_code == 403
+    assert len(hostile.runs()) == 1
+
+
+def test_a_page_whose_server_went_away_says_since_when_and_catches_up_when_it_is_back(
+    tmp_path: Path, open_page: OpenPage
+):
+    server = DevProcess(tmp_path, "samples/shop/app.py")
+    server.start()
+    try:
+        page = open_page(f"{server.url}/runs", errors=True)
+        expect(page.locator("#live")).to_have_text("Live")
+        server.kill()
+        banner = page.locator("#banner")
+        expect(banner).to_contain_text("Live updates have stopped. What you see is as of", timeout=15_000)
+        expect(page.locator("#live")).to_have_text("Offline")
+        server.start()
+        server.send("user/signed-up", {"user_id": "1", "email": "ada@example.com"})
+        expect(banner).to_be_hidden(timeout=20_000)
+        expect(page.locator("#live")).to_have_text("Live")
+        # What happened while nobody listened is there.
+        expect(page.locator(".virtual > .run-row")).to_have_count(3)
+    finally:
+        server.stop()
+
+
+def test_a_run_that_is_not_there_is_told_with_what_to_do(hostile: Served, open_page: OpenPage):
+    page = open_page(f"{hostile.url}/runs/01NOSUCHRUN", errors=True)
+    expect(page.get_by_role("alert").filter(has_text="There is no such run.")).to_contain_text("MP301")
+    page.get_by_role("link", name="All runs").click()
+    expect(page.locator(".virtual > .run-row")).to_have_count(1)
