@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
 
-from milepost.protocol import DISCOVERY, Opcode
+from milepost.protocol import DISCOVERY, EventName, Opcode
 
 from .codec import Json, loads
 from .core.ids import from_ms, is_ulid, to_ms, ulid, ulid_moment
@@ -63,7 +63,7 @@ class Queries:
         self, where: RunFilter, *, limit: int = 50, after: str = "", scan_limit: int = 20_000
     ) -> dict[str, Json]:
         """Newest first. `next` goes on from there; `cut` says that the search stopped before it saw everything."""
-        functions = where.functions or tuple((await self.registry.snapshot()).functions)
+        functions = where.functions or (await self.registry.snapshot()).known
         rows: list[dict[str, Json]] = []
         scanned = 0
         first = ulid(to_ms(where.since), b"\0" * 10) if where.since else None
@@ -143,9 +143,12 @@ class Queries:
         if event is None:
             return None
         moment = ulid_moment(event_id) if is_ulid(event_id) else event.received_at
-        started = (await self.registry.snapshot()).started_by(event.name)
-        where = RunFilter(functions=tuple(started), event_id=event_id, since=min(moment, event.received_at))
-        listed = await self.list_runs(where, limit=200) if started else {"runs": []}
+        snapshot = await self.registry.snapshot()
+        # Cron ticks and starts by hand are events that no trigger names.
+        own = event.name in {EventName.CRON.value, EventName.INVOKED.value}
+        candidates = snapshot.known if own else tuple({*snapshot.started_by(event.name), *snapshot.gone})
+        where = RunFilter(functions=candidates, event_id=event_id, since=min(moment, event.received_at))
+        listed = await self.list_runs(where, limit=200) if candidates else {"runs": []}
         received = event.received_at
         return {"event_id": event_id, **event.wire(), "received_at": iso(received), "runs": listed["runs"]}
 

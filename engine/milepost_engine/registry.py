@@ -3,12 +3,13 @@
     pk    sk              item
     REG   app#<app>       one app: its manifest, target, version, last sync and the error of a failed one
     REG   paused#<fn>     a paused function
+    REG   gone#<fn>       a function that was registered once; its runs are still listed
 One small partition, read whole and kept for a few seconds; `sync` and `pause` forget the copy at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, cast
@@ -54,6 +55,13 @@ class Snapshot:
     paused: frozenset[str]
     functions: Mapping[str, FunctionSpec]
     by_event: Mapping[str, tuple[tuple[FunctionSpec, EventTrigger], ...]]
+    gone: frozenset[str] = frozenset()
+    """Ids of functions that were registered once, some of which may be again."""
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """Ids of all functions that may have runs."""
+        return tuple(dict.fromkeys((*self.functions, *sorted(self.gone))))
 
     def started_by(self, event_name: str) -> dict[str, list[tuple[FunctionSpec, EventTrigger]]]:
         """Functions that an event may start, with the triggers that fit its name."""
@@ -123,6 +131,7 @@ class Registry:
         ):
             version += 1
         app = App(app_id, target, version, now, str(manifest.get("sdk", "")), functions, manifest)
+        await self._note_gone(snapshot, app_id, kept={spec.function_id for spec in functions})
         await self._table.put(self._item(app, body))
         self.forget()
         return app
@@ -137,8 +146,16 @@ class Registry:
 
     async def remove(self, app_id: str) -> None:
         """Take an app out: its events start nothing more, its runs go on while the app answers."""
+        await self._note_gone(await self.snapshot(), app_id, kept=frozenset())
         await self._table.delete(Key(_PARTITION, f"app#{app_id}"))
         self.forget()
+
+    async def _note_gone(self, snapshot: Snapshot, app_id: str, *, kept: Collection[str]) -> None:
+        """Before functions are taken out: a crash in between must not hide their runs."""
+        app = snapshot.apps.get(app_id)
+        for spec in app.functions if app else ():
+            if spec.function_id not in kept and spec.function_id not in snapshot.gone:
+                await self._table.put({"pk": _PARTITION, "sk": f"gone#{spec.function_id}"})
 
     async def pause(self, function_id: str, *, paused: bool) -> None:
         """A paused function is started by nothing; its live runs go on."""
@@ -173,19 +190,29 @@ class Registry:
     def _build(self, items: Sequence[Item]) -> Snapshot:
         apps: dict[str, App] = {}
         paused: set[str] = set()
+        gone: set[str] = set()
         for item in items:
             kind, _, name = str(item["sk"]).partition("#")
-            if kind == "paused":
-                paused.add(name)
-            else:
-                apps[name] = self._app(name, item)
+            match kind:
+                case "paused":
+                    paused.add(name)
+                case "gone":
+                    gone.add(name)
+                case _:
+                    apps[name] = self._app(name, item)
         functions = {spec.function_id: spec for app in apps.values() for spec in app.functions}
         by_event: dict[str, list[tuple[FunctionSpec, EventTrigger]]] = {}
         for spec in functions.values():
             for trigger in spec.triggers:
                 if isinstance(trigger, EventTrigger):
                     by_event.setdefault(trigger.event, []).append((spec, trigger))
-        return Snapshot(apps, frozenset(paused), functions, {name: tuple(found) for name, found in by_event.items()})
+        return Snapshot(
+            apps,
+            frozenset(paused),
+            functions,
+            {name: tuple(found) for name, found in by_event.items()},
+            frozenset(gone),
+        )
 
     def _app(self, app_id: str, item: Item) -> App:
         manifest = cast("Mapping[str, Json]", loads(self._values.unpack("manifest", item)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,30 @@ from typing import Any
 import pytest
 
 PAGE = (Path(__file__).parents[2] / "docs" / "testing.md").read_text()
-EXAMPLES = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+HEADINGS = re.split(r"^## ", PAGE, flags=re.MULTILINE)
+EXAMPLES = {
+    part.partition("\n")[0]: code
+    for part in HEADINGS
+    for code in re.findall(r"^```python\n(.*?)^```", part, re.MULTILINE | re.DOTALL)
+}
 
 
-async def test_the_example_with_aws_runs(milepost_aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_there_is_an_example_for_each_thing_that_can_be_injected():
+    assert list(EXAMPLES) == [
+        "Skip time, replace steps",
+        "Inject events",
+        "Let steps fail, and replay",
+        "Crash at every point",
+        "With AWS in the test",
+    ]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+async def test_the_example_runs(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv("SHOP_FOLDER", str(tmp_path))
-    (code,) = [example for example in EXAMPLES if "milepost_aws" in example]
     names: dict[str, Any] = {}
-    exec(compile(code, "docs/testing.md", "exec"), names)
-    (test,) = [value for name, value in names.items() if name.startswith("test_")]
-    await test(milepost_aws)
+    exec(compile(EXAMPLES[name], "docs/testing.md", "exec"), names)
+    (test,) = [value for key, value in names.items() if key.startswith("test_")]
+    await test(*(request.getfixturevalue(fixture) for fixture in inspect.signature(test).parameters))

@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from milepost import App, Cancel, Context, Event, Retries, Timeouts
+from milepost import App, Cancel, Context, Cron, Event, Retries, Timeouts
+from milepost_engine.core.ids import to_ms, ulid
 
 from .rig import rig
 
@@ -196,3 +197,42 @@ async def test_event_triggers_with_conditions_and_wildcards_start_what_fits():
         await r.send("order/paid")
         await r.send("orders/created", {"cents": 5000})
     assert sorted(ran) == ["all", "all", "all", "either", "either", "either", "large"]
+
+
+async def test_runs_of_a_function_that_was_taken_out_are_still_listed_with_their_event():
+    app = App("a")
+
+    @app.function(id="f", trigger="go")
+    async def f(ctx: Context) -> None: ...
+
+    async with rig(app) as r:
+        event_id = await r.send("go")
+        [run] = await r.runs()
+        changes = (
+            lambda: r.serve(App("a")),
+            lambda: r.engine.registry.remove("a"),
+            lambda: r.serve(app),
+            lambda: r.serve(App("a")),
+        )
+        for change in changes:
+            await change()
+            assert [row["run_id"] for row in await r.runs()] == [run["run_id"]]
+            event = await r.engine.queries.event(event_id)
+            assert event is not None
+            assert [row["run_id"] for row in event["runs"]] == [run["run_id"]]
+
+
+async def test_the_event_of_a_cron_tick_or_a_start_by_hand_shows_its_run():
+    app = App("a")
+    app.function(id="f", trigger=Cron("* * * * *"))(_nothing)
+    async with rig(app) as r:
+        await r.wind(61)
+        await r.engine.invoke("a-f", {}, ulid(to_ms(r.clock.now()), bytes(10)))
+        await r.settle()
+        for run in await r.runs():
+            event = await r.engine.queries.event(run["event_id"])
+            assert event is not None
+            assert [row["run_id"] for row in event["runs"]] == [run["run_id"]]
+
+
+async def _nothing(ctx: Context) -> None: ...
