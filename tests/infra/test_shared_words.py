@@ -1,14 +1,19 @@
-"""The stack imports nothing of the engine; here both sides are held to the same words."""
+"""The stack imports nothing of the engine or its handlers; here both sides are held to the same words."""
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
+import inspect
 
+from milepost_console.stack import parts
 from milepost_engine import ports
 from milepost_engine.adapters import dynamodb_schema
 from milepost_handlers import telling, wiring
 from milepost_infra import names
+
+
+def constants(holder: type) -> set[str]:
+    return {value for name, value in vars(holder).items() if name.isupper()}
 
 
 def test_the_table_speaks_the_engines_words():
@@ -17,15 +22,20 @@ def test_the_table_speaks_the_engines_words():
     assert names.TTL_ATTRIBUTE == dynamodb_schema.TTL_ATTRIBUTE
 
 
-def test_the_handlers_speak_of_metrics_and_variables_by_the_same_names():
-    told = {value for name, value in vars(telling.MetricName).items() if name.isupper()}
-    assert told == {metric.value for metric in names.MetricName}
-    read = {value for name, value in vars(wiring.Variable).items() if name.isupper()}
-    assert read <= {variable.value for variable in names.Variable}
+def test_every_handler_is_there_and_takes_an_event_and_a_context():
+    for handler in set(names.Handler) - {names.Handler.API}:
+        module, _, function = handler.value.rpartition(".")
+        found = getattr(importlib.import_module(module), function)
+        assert list(inspect.signature(found).parameters) == ["event", "context"]
 
 
-def test_every_entry_point_is_a_function_of_the_handlers():
-    for entry in set(names.Handler) - {names.Handler.API}:
-        module, _, name = entry.value.rpartition(".")
-        assert importlib.util.find_spec(module) is not None, entry
-        assert callable(getattr(importlib.import_module(module), name))
+def test_every_variable_that_the_handlers_read_is_one_that_the_stack_knows():
+    assert constants(wiring.Variable) <= {variable.value for variable in names.Variable}
+
+
+def test_metrics_are_emitted_under_the_names_that_dashboard_and_alarms_read():
+    assert constants(telling.MetricName) == {metric.value for metric in names.MetricName}
+
+
+def test_the_command_line_reads_the_outputs_that_the_stack_writes():
+    assert {output.value for output in parts.Output} <= {output.value for output in names.Output}

@@ -86,8 +86,8 @@ class AwsHttp:
     """One pool of connections; `max_connections` calls travel at once, further ones wait. For one event loop.
 
     Lambda calls may last minutes: give them a pool of their own. `credentials` are botocore's (they may refresh
-    themselves); `environment` is searched for endpoint URLs; `ca_bundle` is a file of certificates. `transport`
-    stands in for the connections.
+    themselves); `environment` is searched for endpoint URLs and AWS_CA_BUNDLE; `ca_bundle`, a file of certificates,
+    goes before it. `transport` stands in for the connections.
     """
 
     def __init__(
@@ -107,9 +107,8 @@ class AwsHttp:
         self._region = region
         self._retries = retries
         self._environment = environment or {}
-        self._connections: Transport = transport or Connections(
-            retries.clock, limit=max_connections, ca_bundle=ca_bundle or get_cert_path(verify=True)
-        )
+        bundle = ca_bundle or self._environment.get("AWS_CA_BUNDLE") or get_cert_path(verify=True)
+        self._connections: Transport = transport or Connections(retries.clock, limit=max_connections, ca_bundle=bundle)
 
     def service(self, name: str) -> "JsonService":
         """A caller of dynamodb, sqs or events."""
