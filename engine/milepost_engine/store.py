@@ -259,9 +259,14 @@ class RunStore:
             }
             for op in plan.ops
         ]
+        # Only what the order has more than that of the plan before: all of it would grow with every plan of a long run,
+        # and a write is billed by its size.
+        before = run.plans[plan.turn - 1].order if plan.turn else run.kept
+        known = len(before) if plan.order[: len(before)] == before else 0
         return self._base(run, f"P#{plan.turn:05d}") | {
             "job": plan.job,
-            "order": " ".join(plan.order),
+            "known": known,
+            "order": " ".join(plan.order[known:]),
             "recorded_at": to_ms(plan.recorded_at),
             **self._values.pack("ops", text(ops).encode()),
         }
@@ -314,19 +319,22 @@ class RunStore:
         header = next((item for item in items if item["sk"] == _HEADER), None)
         if header is None:
             return None
+        run, kept = self._header(header)
         records: list[ClosedStep | Plan | FailedAttempt] = []
+        order = kept
         # In the order of the sort keys: failed attempts by number, plans by turn.
         for item in items:
             match str(item["sk"])[0]:
                 case "S":
                     records.append(self._closed(item))
                 case "P":
-                    records.append(self._plan(item))
+                    plan = self._plan(item, order)
+                    order = plan.order
+                    records.append(plan)
                 case "A":
                     records.append(self._failed(item))
                 case _:
                     pass
-        run, kept = self._header(header)
         return replace(run, view=View.of(records, kept))
 
     def _closed(self, item: Item) -> ClosedStep:
@@ -344,7 +352,8 @@ class RunStore:
             detail=_mapping(item["detail"]) if "detail" in item else {},
         )
 
-    def _plan(self, item: Item) -> Plan:
+    def _plan(self, item: Item, before: tuple[str, ...]) -> Plan:
+        """A plan, given the order of the plan before it."""
         ops = []
         for op in cast("list[dict[str, object]]", loads(self._values.unpack("ops", item))):
             due, own = op["due"], op["retries"]
@@ -358,7 +367,7 @@ class RunStore:
                     _policy_in(own) if isinstance(own, list) else None,
                 )
             )
-        order = tuple(str(item["order"]).split())
+        order = (*before[: int(item.get("known", 0))], *str(item["order"]).split())
         return Plan(int(str(item["sk"])[2:]), str(item["job"]), order, tuple(ops), from_ms(int(item["recorded_at"])))
 
     def _failed(self, item: Item) -> FailedAttempt:

@@ -1,0 +1,72 @@
+"""What is read from the table is what was written to it, at a size that does not grow with the run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from milepost.protocol import DISCOVERY, Opcode
+from milepost_engine.adapters.clock import WoundClock
+from milepost_engine.adapters.sqlite import SqliteStore
+from milepost_engine.calls import build_call
+from milepost_engine.core.inputs import InvocationReturned, Op, TimerDue, TimerKind
+from milepost_engine.core.machine import advance
+from milepost_engine.core.run import Plan, Run, RunStatus
+from milepost_engine.store import RunStore
+from milepost_engine.values import Values
+
+START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+
+
+async def sleeps(runs: RunStore, run: Run, count: int) -> Run:
+    """The run after so many sleeps, one after the other, each record saved."""
+    now = START
+    for n in range(count):
+        nap = Op(f"{n:040x}", Opcode.SLEEP, "nap", opts={"duration": "1m"})
+        for given in (
+            InvocationReturned(build_call(run, run.discovery_job, 0, now), (nap,)),
+            TimerDue(TimerKind.STEP, nap.step_id),
+        ):
+            decision = advance(run, given, now)
+            assert await runs.save(run.run_id, decision) is None
+            run, now = decision.run, now + timedelta(minutes=1)
+    return run
+
+
+async def test_a_run_of_many_plans_is_read_as_it_was_written():
+    store = SqliteStore.open(":memory:", clock=WoundClock(START))
+    runs = RunStore(store.table, Values(store.blobs))
+    run = Run("R", "a", "a-f", RunStatus.RUNNING, ("E",), "go", START)
+    await runs.create(run)
+    run = await sleeps(runs, run, 30)
+    assert await runs.load("R") == run
+    store.close()
+
+
+async def test_each_plan_of_a_long_run_is_written_at_the_size_of_the_first():
+    store = SqliteStore.open(":memory:", clock=WoundClock(START))
+    runs = RunStore(store.table, Values(store.blobs))
+    run = Run("R", "a", "a-f", RunStatus.RUNNING, ("E",), "go", START)
+    await runs.create(run)
+    await sleeps(runs, run, 200)
+    plans = (await store.table.query("R#R", first="P#", last="P#~")).items
+    sizes = [len(str(plan["order"])) for plan in plans]
+    assert len(sizes) == 200
+    assert max(sizes) == 40
+    store.close()
+
+
+async def test_a_plan_that_contradicts_the_one_before_is_written_in_full():
+    store = SqliteStore.open(":memory:", clock=WoundClock(START))
+    runs = RunStore(store.table, Values(store.blobs))
+    run = Run("R", "a", "a-f", RunStatus.RUNNING, ("E",), "go", START)
+    await runs.create(run)
+    run = await sleeps(runs, run, 3)
+    backwards = Plan(len(run.plans), f"{DISCOVERY}#x", run.order[::-1], (), START)
+    decision = advance(run, TimerDue(TimerKind.PEEK), START)
+    decision = replace(decision, run=run.with_record(backwards), records=(backwards,))
+    assert await runs.save("R", decision) is None
+    loaded = await runs.load("R")
+    assert loaded is not None
+    assert loaded.order == run.order[::-1]
+    store.close()
