@@ -53,23 +53,24 @@ class Counted:
 
 
 class Sdk:
-    """An app of another SDK, as the engine sees it: four parallel steps that all end at once, then the end."""
+    """An app of another SDK, as the engine sees it: parallel steps that all end at once, then the end."""
 
-    def __init__(self) -> None:
-        self.together = asyncio.Barrier(len(STEPS))
+    def __init__(self, steps: Sequence[str] = STEPS, together: int = len(STEPS)) -> None:
+        self.steps = steps
+        self.together = asyncio.Barrier(together)
         self.calls: list[str] = []
 
     async def invoke(self, target: Target, request: Request) -> Response:
         step = request.query["stepId"]
         self.calls.append(step)
         known = json.loads(request.body)["steps"]
-        if step in STEPS:
+        if step in self.steps:
             await self.together.wait()
             return Response(206, HEADERS, json.dumps([{"id": step, "op": "StepRun", "data": step}]).encode())
         if not known:
-            planned = [{"id": name, "op": "StepPlanned", "displayName": name} for name in STEPS]
+            planned = [{"id": name, "op": "StepPlanned", "displayName": name} for name in self.steps]
             return Response(206, HEADERS, json.dumps(planned).encode())
-        if len(known) < len(STEPS):
+        if len(known) < len(self.steps):
             return Response(206, HEADERS, b"[]")
         return Response(200, HEADERS, json.dumps(sorted(known)).encode())
 
@@ -118,4 +119,27 @@ async def test_a_parallel_step_does_not_read_the_whole_run():
     # At the start, for the first step's message, for the discovery that joins the four, and after each of the two
     # discoveries (another SDK may have saved steps by itself). More steps cost no more.
     assert table.runs_read == 5
+    store.close()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_a_thousand_parallel_steps_each_run_once_and_are_joined_by_one_more_call(processes):
+    store = SqliteStore.open(":memory:", clock=WoundClock(START))
+    steps = [f"{n:040x}" for n in range(1000)]
+    letters, sdk, table = Letters(), Sdk(steps, together=50), Counted(store.table)
+    made = await engines(processes, store, table, letters, sdk)
+    await made[0].accept({"name": "go"})
+    due: list[str] = []
+    while due or (due := letters.take()):
+        batch, due = due[:50], due[50:]
+        await asyncio.gather(*(made[n % processes].handle(body) for n, body in enumerate(batch)))
+        due += letters.take()
+    rows = (await store.table.query("runs#a-f", listing=True)).items
+    run = await made[0].runs.load(str(rows[0]["run_id"]))
+    assert run is not None
+    assert run.status.value == "Completed"
+    assert sorted(step for step in sdk.calls if step != "step") == steps
+    assert sdk.calls.count("step") == 2
+    # Fifty steps come to a process at once: it reads the run for the first of them only.
+    assert table.runs_read <= 20 * processes + 10
     store.close()
