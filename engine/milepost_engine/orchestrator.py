@@ -212,8 +212,8 @@ class Orchestrator:
         if decision.records:
             undisturbed = hold.live.wrote(decision.records, before, decision.run)
             last = decision.records[-1]
-            if isinstance(last, ClosedStep) and _branches(hold.run, last):
-                hold.shares = True
+            if isinstance(last, ClosedStep) and hold.run.plan_of(last.step_id) and hold.run.status is RunStatus.RUNNING:
+                hold.shares = hold.shares or hold.run.view.is_branch(last.step_id)
                 undisturbed = not await self._meet(hold.live) and undisturbed
                 if not hold.run.in_flight:
                     return await self._reread(hold)
@@ -443,11 +443,6 @@ class Orchestrator:
 def _looks_only(run: Run, job: str) -> bool:
     """Whether a job is a look at a run with open work, which other messages may be moving on meanwhile."""
     return job.startswith(DISCOVERY) and bool(run.view.open)
-
-
-def _branches(run: Run, step: ClosedStep) -> bool:
-    """Whether others were open beside a step that has closed; what closes alone needs no second look at the run."""
-    return run.status is RunStatus.RUNNING and run.view.is_branch(step.step_id)
 
 
 def _looked_only(run: Run, given: Input) -> bool:
