@@ -66,6 +66,8 @@ __all__ = ["DEFAULT_RETENTION", "Claim", "Pulse", "RunStore", "listing_of_runs",
 
 DEFAULT_RETENTION: Final = timedelta(days=30)
 _HEADER: Final = "H"
+_READS: Final = 3
+"""How often a run is read until no plan is missing; one that is being erased may stay so."""
 _LIVE: Final = In("status", (RunStatus.QUEUED.value, RunStatus.RUNNING.value))
 
 
@@ -116,8 +118,12 @@ class RunStore:
 
     async def load(self, run_id: str) -> Run | None:
         """The run with all its records; None when there is no such run."""
-        page = await self._table.query(f"R#{run_id}")
-        return self._fold(page.items)
+        items: list[Item] = []
+        for _ in range(_READS):
+            items = (await self._table.query(f"R#{run_id}")).items
+            if not _torn(items):
+                break
+        return self._fold(items)
 
     async def pulse(self, run_id: str, job: str = DISCOVERY) -> Pulse | None:
         """Whether the run still lives, whose it is, and whether the planned step `job` is closed: one small read."""
@@ -427,6 +433,18 @@ class RunStore:
 
 def _owned(run: Run, owner: str) -> Changes:
     return Changes(set={"owner": owner, "owned_from": len(run.closed)})
+
+
+def _torn(items: list[Item]) -> bool:
+    """Whether a plan is missing before another.
+
+    A query of DynamoDB sees each item as it is when it comes to it, not all at one moment:
+
+        reader     comes to P#4: none ───────────────── comes to P#5: there
+        writers                        write P#4, write P#5
+    """
+    turns = [str(item["sk"]) for item in items if str(item["sk"]).startswith("P#")]
+    return bool(turns) and turns[-1] != f"P#{len(turns) - 1:05d}"
 
 
 def _mapping(raw: str | bytes | int) -> dict[str, object]:

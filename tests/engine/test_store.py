@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from milepost.protocol import DISCOVERY, Opcode
 from milepost_engine.adapters.clock import WoundClock
@@ -12,6 +13,7 @@ from milepost_engine.calls import build_call
 from milepost_engine.core.inputs import InvocationReturned, Op, TimerDue, TimerKind
 from milepost_engine.core.machine import advance
 from milepost_engine.core.run import Plan, Run, RunStatus
+from milepost_engine.ports import Page
 from milepost_engine.store import RunStore
 from milepost_engine.values import Values
 
@@ -69,4 +71,32 @@ async def test_a_plan_that_contradicts_the_one_before_is_written_in_full():
     loaded = await runs.load("R")
     assert loaded is not None
     assert loaded.order == run.order[::-1]
+    store.close()
+
+
+class Late:
+    """A table whose first query of a run passes a plan before it is written, and comes to the next one after."""
+
+    def __init__(self, table: Any) -> None:
+        self.table = table
+        self.queries = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.table, name)
+
+    async def query(self, partition: str, **bounds: Any) -> Page:
+        self.queries += 1
+        page = await self.table.query(partition, **bounds)
+        return Page([item for item in page.items if item["sk"] != "P#00001"]) if self.queries == 1 else page
+
+
+async def test_a_run_that_was_read_while_it_was_written_is_read_again():
+    store = SqliteStore.open(":memory:", clock=WoundClock(START))
+    late = Late(store.table)
+    runs = RunStore(late, Values(store.blobs))
+    run = Run("R", "a", "a-f", RunStatus.RUNNING, ("E",), "go", START)
+    await runs.create(run)
+    run = await sleeps(runs, run, 3)
+    assert await runs.load("R") == run
+    assert late.queries == 2
     store.close()
