@@ -12,12 +12,13 @@ from typing import Final, cast
 
 from milepost.protocol import Header
 from milepost_engine.codec import Json, dumps, loads
+from milepost_engine.doors import normal_url
 from milepost_engine.manifest import ManifestError
 from milepost_engine.ports import InvocationProblem, Invoker, Request, Response, Target
 
 from .server.backend import Backend
 from .server.problems import Refused
-from .server.protocol import normal_url, register
+from .server.protocol import register
 
 __all__ = ["Remotes"]
 

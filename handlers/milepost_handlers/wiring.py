@@ -38,7 +38,7 @@ from milepost_engine.schema import check_schema
 from .lazy_s3 import LazyS3
 from .telling import Teller, ThrottleTelling
 
-__all__ = ["MissingVariable", "Place", "Variable", "place", "wire"]
+__all__ = ["MissingVariable", "Place", "Variable", "place", "read_keys", "wire"]
 
 T = TypeVar("T")
 
@@ -84,7 +84,7 @@ class Place:
     longest_invocation: timedelta = timedelta(seconds=60)
     event_key_secret: str | None = None
     signing_key_secret: str | None = None
-    read_secret: Callable[[str], str] = field(default=lambda name: name)
+    keys: Callable[[str], list[str]] = field(default=lambda _: [])
     connections: tuple[AwsHttp, ...] = ()
     runner: asyncio.Runner = field(default_factory=asyncio.Runner)
     _checked: bool = False
@@ -149,7 +149,7 @@ def wire(environment: Mapping[str, str]) -> Place:
         observer=teller,
         settings=Settings(
             retention=timedelta(days=float(environment.get(Variable.RETENTION_DAYS, "30"))),
-            signing_key=_secret(session, secret) if secret else None,
+            signing_key=read_keys(session, secret)[0] if secret else None,
         ),
     )
     return Place(
@@ -163,7 +163,7 @@ def wire(environment: Mapping[str, str]) -> Place:
         longest_invocation=timedelta(seconds=float(environment.get(Variable.INVOCATION_SECONDS, "60"))),
         event_key_secret=environment.get(Variable.EVENT_KEY_SECRET),
         signing_key_secret=secret,
-        read_secret=functools.partial(_secret, session),
+        keys=functools.partial(read_keys, session),
         connections=(aws, invoking),
     )
 
@@ -181,9 +181,14 @@ def _queue_address(endpoint: str, arn: str) -> str:
     return f"{endpoint}/{account}/{name}"
 
 
-def _secret(session: Any, name: str) -> str:
-    answer = session.create_client("secretsmanager").get_secret_value(SecretId=name)
-    return str(answer["SecretString"])
+def read_keys(session: Any, name: str) -> list[str]:
+    """The keys in a secret, separated by commas; the first one signs, all of them are accepted."""
+    client = session.create_client("secretsmanager")
+    try:
+        text = str(client.get_secret_value(SecretId=name)["SecretString"])
+    finally:
+        client.close()
+    return [key.strip() for key in text.split(",") if key.strip()]
 
 
 class _HttpApps:

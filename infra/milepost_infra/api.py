@@ -76,7 +76,7 @@ class Api(Construct):
         work.queue.grant_send_messages(self.engine.role)
         self.http = gateway.HttpApi(self, "Http", create_default_stage=False)
         integration = integrations.HttpLambdaIntegration("Integration", self.engine.function)
-        for path in ("/e/{key}", "/fn/register", "/v1/{proxy+}"):
+        for path in ("/e/{key}", "/webhooks/{name}", "/fn/register", "/v0/{proxy+}", "/v1/{proxy+}"):
             _acknowledge_routes(
                 self.http.add_routes(path=path, methods=[gateway.HttpMethod.ANY], integration=integration)
             )
@@ -90,6 +90,11 @@ class Api(Construct):
             throttle=gateway.ThrottleSettings(rate_limit=500, burst_limit=1000),
         )
         _log_requests(stage, requests)
+
+    def share_signing_key(self, engine: EngineLambda) -> None:
+        """Let another Lambda of the engine sign its calls to apps."""
+        engine.function.add_environment(Variable.SIGNING_KEY_SECRET.value, self.signing_key.secret_arn)
+        self.signing_key.grant_read(engine.role)
 
     @property
     def url(self) -> str:

@@ -16,7 +16,7 @@ from .alarms import Alarms
 from .api import Api
 from .blobs import BlobBucket
 from .bus import Bus
-from .compute import EngineCode, EngineLambda
+from .compute import EngineCode, EngineLambda, grant_invoke
 from .dashboard import Dashboard
 from .intake import TIMEOUT, Intake
 from .manifest_sync import ManifestSync
@@ -94,6 +94,9 @@ class Milepost(Construct):
         self.timers = Timers(self, "Timers", shared=shared, table=self.table, work=self.work)
         self.registrar = ManifestSync(self, "Registrar", shared=shared, table=self.table)
         self.api = Api(self, "Api", shared=shared, table=self.table, blobs=self.blobs, work=self.work) if api else None
+        if self.api:
+            for engine in (self.orchestrator.engine, self.registrar.engine):
+                self.api.share_signing_key(engine)
         self._watch(alarm_topic)
         self._queries = SavedQueries(self, "Queries", folder=self.service) if saved_queries else None
         self._tell(retention)
@@ -119,6 +122,12 @@ class Milepost(Construct):
         An event of an AWS service is named by its source and detail type, `aws.s3/Object Created` for example.
         """
         return self._bus.feed(construct_id, pattern, bus=bus)
+
+    def may_invoke(self, function: lambda_.IFunction) -> None:
+        """Let the engine call an app: the orchestrator for its runs, the api for its webhooks."""
+        self.orchestrator.may_invoke(function)
+        if self.api:
+            grant_invoke(self.api.engine.role, function).assert_success()
 
     def grant_send(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let somebody send events."""

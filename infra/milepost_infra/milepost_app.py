@@ -78,7 +78,7 @@ class MilepostApp(Construct):
         self.function: lambda_.IFunction = function
         self._check_timeout(construct_id)
         self.address, revision = self._publish(versioning, revision)
-        milepost.orchestrator.may_invoke(function)
+        milepost.may_invoke(function)
         self.registration = milepost.registrar.register(
             self, function, address=self.address, revision=revision, timeout_seconds=self._timeout_seconds()
         )

@@ -10,10 +10,11 @@ from starlette.responses import Response
 from milepost.protocol import Header
 from milepost_engine.codec import loads
 from milepost_engine.core.ids import to_ms, ulid
-from milepost_engine.events import read_seed
+from milepost_engine.doors import accept_events
 
 from .backend import Backend
 from .problems import JsonResponse
+from .protocol import as_response
 
 __all__ = ["intake_router"]
 
@@ -29,23 +30,8 @@ def intake_router(backend: Backend) -> APIRouter:
     @router.post("/e/{key}", summary="Accept one event, or a list of up to 5 000 (10 MB)")
     async def accept(key: str, request: Request) -> Response:  # noqa: ARG001 - any key is good here
         """Events before the first that cannot be accepted are accepted, those after it are not."""
-        raw = await request.body()
-        if not raw.strip():
-            return answer({"ids": [""], "status": 200})
-        try:
-            body = loads(raw)
-        except ValueError as error:
-            whole = "EOF" not in str(error)
-            problem = f"the body is not JSON: {error}" if whole else "unexpected end of JSON input"
-            return answer({"ids": [], "status": 400, "error": problem}, 400)
-        if body == []:
-            return answer({"ids": [""], "status": 200})
-        seed = read_seed(request.headers.get(Header.EVENT_ID_SEED.value, ""))
-        read = await backend.engine.accept(body, seed=seed)
-        ids = [event.event_id for event in read.events]
-        if read.problem:
-            return answer({"ids": ids, "status": 400, "error": read.problem}, 400)
-        return answer({"ids": ids, "status": 200})
+        seed = request.headers.get(Header.EVENT_ID_SEED.value, "")
+        return as_response(backend, await accept_events(backend.engine, await request.body(), seed))
 
     @router.post("/invoke/{slug}", summary="Start one function by hand, whatever its triggers")
     async def invoke(slug: str, request: Request) -> Response:

@@ -1,0 +1,172 @@
+"""The optional HTTP door: events, webhooks, and what SDKs of apps outside of AWS ask.
+
+    POST /e/{key}                     events; the key is one of the secret's event keys
+    POST /webhooks/{name}             a signed request of another service; the app that has the webhook checks it
+    POST /fn/register                 an HTTP app registers             ┐
+    GET  /v0/runs/{id}/actions        a run's steps                     │ Authorization: Bearer <hash of a signing key>
+    GET  /v0/runs/{id}/batch          a run's events                    │
+    POST /v1/checkpoint/{id}/async    steps of a running invocation     ┘
+Keys are compared in constant time and read again every five minutes, so that they can be changed without a deployment:
+put the new one before the old one, with a comma.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+from collections.abc import Coroutine, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
+from aws_lambda_powertools.event_handler.exceptions import ServiceError
+
+from milepost.protocol import Header, bearer
+from milepost_engine.codec import dumps
+from milepost_engine.doors import Answer, accept_events, register_app, run_events, run_steps, save_checkpoint
+from milepost_engine.schema import SchemaMismatch
+from milepost_engine.webhooks import WebhookRefused, receive_webhook
+
+from .telling import logger
+from .wiring import MissingVariable, Place, Variable, place
+
+__all__ = ["handler"]
+
+_KIND: Final = "cloud"
+_KEYS_AGE: Final = timedelta(minutes=5)
+
+routes: Final = APIGatewayHttpResolver()
+_known: dict[str, tuple[datetime, list[str]]] = {}
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Called with a request of the HTTP API (payload format 2.0)."""
+    return routes.resolve(event, context)
+
+
+@routes.post("/e/<key>")
+def accept(key: str) -> Response[str]:
+    """Take events in."""
+    here = place()
+    if not _matches(key, _keys(here, Variable.EVENT_KEY_SECRET, here.event_key_secret)):
+        logger.warning("wrong event key")
+        return _error(401, "[MP505] The event key is not one of this server's: see the secret EventKey of the stack.")
+    return _answer(here, accept_events(here.engine, _body(), _header(Header.EVENT_ID_SEED.value)))
+
+
+@routes.post("/webhooks/<name>")
+def receive(name: str) -> Response[str]:
+    """Turn a signed request of another service into events."""
+    here = place()
+    headers = {key.lower(): str(value) for key, value in (routes.current_event.headers or {}).items()}
+    try:
+        ids = here.run(receive_webhook(here.engine, here.invokers, name, headers, _body()))
+    except WebhookRefused as refused:
+        logger.warning("webhook refused", extra={"webhook": name, "error": str(refused)})
+        return _error(refused.status, str(refused))
+    return _response(Answer(200, dumps({"ids": ids, "status": 200})))
+
+
+@routes.post("/fn/register")
+def register() -> Response[str]:
+    """Register an HTTP app."""
+    here = place()
+
+    async def registered() -> Answer:
+        expected = _header(Header.EXPECTED_SERVER_KIND.value)
+        return (await register_app(here.engine, _body(), expected_kind=expected, kind=_KIND))[0]
+
+    return _signed(here, registered())
+
+
+@routes.get("/v0/runs/<run_id>/actions")
+def steps(run_id: str) -> Response[str]:
+    """A live run's steps."""
+    here = place()
+    return _signed(here, run_steps(here.engine, run_id))
+
+
+@routes.get("/v0/runs/<run_id>/batch")
+def events(run_id: str) -> Response[str]:
+    """A live run's events."""
+    here = place()
+    return _signed(here, run_events(here.engine, run_id))
+
+
+@routes.post("/v1/checkpoint/<run_id>/async")
+def checkpoint(run_id: str) -> Response[str]:
+    """Save steps."""
+    here = place()
+    return _signed(here, save_checkpoint(here.engine, run_id, _body()))
+
+
+@routes.exception_handler(SchemaMismatch)  # type: ignore[untyped-decorator]
+def mismatch(error: SchemaMismatch) -> Response[str]:
+    """Nothing was taken in; the sender is to try again."""
+    logger.error("schema mismatch", exc_info=error)
+    return _error(503, str(error))
+
+
+@routes.exception_handler(ServiceError)  # type: ignore[untyped-decorator]
+def unknown(error: ServiceError) -> Response[str]:
+    """No such route."""
+    return _error(error.status_code, str(error.msg))
+
+
+def _signed(here: Place, work: Coroutine[Any, Any, Answer]) -> Response[str]:
+    given = _header(Header.AUTHORIZATION.value)
+    allowed = [bearer(key) for key in _keys(here, Variable.SIGNING_KEY_SECRET, here.signing_key_secret)]
+    if not _matches(given, allowed):
+        work.close()
+        logger.warning("wrong signing key")
+        return _error(401, "[MP506] The request is not authorised: give the app the stack's SigningKey.")
+    return _answer(here, work)
+
+
+def _answer(here: Place, work: Coroutine[Any, Any, Answer]) -> Response[str]:
+    async def ready() -> Answer:
+        try:
+            await here.ready()
+        except BaseException:
+            work.close()
+            raise
+        return await work
+
+    return _response(here.run(ready()))
+
+
+def _response(answer: Answer) -> Response[str]:
+    return Response(answer.status, answer.media_type, answer.body.decode(), headers={Header.SERVER_KIND.value: _KIND})
+
+
+def _error(status: int, message: str) -> Response[str]:
+    return _response(Answer(status, dumps({"error": message, "status": status})))
+
+
+def _keys(here: Place, variable: str, secret: str | None) -> list[str]:
+    """The keys in a secret, at most five minutes old."""
+    if not secret:
+        raise MissingVariable(variable)
+    now = here.clock.now()
+    known = _known.get(secret)
+    if known is None or now - known[0] > _KEYS_AGE:
+        known = _known[secret] = (now, here.keys(secret))
+    return known[1]
+
+
+def _matches(given: str, allowed: list[str]) -> bool:
+    # Every key is compared, so that the time tells neither how much of one fits nor which one.
+    fits = [hmac.compare_digest(given.encode(), key.encode()) for key in allowed]
+    return any(fits)
+
+
+def _body() -> bytes:
+    """The very bytes that were sent: signatures cover them."""
+    request = routes.current_event
+    raw = request.body or ""
+    return base64.b64decode(raw) if request.is_base64_encoded else raw.encode("utf-8", "surrogatepass")
+
+
+def _header(name: str) -> str:
+    headers: Mapping[str, Any] = routes.current_event.headers or {}
+    return str(headers.get(name) or "")
