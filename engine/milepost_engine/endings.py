@@ -65,7 +65,7 @@ class Endings:
             await self._refuse(parent, op, f"could not find function with ID: {function_id}")
             return
         event = self._invoked(parent, op, spec)
-        await self.events.put(event)
+        await self.events.put(event, spec.retention)
         run_id = derived_ulid(to_ms(event.received_at), parent.run_id, op.step_id)
         run = await self.starter.start(spec, event, run_id=run_id, parent=Parent(parent.run_id, op.step_id))
         if run is None:

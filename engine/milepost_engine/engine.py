@@ -147,6 +147,6 @@ class Engine:
             return None
         now = self.clock.now()
         event = Event(event_id, event_id, EventName.INVOKED.value, data, to_ms(now), now, {})
-        await self.events.put(event)
+        await self.events.put(event, spec.retention)
         run = await self.intake.start(spec, event)
         return run.run_id if run else None

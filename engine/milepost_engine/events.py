@@ -161,8 +161,9 @@ class EventStore:
         self._recent: dict[str, tuple[Event, int]] = {}
         self._recent_bytes = 0
 
-    async def put(self, event: Event) -> bool:
-        """Keep an event; False when it is kept already."""
+    async def put(self, event: Event, *wanted: timedelta | None) -> bool:
+        """Keep an event for the longest that its functions want, None being the default; False when it is kept."""
+        retention = max((span or self._retention for span in wanted), default=self._retention)
         encoded = dumps(self._body(event))
         stored = await self._values.store(f"events/{event.event_id}", encoded)
         item: Item = {
@@ -173,7 +174,7 @@ class EventStore:
             "event_id": event.event_id,
             "event_name": event.name,
             "received_at": to_ms(event.received_at),
-            "expires_at": int((max(event.received_at, from_ms(min(event.ts, 2**43))) + self._retention).timestamp()),
+            "expires_at": int((max(event.received_at, from_ms(min(event.ts, 2**43))) + retention).timestamp()),
             **{f"body{kind}": value for kind, value in stored.items()},
         }
         await self._remember_name(event.name)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from .core.run import ClosedStep, FailedAttempt, Plan, Record, Run, RunBegun, RunStatus
 from .store import RunStore
@@ -19,13 +20,14 @@ __all__ = ["Hold", "LiveRun"]
 
 @dataclass(slots=True)
 class LiveRun:
-    """One run in hand. `holders` counts the messages that are about it."""
+    """One run in hand. `holders` counts the messages about it; `kept_until` is when retention lets go of it."""
 
     run_id: str
     run: Run | None = None
     jobs: set[str] = field(default_factory=set)
     holders: int = 0
     written: list[Record] = field(default_factory=list)
+    kept_until: datetime | None = None
 
     async def read(self, runs: RunStore) -> Run | None:
         """Read the run anew; None when it is gone. What is known here already is not lost sight of.

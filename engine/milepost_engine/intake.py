@@ -71,7 +71,8 @@ class Intake:
         `redelivered`: whoever had its message before may have stopped half-way.
         """
         now = self.clock.now()
-        if not await self.events.put(event):
+        snapshot = await self.registry.snapshot()
+        if not await self.events.put(event, *snapshot.retentions_of(event.name)):
             # Ids of runs follow from the moment that an event was received first.
             event = await self.events.load(event.event_id) or event
         if not await self.events.first_with_id(event, now):
@@ -79,7 +80,6 @@ class Intake:
                 event, (), {"*": f"the id {event.client_id!r} was sent within 24 hours before"}
             )
             return ()
-        snapshot = await self.registry.snapshot()
         passed_over: dict[str, str] = {}
         chosen: list[FunctionSpec] = []
         for function_id, pairs in snapshot.started_by(event.name).items():
@@ -135,7 +135,7 @@ class Intake:
             received_at=self.clock.now(),
             extra={},
         )
-        await self.events.put(event)
+        await self.events.put(event, spec.retention)
         run_id = derived_ulid(to_ms(scheduled_at), function_id, line)
         return await self.start(spec, event, run_id=run_id, again=redelivered)
 
@@ -221,6 +221,7 @@ class Intake:
             finish_by=(start_at or now) + spec.finish_timeout if spec.finish_timeout else None,
             retries=spec.retries,
             step_limit=spec.step_limit,
+            retention=spec.retention,
             peeks=spec.ours,
             # Another SDK decides for itself whether it saves steps on its way; the official one for JavaScript does.
             checkpoint=spec.checkpoint or not spec.ours,

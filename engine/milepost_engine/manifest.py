@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, cast
 
-from milepost.protocol import MAX_RETRIES, parse_duration
+from milepost.protocol import MAX_RETENTION_DAYS, MAX_RETRIES, MIN_RETENTION_DAYS, parse_duration
 
 from .codec import Json
 from .core.expressions import ExpressionError, compile_expression
@@ -82,6 +82,7 @@ class FunctionSpec:
     finish_timeout: timedelta | None = None
     idempotency: str = ""
     step_limit: int = 1000
+    retention: timedelta | None = None
     ours: bool = False
     checkpoint: bool = False
     schemas: Mapping[str, Json] = field(default_factory=dict)
@@ -149,6 +150,7 @@ class _Reader:
             start_timeout=self._duration(_mapping(raw.get("timeouts")).get("start"), "timeouts.start"),
             finish_timeout=self._duration(_mapping(raw.get("timeouts")).get("finish"), "timeouts.finish"),
             idempotency=self._expression(raw.get("idempotency"), "idempotency"),
+            retention=self._retention(extra.get("retention")),
             ours=ours,
             checkpoint=extra.get("mode") == "checkpoint",
             schemas=_mapping(extra.get("event_schemas")),
@@ -232,6 +234,12 @@ class _Reader:
         except ExpressionError as error:
             self._wrong(f"the expression of {where} cannot be read: {error}")
         return str(raw)
+
+    def _retention(self, raw: Json) -> timedelta | None:
+        span = self._duration(raw, "retention")
+        if span is not None and not timedelta(days=MIN_RETENTION_DAYS) <= span <= timedelta(days=MAX_RETENTION_DAYS):
+            self._wrong(f"retention is {raw!r}; it must be between {MIN_RETENTION_DAYS} and {MAX_RETENTION_DAYS} days.")
+        return span
 
     def _duration(self, raw: Json, where: str) -> timedelta | None:
         if raw is None or raw == "":

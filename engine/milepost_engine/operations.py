@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from milepost.protocol import hash_step_id
 
@@ -64,7 +65,7 @@ class Operations:
         now = self.clock.now()
         event = replace(event, ts=min(event.ts, to_ms(now)))
         if data is not None:
-            event = await self._edited(event, data)
+            event = await self._edited(event, data, spec.retention)
         kept = self._kept(origin, from_step) if from_step else ()
         new_id = ulid(to_ms(now), self.chance.random_bytes(10))
         run = await self.intake.start(spec, event, run_id=new_id, origin=origin, kept=kept)
@@ -111,11 +112,11 @@ class Operations:
             )
         return run
 
-    async def _edited(self, event: Event, data: Mapping[str, Json]) -> Event:
+    async def _edited(self, event: Event, data: Mapping[str, Json], retention: timedelta | None) -> Event:
         now = self.clock.now()
         event_id = ulid(to_ms(now), self.chance.random_bytes(10))
         edited = replace(event, event_id=event_id, client_id=event_id, data=dict(data), received_at=now)
-        await self.events.put(edited)
+        await self.events.put(edited, retention)
         return edited
 
     def _kept(self, origin: Run, from_step: str) -> tuple[str, ...]:

@@ -46,10 +46,11 @@ from .core.inputs import (
 )
 from .core.machine import Decision, advance, due_discovery, follow
 from .core.opcodes import failure_text
-from .core.run import ClosedStep, FailedAttempt, Outcome, Plan, Run, RunStatus
+from .core.run import ClosedStep, Outcome, Plan, Run, RunStatus
 from .endings import Endings
 from .events import Event, EventStore
 from .holds import Hold, LiveRun
+from .keeping import outlive
 from .messages import Sender
 from .observe import Observer
 from .ports import Chance, Clock, InvocationProblem, Invoker, ProblemKind, Target
@@ -148,6 +149,7 @@ class Orchestrator:
         before, hold.basis = hold.basis or hold.run, None
         looked = _looked_only(before, given)
         decision = advance(before, given, self.clock.now())
+        await self._outlive(hold.live, before, decision.run)
         standing = await self._save(before, decision, looked=looked)
         hold.let_go()
         if standing is None:
@@ -255,26 +257,19 @@ class Orchestrator:
             return invoke if run.open_op(invoke.job) is not None else None
         return invoke if invoke.job == run.discovery_job else due_discovery(run, self.clock.now())
 
+    async def _outlive(self, live: LiveRun, before: Run, after: Run) -> None:
+        known = live.kept_until or before.kept_until or self.runs.keep_until(before)
+        live.kept_until = await outlive(self.runs, self.events, after, known)
+
     async def _save(self, before: Run, decision: Decision, *, looked: bool) -> str | None:
         """None when every record was written; else the job of the record that stands already."""
         if not decision.records:
             return None
-        if any(isinstance(record, Plan | FailedAttempt) for record in decision.records):
-            # Before they are saved: after a crash between the two, retention would take a run that still sleeps.
-            await self._outlive(before, decision.run)
         standing = await self.runs.save(before.run_id, decision, looked=looked)
         if standing is None:
             for record in decision.records:
                 self.observer.recorded(decision.run, record)
         return standing
-
-    async def _outlive(self, before: Run, after: Run) -> None:
-        """A run that will sleep beyond its retention takes what it needs along."""
-        until = self.runs.keep_until(after)
-        if until > self.runs.keep_until(before):
-            await self.runs.extend(after, until)
-            for event_id in after.event_ids:
-                await self.events.extend(event_id, until)
 
     # --- messages → inputs --------------------------------------------------------------------------------------------
 

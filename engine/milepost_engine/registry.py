@@ -71,6 +71,10 @@ class Snapshot:
                 found.setdefault(spec.function_id, []).append((spec, trigger))
         return found
 
+    def retentions_of(self, event_name: str) -> list[timedelta | None]:
+        """How long the functions that an event may start want it kept; None leaves it to the place."""
+        return [pairs[0][0].retention for pairs in self.started_by(event_name).values()]
+
     def listens(self, event_name: str) -> bool:
         return any(pattern in self.by_event for pattern in patterns(event_name))
 

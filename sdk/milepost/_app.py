@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Unpack, cast, overload
 
-from ._durations import Duration, to_duration
+from ._durations import Duration, retention_duration, to_duration
 from ._function import Function, FunctionOptions, Mode, build_function, check_id, refuse_unknown
 from ._manifest import registration
 from ._middleware import Middleware, Middlewares, call_and_wait
@@ -60,6 +60,8 @@ class App:
         event_key: Names the sender of events; MILEPOST_EVENT_KEY by default.
         transport: Where events go; by default MILEPOST_EVENT_URL over HTTP.
         dev: True, or the address of a dev server: nothing is verified. MILEPOST_DEV by default.
+        retention: How long its runs and the events that start them are kept, 1 to 366 days; by default as long as the
+            place keeps them, 30 days.
         checkpoint_budget: In checkpoint mode no further step begins after so long; 10 s by default.
         logger: Written to by `ctx.logger` and by Milepost; `milepost.<id>` by default.
         now: The clock.
@@ -79,6 +81,7 @@ class App:
         event_key: str | None = None,
         transport: Transport | None = None,
         dev: bool | str | None = None,
+        retention: Duration | None = None,
         checkpoint_budget: Duration = 10,
         logger: logging.Logger | None = None,
         now: Callable[[], datetime] = utc_now,
@@ -95,6 +98,7 @@ class App:
             fallback_key=wiring.fallback_key,
             api=wiring.api,
             middlewares=Middlewares(middleware),
+            retention=None if retention is None else retention_duration(retention, f"retention of app {id!r}"),
             budget=to_duration(checkpoint_budget, "checkpoint_budget"),
             now=now,
             logger=lambda: logger or _logger(id),

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, cast
 
 from .errors import BadDurationError
-from .protocol import MAX_OPEN_DAYS, parse_duration
+from .protocol import MAX_OPEN_DAYS, MAX_RETENTION_DAYS, MIN_RETENTION_DAYS, parse_duration
 
-__all__ = ["Duration", "open_duration", "to_duration", "wire_duration", "wire_moment"]
+__all__ = ["Duration", "open_duration", "retention_duration", "to_duration", "wire_duration", "wire_moment"]
 
 Duration = timedelta | str | int | float
 """A timedelta, a text such as `"90s"`, `"1h30m"` or `"7d"` (units w d h m s ms), or a number of seconds."""
@@ -43,6 +43,16 @@ def open_duration(value: Duration, what: str) -> timedelta:
     read = to_duration(value, what)
     if read > _LONGEST_OPEN:
         raise BadDurationError(f"{what} is {read.days} days: at most {MAX_OPEN_DAYS} are allowed")
+    return read
+
+
+def retention_duration(value: Duration, what: str) -> timedelta:
+    """Read how long something is kept: 1 to 366 days."""
+    read = to_duration(value, what)
+    if not timedelta(days=MIN_RETENTION_DAYS) <= read <= timedelta(days=MAX_RETENTION_DAYS):
+        raise BadDurationError(
+            f"{what} is {value!r}: give between {MIN_RETENTION_DAYS} and {MAX_RETENTION_DAYS} days, such as '14d'"
+        )
     return read
 
 

@@ -34,7 +34,7 @@ def registration(
         "sdk": SDK_NAME,
         "v": "0.1",
         "capabilities": dict(CAPABILITIES),
-        "functions": [_function(function, serve_url) for function in functions],
+        "functions": [_function(function, serve_url, settings) for function in functions],
     }
     if settings.version is not None:
         body["appVersion"] = settings.version
@@ -52,7 +52,7 @@ def in_band(
         "capabilities": dict(CAPABILITIES),
         "env": None,
         "framework": "milepost",
-        "functions": [_function(function, serve_url) for function in listed],
+        "functions": [_function(function, serve_url, settings) for function in listed],
         "inspection": inspection(settings, len(listed), signed=settings.verifies),
         "platform": None,
         "sdk_author": "milepost",
@@ -101,7 +101,7 @@ def _hash(key: str | None) -> str | None:
     return hashlib.sha256(key.encode()).hexdigest()[:12] if key else None
 
 
-def _function(function: Function[Any, Any], serve_url: str) -> dict[str, object]:
+def _function(function: Function[Any, Any], serve_url: str, settings: Settings) -> dict[str, object]:
     query = urlencode({"fnId": function.slug, "stepId": DISCOVERY})
     separator = "&" if "?" in serve_url else "?"
     wire: dict[str, object] = {
@@ -116,7 +116,7 @@ def _function(function: Function[Any, Any], serve_url: str) -> dict[str, object]
                 "retries": {"attempts": function.retries.attempts},
             }
         },
-        "milepost": _extension(function),
+        "milepost": _extension(function, settings),
     }
     if function.idempotency is not None:
         wire["idempotency"] = function.idempotency
@@ -127,13 +127,15 @@ def _function(function: Function[Any, Any], serve_url: str) -> dict[str, object]
     return wire
 
 
-def _extension(function: Function[Any, Any]) -> dict[str, object]:
+def _extension(function: Function[Any, Any], settings: Settings) -> dict[str, object]:
     schemas = {
         trigger.name: schema
         for trigger in function.triggers
         if isinstance(trigger, Event) and (schema := trigger.schema()) is not None
     }
     told: dict[str, object] = {"retries": function.retries.to_wire(), "mode": function.mode, "event_schemas": schemas}
+    if settings.retention is not None:
+        told["retention"] = wire_duration(settings.retention)
     if function.catch_up is not None:
         told["catch_up"] = function.catch_up
     return told

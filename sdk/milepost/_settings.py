@@ -28,6 +28,7 @@ class Settings:
     fallback_key: str | None
     api: HttpApi | None
     middlewares: Middlewares
+    retention: timedelta | None
     budget: timedelta
     now: Callable[[], datetime]
     logger: Callable[[], logging.Logger]

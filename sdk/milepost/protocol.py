@@ -25,10 +25,12 @@ __all__ = [
     "MAX_EVENT_NAME_CHARS",
     "MAX_OPEN_DAYS",
     "MAX_RESPONSE_BYTES",
+    "MAX_RETENTION_DAYS",
     "MAX_RETRIES",
     "MAX_STATE_BYTES",
     "MAX_STEPS_DEFAULT",
     "MAX_STEP_OUTPUT_BYTES",
+    "MIN_RETENTION_DAYS",
     "REQUEST_VERSION",
     "SIGNATURE_WINDOW_SECONDS",
     "ULID_LETTERS",
@@ -61,6 +63,8 @@ MAX_STATE_BYTES: Final = 32 * 1024 * 1024
 MAX_STEPS_DEFAULT: Final = 1000
 MAX_RETRIES: Final = 20
 MAX_OPEN_DAYS: Final = 366
+MIN_RETENTION_DAYS: Final = 1
+MAX_RETENTION_DAYS: Final = 366
 """Longest sleep or wait."""
 REQUEST_VERSION: Final = "2"
 """Version of the call format that the SDK answers with (§2.8: joins of parallel steps happen on the server)."""

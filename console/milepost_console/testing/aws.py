@@ -170,7 +170,9 @@ class AwsPlace:
         """Work off both queues until nothing is due."""
         while True:
             await self._queue.release()
-            taken = await self._pump(self.stack.intake_queue, lambda body, _: _take_in(engine, body))
+            taken = await self._pump(
+                self.stack.intake_queue, lambda body, redelivered: _take_in(engine, body, redelivered=redelivered)
+            )
             taken += await self._pump(
                 self.stack.queue, lambda body, redelivered: engine.handle(body, redelivered=redelivered)
             )
@@ -212,12 +214,12 @@ class AwsPlace:
         return BotoCaller(client, retries=retries, executor=_AtOnce())
 
 
-async def _take_in(engine: Engine, body: str) -> None:
+async def _take_in(engine: Engine, body: str, *, redelivered: bool) -> None:
     """Take an envelope of the bus in. One that cannot be is raised: in the cloud it would become a dead letter."""
     now = engine.clock.now()
     # Moto writes its own time; here it is as late as the wound clock says.
     envelope = {**json.loads(body), "time": now.isoformat()}
-    await engine.intake.take(read_envelope(envelope, now=now, chance=engine.chance))
+    await engine.intake.take(read_envelope(envelope, now=now, chance=engine.chance), redelivered=redelivered)
 
 
 class AwsHarness(Harness):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from milepost.protocol import DISCOVERY
 
@@ -68,7 +68,10 @@ class CancelOn:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run as it stands. Its records are added by `with_record`; `view` answers what follows from them."""
+    """A run as it stands. Its records are added by `with_record`; `view` answers what follows from them.
+
+    `retention` is what its app asked for; `kept_until` is until when its stored header is kept.
+    """
 
     run_id: str
     app_id: str
@@ -85,6 +88,8 @@ class Run:
     ended: RunEnded | None = None
     retries: RetryPolicy = DEFAULT_RETRIES
     step_limit: int = 1000
+    retention: timedelta | None = None
+    kept_until: datetime | None = field(default=None, compare=False)
     peeks: bool = False
     checkpoint: bool = False
     parent: Parent | None = None
