@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: dev test check fix bench bench-cost docs clean
+.PHONY: dev test check fix bench pictures bench-cost docs clean
 
 .venv/.dev: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -52,6 +52,9 @@ bench-cost: .venv/.test  ## what a million runs cost on AWS; rewrites docs/cost.
 
 docs: .venv/.test  ## write the pages that follow from the code
 	$(BIN)/python docs/generate.py
+
+pictures: .venv/.test .venv/.chromium  ## the pictures of the dashboard, for the README and docs/
+	PICTURES=1 $(BIN)/python -m pytest -q tests/browser/test_story.py
 
 clean:
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache

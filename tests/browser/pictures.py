@@ -9,6 +9,15 @@ from playwright.sync_api import Page
 
 FOLDER = Path(__file__).parents[2] / "docs" / "images"
 PREFIXED = "dashboard"
+_HIDE_FOLDER = """
+(folder) => {
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let text = walker.nextNode(); text; text = walker.nextNode()) {
+    text.nodeValue = text.nodeValue.replaceAll(folder, "/home/ada/shop");
+  }
+}
+"""
+"""Tracebacks name the folder of whoever took the picture."""
 
 
 def picture(page: Page, name: str) -> None:
@@ -16,6 +25,7 @@ def picture(page: Page, name: str) -> None:
     if os.environ.get("PICTURES") != "1":
         return
     FOLDER.mkdir(exist_ok=True)
+    page.evaluate(_HIDE_FOLDER, str(FOLDER.parents[1]))
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         page.screenshot(path=FOLDER / f"{PREFIXED}-{name}-{scheme}.png", animations="disabled")

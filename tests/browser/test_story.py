@@ -45,7 +45,6 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
 def test_a_person_sees_an_order_fail_mends_the_database_and_replays_it_to_success(shop: Shop, open_page: OpenPage):
     page = open_page(f"{shop.url}/")
     expect(page.get_by_role("heading", name="No run yet")).to_be_visible()
-    picture(page, "empty")
 
     # The form knows the event's model: it fills in an example and says what does not fit.
     page.get_by_role("link", name="Send an event").click()
@@ -71,7 +70,6 @@ def test_a_person_sees_an_order_fail_mends_the_database_and_replays_it_to_succes
     expect(diagnosis).to_contain_text("ServiceDownError: the database service is down")
     expect(page.get_by_role("button", name="charge card, Completed")).to_be_visible()
     expect(page.locator(".bar-note")).to_contain_text("next try in")
-    picture(page, "retrying")
 
     # It fails for good, and the page says in which step, why, and what to press.
     expect(page.locator(".run-title .badge")).to_have_text("Failed", timeout=60_000)

@@ -15,6 +15,7 @@ from tests.console.process import DevProcess
 from tests.console.served import Served, served
 
 from .conftest import OpenPage
+from .shop import make_app
 
 HOSTILE = '<img src=x onerror="window.taken=1"><script>window.taken=1</script>javascript:alert(1)\u202egnp.exe'
 
@@ -103,6 +104,16 @@ def test_a_page_whose_server_went_away_says_since_when_and_catches_up_when_it_is
         expect(page.locator(".virtual > .run-row")).to_have_count(3)
     finally:
         server.stop()
+
+
+def test_a_stack_that_tells_no_news_is_read_again_from_time_to_time_and_the_page_says_so(open_page: OpenPage):
+    app, _ = make_app()
+    with served(app, stack="milepost-test") as server:
+        page = open_page(f"{server.url}/runs")
+        expect(page.locator("#live")).to_have_text("Every 10 s")
+        expect(page.locator("#stack")).to_have_text("stack milepost-test")
+        server.send({"name": "order/created", "data": {"order_id": "1"}})
+        expect(page.locator(".virtual > .run-row")).to_have_count(1, timeout=15_000)
 
 
 def test_a_run_that_is_not_there_is_told_with_what_to_do(hostile: Served, open_page: OpenPage):

@@ -86,8 +86,11 @@ def until(check: Callable[[], object], *, seconds: float = 10, told: Callable[[]
 
 
 @contextmanager
-def served(*apps: App) -> Iterator[Served]:
-    """Serve some apps until the block ends."""
+def served(*apps: App, stack: str | None = None) -> Iterator[Served]:
+    """Serve some apps until the block ends.
+
+    With `stack`, as the dashboard of a stack of that name, which is told no news.
+    """
     ready: list[Served] = []
     stop: list[Callable[[], object]] = []
     wake = threading.Event()
@@ -95,7 +98,7 @@ def served(*apps: App) -> Iterator[Served]:
 
     def run() -> None:
         try:
-            asyncio.run(_run(ready, stop, wake))
+            asyncio.run(_run(ready, stop, wake, stack))
         except BaseException as error:  # noqa: BLE001 - told to the test's own thread
             failed.append(error)
         finally:
@@ -117,7 +120,7 @@ def served(*apps: App) -> Iterator[Served]:
         raise failed[0]
 
 
-async def _run(ready: list[Served], stop: list[Callable[[], object]], wake: threading.Event) -> None:
+async def _run(ready: list[Served], stop: list[Callable[[], object]], wake: threading.Event, stack: str | None) -> None:
     live, notes = Live(), list[str]()
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     listening = bind("127.0.0.1", 0)
@@ -130,6 +133,8 @@ async def _run(ready: list[Served], stop: list[Callable[[], object]], wake: thre
 
         invokers = {"inprocess": local.inprocess, "http": local.http}
         backend = Backend(local.engine, live, invokers, dead_letters=local.queue, sync_url=sync_url)
+        if stack:
+            backend = Backend(local.engine, Live(), mode="stack", stack=stack)
         config = uvicorn.Config(build_app(backend), log_config=None, lifespan="off", ws="none")
         server = uvicorn.Server(config)
         tasks = [asyncio.create_task(server._serve([listening])), asyncio.create_task(local.work())]
@@ -138,6 +143,7 @@ async def _run(ready: list[Served], stop: list[Callable[[], object]], wake: thre
         wake.set()
         await ended.wait()
         live.close()
+        backend.live.close()
         server.should_exit = True
         await asyncio.wait({tasks[0]}, timeout=5)
         for task in tasks:

@@ -4,15 +4,17 @@ import { get, watchHealth } from "./core/api.js";
 import { clockOffset, now, setServerNow, startTicking, switchZone, zone } from "./core/clock.js";
 import { h, patch } from "./core/dom.js";
 import { moment, relative, zoneName } from "./core/format.js";
-import { connect, liveState, onLive, startLive } from "./core/live.js";
+import { connect, liveState, onLive, pollEvery, startLive } from "./core/live.js";
 import { setTitle, startRouter } from "./core/router.js";
-import { setInfo } from "./core/server.js";
+import { can, setInfo } from "./core/server.js";
 import { logo } from "./parts/icons.js";
 import { startKeys } from "./parts/keys.js";
 import { navigation } from "./parts/navigation.js";
 import { themeSwitch } from "./parts/theme.js";
 
 const BANNER_AFTER_MS = 1500;
+/** Each reading of a stack costs its owner a little. */
+const POLL_MS = 10_000;
 
 /** @type {import("./core/router.js").Route[]} */
 const ROUTES = [
@@ -54,10 +56,11 @@ function drawHealth() {
   const live = state === "live" && serverAnswers;
   if (live || state === "resting") downSince = null;
   else downSince ??= Date.now();
-  const word = { live: "Live", connecting: "Connecting", down: "Offline", resting: "Resting" }[state];
+  const streams = can("stream");
+  const word = { live: streams ? "Live" : "Every 10 s", connecting: "Connecting", down: "Offline", resting: "Resting" }[state];
   const light = document.getElementById("live");
   if (light) {
-    patch(light, h("span", { class: `live live-${state}`, title: live ? "New runs and events appear by themselves" : "Updates do not arrive" }, h("span", { class: "live-dot" }), word));
+    patch(light, h("span", { class: `live live-${state}`, title: live ? streams ? "New runs and events appear by themselves" : "This server is told of nothing: the page reads again every 10 seconds" : "Updates do not arrive" }, h("span", { class: "live-dot" }), word));
   }
   const banner = /** @type {HTMLElement} */ (document.getElementById("banner"));
   const shown = downSince !== null && Date.now() - downSince >= BANNER_AFTER_MS;
@@ -81,6 +84,8 @@ async function readInfo() {
     const info = await get("/api/info");
     setServerNow(info.now);
     setInfo(info);
+    if (!can("stream")) pollEvery(POLL_MS);
+    drawHealth();
     const name = document.getElementById("stack");
     if (name) name.textContent = info.stack ? `stack ${info.stack}` : info.mode === "dev" ? "dev server" : info.mode;
     if (name) name.title = `Milepost ${info.version}`;

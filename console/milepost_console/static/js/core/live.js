@@ -22,6 +22,8 @@ let everLive = false;
 let connection = null;
 /** @type {ReturnType<typeof setTimeout>|undefined} */
 let timer;
+/** @type {ReturnType<typeof setInterval>|undefined} */
+let polling;
 
 /**
  * Be told of `run`, `received`, `app`, `resync` or `state`; until the signal aborts.
@@ -59,6 +61,15 @@ export function startLive() {
     if (document.hidden) timer = setTimeout(rest, REST_AFTER_MS);
     else if (state === "resting" || state === "down") connect();
   });
+}
+
+/**
+ * Have the pages read again from time to time, where the server is told of nothing (a deployed stack).
+ * @param {number} everyMs
+ */
+export function pollEvery(everyMs) {
+  clearInterval(polling);
+  polling = setInterval(() => state === "live" && !document.hidden && emit("resync", null), everyMs);
 }
 
 /** Connect now, without waiting for the next try. */
