@@ -1,0 +1,120 @@
+"""The user's Lambda under AWS's own runtime client: what kills it, and how its run goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from milepost_engine.ports import Target
+from milepost_engine.syncing import SyncProblem, sync_app
+
+from .conftest import World
+from .recorded import envelope
+from .runtime_host import RuntimeHost, running_host
+
+ADDRESS = "arn:aws:lambda:us-east-1:123456789012:function:shop:1"
+APP = '''
+import os
+import pathlib
+import sys
+import threading
+
+from milepost import App, Retries, SyncContext
+from milepost_handlers.app import lambda_handler
+
+app = App("shop", mode="checkpoint")
+
+
+@app.function(id="order", trigger="order/placed", retries=Retries(attempts=1, first_delay=0))
+def order(ctx: SyncContext) -> list[int]:
+    first = ctx.step.run("first", lambda: note("first"))
+    second = ctx.step.run("second", lambda: fall(ctx.event.data["how"]) or note("second"))
+    return [first, second]
+
+
+def note(name: str) -> int:
+    """How often a step's body ran to its end."""
+    path = pathlib.Path(__file__).with_name(name)
+    count = int(path.read_text()) + 1 if path.exists() else 1
+    path.write_text(str(count))
+    return count
+
+
+def fall(how: str) -> None:
+    path = pathlib.Path(__file__).with_name("fell")
+    if path.exists() and not how.startswith("always"):
+        return
+    path.touch()
+    match how.rpartition(" ")[2]:
+        case "exit":
+            os._exit(3)
+        case "hang":
+            threading.Event().wait()
+        case "memory":
+            print(len(bytearray(os.urandom(1)) * 600_000_000))
+            threading.Event().wait()
+
+
+handler = lambda_handler(app)
+'''
+
+
+class Deploy(Protocol):
+    def __call__(self, code: str, timeout_seconds: float = 10.0) -> RuntimeHost: ...
+
+
+@pytest.fixture
+def deploy(world: World, tmp_path: Path) -> Iterator[Deploy]:
+    with ExitStack() as running:
+
+        def deploy(code: str, timeout_seconds: float = 10.0) -> RuntimeHost:
+            (tmp_path / "shop.py").write_text(code)
+            started = running_host(tmp_path, "shop.handler", timeout_seconds=timeout_seconds, memory_mb=400)
+            host = running.enter_context(started)
+            world.lambdas.functions[ADDRESS] = host.invoke
+            return host
+
+        yield deploy
+
+
+def register(world: World) -> None:
+    here = world.here
+    here.run(sync_app(here.engine, here.invokers["lambda"], Target("lambda", ADDRESS, 30.0)))
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [("exit", "exit status 3"), ("hang", "Task timed out after 2.00 seconds"), ("memory", "most likely out of memory")],
+)
+def test_a_step_that_kills_the_lambda_is_tried_again_and_those_before_it_are_not(
+    world: World, deploy: Deploy, tmp_path: Path, how: str, told: str
+):
+    host = deploy(APP, timeout_seconds=2.0)
+    register(world)
+    world.put(envelope("order/placed", {"how": how}))
+    world.pump_until_ended()
+    [run] = world.runs()
+    assert (run["status"], run["output"]) == ("Completed", [1, 1])
+    assert (host.starts, (tmp_path / "first").read_text()) == (2, "1")
+    assert told in str(run["trace"])
+
+
+def test_a_lambda_that_always_dies_fails_the_run_with_the_reason(world: World, deploy: Deploy):
+    deploy(APP)
+    register(world)
+    world.put(envelope("order/placed", {"how": "always exit"}))
+    world.pump_until_ended()
+    [run] = world.runs()
+    assert run["status"] == "Failed"
+    assert run["error"]["name"] == "AppCrashed"
+    assert "exit status 3" in run["error"]["message"]
+
+
+def test_code_that_cannot_be_imported_is_told_with_pythons_words(world: World, deploy: Deploy):
+    deploy("import nothing_of_that_name\n")
+    with pytest.raises(SyncProblem, match=r"could not be imported: .*No module named 'nothing_of_that_name'"):
+        register(world)
