@@ -56,7 +56,7 @@ class RunTable(Construct):
         self._grant(grantee, actions, self.table.table_arn)
 
     def grant_steps(self, grantee: iam.IGrantable) -> None:
-        """What an app in checkpoint mode takes: reads of runs and events, puts of steps. Its roles change no item."""
+        """What an app in checkpoint mode takes: reads of runs and events, puts of steps; no updates."""
         self._grant(grantee, ["dynamodb:Query", "dynamodb:GetItem"], self.table.table_arn, within=("R#*", "E#*"))
         self._grant(grantee, ["dynamodb:PutItem"], self.table.table_arn, within=("R#*",))
 
