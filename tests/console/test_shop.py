@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from .process import ROOT, DevProcess
+from .process import MILEPOST, ROOT, DevProcess
 from .served import until
 
 
@@ -47,3 +47,18 @@ def test_an_order_is_charged_once_while_the_database_is_down_and_its_run_is_repl
     assert calls["payment", "charge"] == 1
     assert calls["database", "insert into fulfilments"] == 1
     assert calls["mail", "send"] == 2
+
+
+def test_what_the_terminal_says_to_try_works_as_it_stands(shop: DevProcess):
+    until(lambda: "Ctrl-C" in shop.log(), told=shop.log)
+    lines = {line.split()[0]: line.split(maxsplit=1)[1] for line in shop.log().splitlines() if len(line.split()) > 1}
+    path = f"{MILEPOST.parent}{os.pathsep}{os.environ['PATH']}"
+    for word in ("try", "or", "then"):
+        done = subprocess.run(
+            lines[word], shell=True, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, (lines[word], done)
+    assert lines["or"].startswith("curl ")
+    assert lines["try"].startswith("milepost send user/signed-up")
+    # Both sent the event.
+    until(lambda: len(shop.runs(function="shop-welcome-mail")) == 2, told=shop.log)
