@@ -77,7 +77,7 @@ class Served:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(10)
 
 
-def until(check: Callable[[], object], *, seconds: float = 10, told: Callable[[], str] = lambda: "") -> None:
+def until(check: Callable[[], object], *, seconds: float = 60, told: Callable[[], str] = lambda: "") -> None:
     """Ask again until it holds: what runs on another thread or in another process has no clock that one could wind."""
     end = time.monotonic() + seconds
     while not check():

@@ -27,10 +27,10 @@ SOON_SECONDS = 2.0
 
 def refused(text: str, variables: dict[str, object] | None = None) -> str:
     """The reason why an expression was refused, soon."""
-    begin = time.perf_counter()
+    begin = time.thread_time()
     with pytest.raises(ExpressionError) as caught:
         evaluate(compile_expression(text), variables or {}, now=NOW)
-    assert time.perf_counter() - begin < SOON_SECONDS
+    assert time.thread_time() - begin < SOON_SECONDS
     return str(caught.value)
 
 

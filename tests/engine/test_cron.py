@@ -113,11 +113,11 @@ def test_fields_take_numbers_names_ranges_lists_and_steps(text: str, expression:
     ],
 )
 def test_a_wrong_line_is_refused_with_the_field_and_an_example(text: str, told: str) -> None:
-    begin = time.perf_counter()
+    begin = time.thread_time()
     with pytest.raises(ValueError, match="cron line") as caught:
         parse_cron(text)
     assert told in str(caught.value)
-    assert time.perf_counter() - begin < 1
+    assert time.thread_time() - begin < 1
 
 
 def test_both_days_restricted_mean_either() -> None:
@@ -297,9 +297,9 @@ def test_ticks_end_at_their_limit_and_include_the_end() -> None:
 def test_a_line_missed_for_a_year_is_caught_up_once_and_at_once() -> None:
     line = parse_cron("* * * * *")
     armed_for, now = utc("2025-01-01T00:00+00:00"), utc("2026-01-01T12:34:56+00:00")
-    begin = time.perf_counter()
+    begin = time.thread_time()
     assert latest_due(line, armed_for, now) == utc("2026-01-01T12:34+00:00")
-    assert time.perf_counter() - begin < 2
+    assert time.thread_time() - begin < 2
 
 
 def test_a_line_is_not_due_before_it_is_armed() -> None:
