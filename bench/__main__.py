@@ -6,6 +6,7 @@ User code runs in the same process, so its share and the SDK's are in every numb
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 
 from bench.cold import cold_starts
@@ -30,6 +31,9 @@ async def main() -> None:
 
 if __name__ == "__main__":
     began = time.perf_counter()
+    print(
+        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before: what else runs here is in every time but CPU's"
+    )
     asyncio.run(main())
     cold_starts()
     print(f"measured in {time.perf_counter() - began:.0f} s")
