@@ -29,9 +29,11 @@ class SchemaMismatch(Exception):
         self.found = found
 
 
-async def check_schema(table: Table) -> None:
-    """Raises SchemaMismatch unless the table is ours; a new table becomes ours."""
+async def check_schema(table: Table, *, claim: bool = True) -> None:
+    """Raises SchemaMismatch unless the table is ours; a new table becomes ours, unless only a look is wanted."""
     item = await table.get(_KEY)
+    if item is None and not claim:
+        return
     if item is None:
         try:
             await table.put({"pk": _KEY.pk, "sk": _KEY.sk, "version": SCHEMA_VERSION}, Absent())

@@ -151,12 +151,21 @@ async def test_a_stack_without_milepost_is_told_from_one():
         assert "MilepostTableName" in told[0]
 
 
+async def test_a_table_of_another_version_is_not_touched():
+    async with AwsHarness(shop([]), name=NAME) as aws:
+        announce(aws)
+        await aws.engine.queries.table.put({"pk": "META", "sk": "schema", "version": 99})
+        with refused("MP502") as told:
+            await milepost("runs", "list")
+        assert "schema version 99" in told[0]
+
+
 async def test_a_refusal_of_aws_names_the_call():
     async with AwsHarness(name=NAME) as aws:
         announce(aws, MilepostTableName="gone")
         with refused("MP333") as told:
             await milepost("runs", "list")
-        assert "Query (ResourceNotFoundException" in told[0]
+        assert "GetItem (ResourceNotFoundException" in told[0]
 
 
 async def test_who_is_not_logged_in_is_told_how(monkeypatch: pytest.MonkeyPatch, tmp_path):

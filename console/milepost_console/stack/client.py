@@ -15,7 +15,7 @@ from milepost_console.client import HttpClient
 from milepost_console.server.app import build_app
 
 from .parts import StackParts
-from .wiring import THREADS, open_stack
+from .wiring import THREADS, check_table, open_stack
 
 __all__ = ["StackClient"]
 
@@ -28,9 +28,11 @@ class StackClient(HttpClient):
     def __init__(self, session: Any, parts: StackParts, *, threads: int = THREADS) -> None:
         self.session = session
         self.parts = parts
-        self._open = ExitStack()
-        runner = self._open.enter_context(asyncio.Runner())
-        backend = self._open.enter_context(open_stack(session, parts, threads=threads))
+        with ExitStack() as opened:
+            runner = opened.enter_context(asyncio.Runner())
+            backend = opened.enter_context(open_stack(session, parts, threads=threads))
+            runner.run(check_table(backend))
+            self._open = opened.pop_all()
         super().__init__(_ADDRESS, transport=_WithinProcess(build_app(backend), runner))
 
     def close(self) -> None:

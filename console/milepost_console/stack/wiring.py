@@ -10,9 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from milepost_console.client import ClientProblem
 from milepost_console.live import Live
 from milepost_console.server.backend import Backend
+from milepost_console.server.problems import told_refusal
 from milepost_engine.adapters.aws_boto import BotoCaller, boto_config
+from milepost_engine.adapters.aws_calls import AwsRefused, AwsUnreachable
 from milepost_engine.adapters.chance import SystemChance
 from milepost_engine.adapters.clock import SystemClock
 from milepost_engine.adapters.dynamodb import DynamoTable
@@ -20,12 +23,13 @@ from milepost_engine.adapters.s3 import S3Blobs
 from milepost_engine.adapters.sqs import SqsQueue
 from milepost_engine.engine import Engine, Settings
 from milepost_engine.ports import Clock
+from milepost_engine.schema import SchemaMismatch, check_schema
 
 from .dead_letters import SqsDeadLetters
 from .parts import StackParts
 from .problems import aws_problems
 
-__all__ = ["THREADS", "open_stack"]
+__all__ = ["THREADS", "check_table", "open_stack"]
 
 THREADS = 8
 """Calls of one service at once: a page of the dashboard asks for several lists."""
@@ -65,3 +69,15 @@ def open_stack(
             made.close()
         for client in clients:
             client.close()
+
+
+async def check_table(backend: Backend) -> None:
+    """Raises ClientProblem when another version of Milepost made the stack's table."""
+    try:
+        await check_schema(backend.engine.queries.table, claim=False)
+    except SchemaMismatch as mismatch:
+        raise ClientProblem("MP502", str(mismatch).removeprefix("[MP502] ")) from mismatch
+    except AwsRefused as refusal:
+        raise ClientProblem(*told_refusal(refusal.operation, refusal.code, refusal.message)) from refusal
+    except AwsUnreachable as error:
+        raise ClientProblem("MP334", f"AWS does not answer: {error}. Check the network; try again.") from error
