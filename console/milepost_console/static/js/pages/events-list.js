@@ -4,7 +4,7 @@ import { get, query, wasAborted } from "../core/api.js";
 
 /** @typedef {import("../core/types.js").EventRow} EventRow */
 /** @typedef {import("../core/types.js").RunRow} RunRow */
-/** @typedef {{runs: RunRow[]|null, started: number, passed: number}} Effect */
+/** @typedef {{runs: RunRow[]|null, started: number, passed: number, waits?: number}} Effect */
 
 const PAGE = 100;
 const AT_ONCE = 3;
@@ -113,8 +113,8 @@ export class EventList {
     this.asking++;
     this.effects.set(id, { runs: null, started: -1, passed: 0 });
     try {
-      const { runs, passed_over: passed } = await get(`/api/events/${encodeURIComponent(id)}`, { signal: this.signal });
-      this.effects.set(id, { runs, started: runs.length, passed: Object.keys(passed ?? {}).length });
+      const { runs, passed_over: passed, waits_ended: waits } = await get(`/api/events/${encodeURIComponent(id)}`, { signal: this.signal });
+      this.effects.set(id, { runs, started: runs.length, passed: Object.keys(passed ?? {}).length, waits: waits?.length ?? 0 });
       if (this.effects.size > NAMES) this.effects.delete(this.effects.keys().next().value ?? "");
       this.soon();
     } catch {

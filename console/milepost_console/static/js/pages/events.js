@@ -112,11 +112,12 @@ class EventsPage {
     const effect = this.list.effects.get(row.event_id);
     if (!effect || effect.started < 0) return h("span", { class: "muted" }, "…");
     const passed = effect.passed > 0 && h("span", { class: "muted" }, `${effect.passed} passed over`);
-    if (!effect.runs?.length) return [h("span", { class: "muted" }, "started nothing"), passed];
+    const ended = (effect.waits ?? 0) > 0 && h("span", null, `ended ${counted(effect.waits ?? 0, "wait")}`);
+    if (!effect.runs?.length) return [ended || h("span", { class: "muted" }, "started no function"), passed];
     const rest = effect.runs.length - SHOWN_RUNS;
     return [
       effect.runs.slice(0, SHOWN_RUNS).map((run) => h("span", { class: "effect-run" }, statusIcon(run.status), visible(run.function_id))),
-      rest > 0 && h("span", { class: "muted" }, `and ${rest} more`), passed,
+      rest > 0 && h("span", { class: "muted" }, `and ${rest} more`), ended, passed,
     ];
   }
 
