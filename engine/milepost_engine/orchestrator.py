@@ -110,7 +110,9 @@ class Orchestrator:
                 return  # erased, or retention let it go
             if message.get("again") is True and not redelivered:
                 # Sent once more in case the first was lost: nobody may drive the run, or somebody about to begin.
-                if cast("Run", live.run).discovered or cast("Run", live.run).status.ended:
+                # One that has ended tells its parent once more: what it told may have been lost.
+                run = cast("Run", live.run)
+                if run.parent is None if run.status.ended else run.discovered:
                     return
                 redelivered = True
             hold = Hold(live, cast("Run", live.run).owner, redelivered=redelivered, takes_over=redelivered)

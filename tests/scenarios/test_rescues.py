@@ -138,3 +138,22 @@ async def test_a_wait_that_was_planned_but_never_opened_is_opened_by_the_sweeper
         await made.send("signal")
         run = await made.engine.queries.run(run_id)
         assert (run["status"], run["output"]) == ("Completed", True)
+
+
+async def test_a_parent_whose_childs_answer_was_lost_for_good_is_told_again():
+    app = App("a")
+
+    @app.function(id="child", triggers=[])
+    async def child(ctx: Context) -> int:
+        return await ctx.step.run("one", lambda: 5)
+
+    @app.function(id="f", trigger=Event("go"))
+    async def f(ctx: Context) -> int:
+        return await ctx.step.invoke("call", child)
+
+    async with rig(app) as made:
+        await made.engine.accept({"name": "go"})
+        await made.queue.drain(losing(made, '"t":"child"'))
+        await made.wind(timedelta(minutes=50))
+        run = await made.only_run("a-f")
+        assert (run["status"], run["output"]) == ("Completed", 5)
