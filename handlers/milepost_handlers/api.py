@@ -27,7 +27,7 @@ from milepost_engine.doors import Answer, accept_events, register_app, run_event
 from milepost_engine.schema import SchemaMismatch
 from milepost_engine.webhooks import WebhookRefused, receive_webhook
 
-from .telling import logger
+from .telling import logger, tracer
 from .wiring import MissingVariable, Place, Variable, place
 
 __all__ = ["handler"]
@@ -39,6 +39,7 @@ routes: Final = APIGatewayHttpResolver()
 _known: dict[str, tuple[datetime, list[str]]] = {}
 
 
+@tracer.capture_lambda_handler(capture_response=False)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Called with a request of the HTTP API (payload format 2.0)."""
     return routes.resolve(event, context)

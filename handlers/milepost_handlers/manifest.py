@@ -16,7 +16,7 @@ from typing import Any, Final
 from milepost_engine.ports import Target
 from milepost_engine.syncing import sync_app
 
-from .telling import logger
+from .telling import logger, tracer
 from .wiring import Place, place
 
 __all__ = ["handler"]
@@ -28,6 +28,7 @@ _MOST_REASON_BYTES: Final = 3000
 _ANSWER_SECONDS: Final = 10
 
 
+@tracer.capture_lambda_handler(capture_response=False)
 def handler(event: Mapping[str, Any], context: Any) -> None:  # noqa: ARG001 - Lambda's shape
     """Called by CloudFormation, which waits for the answer at a URL, not for what is returned."""
     resource, reason = str(event.get("PhysicalResourceId") or _NOTHING), ""

@@ -9,11 +9,13 @@ from aws_lambda_powertools.utilities.batch.types import PartialItemFailureRespon
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from .batch import receives, work
+from .telling import tracer
 from .wiring import place
 
 __all__ = ["handler"]
 
 
+@tracer.capture_lambda_handler(capture_response=False)
 def handler(event: Mapping[str, Any], context: Any) -> PartialItemFailureResponse:
     """Called with a batch of the work queue. While time is left a run goes on here, else its baton goes back."""
     here = place()
