@@ -86,6 +86,7 @@ def test_charts_have_their_numbers_as_a_table_too(shop: Served, open_page: OpenP
     page.get_by_text("Numbers").first.click()
     expect(page.locator(".chart-numbers").first.locator("tbody tr").last).to_be_visible()
     expect(page.locator(".number-card").first).to_contain_text("100 %")
+    expect(page.locator(".number-card").last).to_contain_text("0 of them in the queue")
 
 
 def test_apps_tell_where_they_are_and_an_app_is_linked_to_its_functions(shop: Served, open_page: OpenPage):

@@ -55,6 +55,7 @@ def summary(rows: Sequence[Row], now: datetime) -> dict[str, Json]:
         "failed": counts["Failed"],
         "cancelled": counts["Cancelled"],
         "running": counts["Running"] + counts["Queued"],
+        "queued": counts["Queued"],
         "p50_ms": _percentile(durations, 50),
         "p99_ms": _percentile(durations, 99),
         "series": [_bucket(bucket, now - (HOURS - place) * _HOUR) for place, bucket in enumerate(buckets)],

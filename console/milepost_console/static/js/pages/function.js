@@ -71,7 +71,7 @@ function view(info, recent, turn) {
       number("Success, 24 h", share(stats.completed, stats.completed + stats.failed), counted(stats.failed, "failure")),
       number("Median", duration(stats.p50_ms), "half are faster"),
       number("Slowest 1 %", duration(stats.p99_ms), "take longer"),
-      number("Now running", stats.running.toLocaleString("en-US"), stats.queued === undefined ? "" : `${stats.queued.toLocaleString("en-US")} queued`)),
+      number("Not ended", stats.running.toLocaleString("en-US"), `${(stats.queued ?? 0).toLocaleString("en-US")} of them in the queue`)),
     h("div", { class: "two-columns" },
       h("section", { class: "card" }, h("h2", null, "Runs per hour"), runsChart(stats.series)),
       h("section", { class: "card" }, h("h2", null, "Median duration"), latencyChart(stats.series))),

@@ -73,7 +73,7 @@ export function mount({ root, signal }) {
 function table(functions) {
   return h(
     "table", { class: "grid functions-table" },
-    h("thead", null, h("tr", null, ["Function", "Starts on", "Last 24 hours", "Success", "Median", "Slowest 1 %", "Now running"].map((name) => h("th", { scope: "col" }, name)))),
+    h("thead", null, h("tr", null, ["Function", "Starts on", "Last 24 hours", "Success", "Median", "Slowest 1 %", "Not ended"].map((name) => h("th", { scope: "col" }, name)))),
     h("tbody", null, functions.map(row)),
   );
 }
@@ -92,7 +92,7 @@ function row(info) {
     h("td", { class: bad ? "number bad-text" : "number" }, share(stats.completed, ended), bad && h("div", { class: "muted" }, counted(stats.failed, "failure"))),
     h("td", { class: "number" }, duration(stats.p50_ms)),
     h("td", { class: "number" }, duration(stats.p99_ms)),
-    h("td", { class: "number" }, stats.running ? stats.running.toLocaleString("en-US") : h("span", { class: "muted" }, "0"), stats.queued ? h("div", { class: "muted" }, `${stats.queued.toLocaleString("en-US")} queued`) : null),
+    h("td", { class: "number" }, stats.running ? stats.running.toLocaleString("en-US") : h("span", { class: "muted" }, "0"), stats.queued ? h("div", { class: "muted" }, `${stats.queued.toLocaleString("en-US")} in the queue`) : null),
   );
 }
 
