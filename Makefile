@@ -28,11 +28,11 @@ dev: .venv/.dev  ## start the dev server with the shop sample
 	$(BIN)/milepost dev samples/shop/app.py
 
 # Slow suites run by themselves: the browser's driver keeps an event loop running in its thread, and the emulator's
-# tests share deployed stacks, one for each group.
+# tests of a file share a deployed stack.
 test: .venv/.test .venv/.chromium check  ## everything
 	$(BIN)/python -m pytest -q -n 2 --ignore tests/browser --ignore tests/emulator
 	$(BIN)/python -m pytest -q tests/browser
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup tests/emulator
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/emulator
 
 check: .venv/.test  ## format, lint, types, import laws
 	$(BIN)/ruff format --check --quiet .

@@ -6,7 +6,7 @@ import pytest
 
 from .cloud import Cloud
 
-pytestmark = [pytest.mark.emulator, pytest.mark.xdist_group("emulator")]
+pytestmark = pytest.mark.emulator
 
 
 # The emulator tells no exit status and no signal; how AWS words them is tried in tests/handlers.

@@ -8,7 +8,7 @@ import pytest
 
 from .cloud import Cloud, eventually
 
-pytestmark = [pytest.mark.emulator, pytest.mark.xdist_group("emulator")]
+pytestmark = pytest.mark.emulator
 
 
 def drain(cloud: Cloud, queue: str) -> list[str]:

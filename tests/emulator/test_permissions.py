@@ -19,7 +19,7 @@ from .cloud import Cloud, eventually
 from .emulator import running
 from .tools import Tools
 
-pytestmark = [pytest.mark.emulator, pytest.mark.xdist_group("permissions")]
+pytestmark = pytest.mark.emulator
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 
 from .cloud import Cloud, eventually, step
 
-pytestmark = [pytest.mark.emulator, pytest.mark.xdist_group("emulator")]
+pytestmark = pytest.mark.emulator
 
 
 @contextmanager

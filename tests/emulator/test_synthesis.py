@@ -13,7 +13,7 @@ import pytest
 
 from .tools import CACHE, ROOT
 
-pytestmark = [pytest.mark.emulator, pytest.mark.xdist_group("synthesis")]
+pytestmark = pytest.mark.emulator
 
 ELSEWHERE = """
 import aws_cdk as cdk

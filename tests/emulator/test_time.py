@@ -6,7 +6,7 @@ import pytest
 
 from .cloud import Cloud, eventually
 
-pytestmark = [pytest.mark.emulator, pytest.mark.xdist_group("emulator")]
+pytestmark = pytest.mark.emulator
 
 
 def test_a_cron_function_runs_when_its_minute_comes(cloud: Cloud):
