@@ -42,8 +42,8 @@ __all__ = ["MissingVariable", "Place", "Variable", "place", "read_keys", "wire"]
 
 T = TypeVar("T")
 
-_SPARE: Final = timedelta(seconds=5)
-"""Left of an orchestrator's life after its longest invocation, for saving the answer and passing the baton on."""
+_SPARE: Final = timedelta(seconds=8)
+"""Left of an orchestrator's life after its longest invocation: five that an answer may be late, three for saving it."""
 _LAMBDA_CONNECTIONS: Final = 512
 
 
