@@ -27,8 +27,8 @@ from milepost_engine.doors import Answer, accept_events, register_app, run_event
 from milepost_engine.schema import SchemaMismatch
 from milepost_engine.webhooks import WebhookRefused, receive_webhook
 
-from .telling import logger, tracer
-from .wiring import MissingVariable, Place, Variable, place
+from .telling import logger
+from .wiring import MissingVariable, Place, Variable, place, traced
 
 __all__ = ["handler"]
 
@@ -39,7 +39,7 @@ routes: Final = APIGatewayHttpResolver()
 _known: dict[str, tuple[datetime, list[str]]] = {}
 
 
-@tracer.capture_lambda_handler(capture_response=False)
+@traced
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Called with a request of the HTTP API (payload format 2.0)."""
     return routes.resolve(event, context)

@@ -13,13 +13,13 @@ from milepost_engine.envelopes import read_envelope
 from milepost_engine.events import Event, EventProblem
 
 from .batch import Hopeless, receives, work
-from .telling import MetricName, tracer
-from .wiring import Place, place
+from .telling import MetricName
+from .wiring import Place, place, traced
 
 __all__ = ["handler"]
 
 
-@tracer.capture_lambda_handler(capture_response=False)
+@traced
 def handler(event: Mapping[str, Any], context: Any) -> PartialItemFailureResponse:  # noqa: ARG001 - Lambda's shape
     """Called with a batch of the intake queue. What is no event is refused and ends in the dead letters."""
     here = place()

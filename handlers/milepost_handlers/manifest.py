@@ -16,8 +16,8 @@ from typing import Any, Final
 from milepost_engine.ports import Target
 from milepost_engine.syncing import sync_app
 
-from .telling import logger, tracer
-from .wiring import Place, place
+from .telling import logger
+from .wiring import Place, place, traced
 
 __all__ = ["handler"]
 
@@ -28,7 +28,7 @@ _MOST_REASON_BYTES: Final = 3000
 _ANSWER_SECONDS: Final = 10
 
 
-@tracer.capture_lambda_handler(capture_response=False)
+@traced
 def handler(event: Mapping[str, Any], context: Any) -> None:  # noqa: ARG001 - Lambda's shape
     """Called by CloudFormation, which waits for the answer at a URL, not for what is returned."""
     resource, reason = str(event.get("PhysicalResourceId") or _NOTHING), ""

@@ -9,13 +9,12 @@ from aws_lambda_powertools.utilities.batch.types import PartialItemFailureRespon
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from .batch import receives, work
-from .telling import tracer
-from .wiring import place
+from .wiring import place, traced
 
 __all__ = ["handler"]
 
 
-@tracer.capture_lambda_handler(capture_response=False)
+@traced
 def handler(event: Mapping[str, Any], context: Any) -> PartialItemFailureResponse:
     """Called with a batch of the work queue. While time is left a run goes on here, else its baton goes back."""
     here = place()

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
-from aws_lambda_powertools import Logger, Tracer
+from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from milepost.protocol import Opcode
@@ -20,12 +20,9 @@ from milepost_engine.core.run import ClosedStep, FailedAttempt, Record, Run, Run
 from milepost_engine.events import Event
 from milepost_engine.ports import InvocationProblem, Invoker, ProblemKind, Request, Response, Target
 
-__all__ = ["MetricName", "Teller", "ThrottleTelling", "logger", "tracer"]
+__all__ = ["MetricName", "Teller", "ThrottleTelling", "logger"]
 
 logger: Final = Logger()
-
-tracer: Final = Tracer(auto_patch=False)
-"""X-Ray, off unless the stack has `tracing=True`; nothing of X-Ray is imported then."""
 
 _NAMESPACE: Final = "Milepost"
 _MOST_VALUES: Final = 90

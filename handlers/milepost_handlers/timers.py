@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .telling import tracer
-from .wiring import Place, place
+from .wiring import Place, place, traced
 
 __all__ = ["handler"]
 
 
-@tracer.capture_lambda_handler(capture_response=False)
+@traced
 def handler(event: Mapping[str, Any], context: Any) -> None:  # noqa: ARG001 - Lambda's shape
     """Called by a rule each minute. A tick that fails raises; the next one makes it good."""
     here = place()
