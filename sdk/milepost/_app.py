@@ -143,7 +143,7 @@ class App:
                 a model, `ctx` is `Context[Model]`.
             triggers: Several, at most 10; none for a function that is only invoked.
             **options: `name`, shown instead of the id; `retries`, a number or `Retries`; `on_failure`, a function that
-                runs when a run has failed; `cancel_on`, at most 5 `Cancel`; `timeouts`; `idempotency`, an expression:
+                runs when a run has failed; `cancel_on`, one `Cancel` or 2–5; `timeouts`; `idempotency`, an expression:
                 events with the same value start one run in 24 hours; `middleware`; `mode`.
 
         Raises a ConfigError that names the function, also for options that this version does not support.

@@ -98,7 +98,7 @@ class FunctionOptions(TypedDict, total=False):
     name: str
     retries: Retries | int
     on_failure: Handler
-    cancel_on: Sequence[Cancel]
+    cancel_on: Cancel | Sequence[Cancel]
     timeouts: Timeouts
     idempotency: str
     middleware: Sequence[Middleware]
@@ -250,8 +250,8 @@ def _check_triggers(where: str, triggers: Sequence[Trigger]) -> tuple[Trigger, .
     return checked
 
 
-def _check_cancels(where: str, cancels: Sequence[Cancel]) -> tuple[Cancel, ...]:
-    checked = tuple(cancels)
+def _check_cancels(where: str, cancels: Cancel | Sequence[Cancel]) -> tuple[Cancel, ...]:
+    checked = (cancels,) if isinstance(cancels, Cancel) else tuple(cancels)
     if len(checked) > _MAX_CANCELS:
         raise BadTriggerError(f"{where} has {len(checked)} cancel_on; at most {_MAX_CANCELS} are allowed")
     for cancel in checked:

@@ -100,6 +100,11 @@ def test_crons_with_different_catch_up_are_refused(app: App) -> None:
         app.function(id="f", triggers=[Cron("* * * * *"), Cron("0 * * * *", catch_up="all")])(handler)
 
 
+def test_one_cancellation_needs_no_list(app: App) -> None:
+    function = app.function(id="f", triggers=[], cancel_on=Cancel("t/c"))(handler)
+    assert [cancel.event for cancel in function.cancel_on] == ["t/c"]
+
+
 def test_a_cancellation_with_a_trigger_that_has_a_condition_is_refused(app: App) -> None:
     with pytest.raises(BadTriggerError, match="if_"):
         app.function(id="f", triggers=[], cancel_on=[Cancel(Event("t/c", if_="true"))])(handler)
