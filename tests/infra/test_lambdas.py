@@ -128,15 +128,21 @@ def test_there_is_no_public_endpoint_unless_asked_for(plain, full):
     assert len(full.all("AWS::ApiGatewayV2::Api")) == 1
 
 
-def test_the_keys_of_the_api_are_made_by_secrets_manager_and_only_the_api_reads_them(full):
-    assert len(full.all("AWS::SecretsManager::Secret")) == 2
-    readers = {
-        policy["Roles"][0]["Ref"]
-        for policy in full.all("AWS::IAM::Policy").values()
-        if "secretsmanager:GetSecretValue" in json.dumps(policy)
-    }
-    assert len(readers) == 1
-    assert "Api" in readers.pop()
+def test_the_keys_of_the_api_are_made_by_secrets_manager_and_read_only_where_they_are_used(full):
+    def readers(secret: str) -> set[str]:
+        """The Lambdas whose roles may read a secret."""
+        statements = [
+            (policy["Roles"][0]["Ref"], json.dumps(statement))
+            for policy in full.all("AWS::IAM::Policy").values()
+            for statement in policy["PolicyDocument"]["Statement"]
+        ]
+        return {role.split("LambdaRole")[0] for role, told in statements if "GetSecretValue" in told and secret in told}
+
+    (event_keys,) = [name for name in full.all("AWS::SecretsManager::Secret") if "Event" in name]
+    (signing_keys,) = [name for name in full.all("AWS::SecretsManager::Secret") if "Signing" in name]
+    assert readers(event_keys) == {"MilepostApi"}
+    # Apps outside of AWS are called, and asked for their functions, with signed requests.
+    assert readers(signing_keys) == {"MilepostApi", "MilepostOrchestrator", "MilepostRegistrar"}
 
 
 def test_tracing_is_off_unless_asked_for(plain, full):
