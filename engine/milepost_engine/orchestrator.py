@@ -199,16 +199,19 @@ class Orchestrator:
 
     async def _own(self, hold: Hold, run: Run) -> Claim:
         """Make the run this message's before a discovery, where another message may be about to begin the same."""
-        owner = ulid(to_ms(self.clock.now()), self.chance.random_bytes(10))
         if hold.takes_over:
             # Whoever had this message before may still be at work; it stops before its next discovery.
-            hold.owner, hold.takes_over = (await self.runs.take_over(run, owner)).owner, False
+            hold.owner, hold.takes_over = (await self.runs.take_over(run, self._fresh_id())).owner, False
         elif hold.shares and not run.view.open:
+            owner = self._fresh_id()
             claim = await self.runs.claim(run, owner)
             if claim is Claim.MINE:
                 hold.owner, hold.shares = owner, False
             return claim
         return Claim.MINE
+
+    def _fresh_id(self) -> str:
+        return ulid(to_ms(self.clock.now()), self.chance.random_bytes(10))
 
     async def _follow(self, hold: Hold, before: Run, decision: Decision) -> Invoke | None:
         """Do what a decision leads to, now that it is written; returns the invocation to go on with."""
@@ -409,17 +412,15 @@ class Orchestrator:
             error = failure_text("EventGone", f"The event {run.event_ids[0]} of run {run.run_id} was erased.")
             return InvocationFailed(call, error, no_retry=True)
         bodies = [dumps(cast("Event", event).wire()) for event in events]
-        now = self.clock.now()
-        request_id = ulid(to_ms(now), self.chance.random_bytes(10))
         try:
             request = await build_request(
                 run,
                 call,
                 bodies,
                 self.values,
-                request_id=request_id,
+                request_id=self._fresh_id(),
                 signing_key=self.signing_key,
-                now=now,
+                now=self.clock.now(),
                 inline_bytes=_INLINE.get(target.kind, INLINE_CALL_BYTES),
             )
             response = await self.invokers[target.kind].invoke(target, request)
