@@ -23,7 +23,8 @@ from milepost_engine.core.inputs import (
     TimerDue,
     TimerKind,
 )
-from milepost_engine.core.machine import ACCEPTS, PEEK_DELAY, Decision, advance
+from milepost_engine.core.machine import ACCEPTS, Decision, advance
+from milepost_engine.core.outstanding import PEEK_DELAY
 from milepost_engine.core.retries import RetryPolicy
 from milepost_engine.core.run import ClosedStep, FailedAttempt, Outcome, Plan, Run, RunEnded, RunStatus, StepStatus
 

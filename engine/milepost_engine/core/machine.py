@@ -18,7 +18,7 @@ Laws: no I/O, no clock, no chance, no logging.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -42,11 +42,11 @@ from .inputs import (
     TimerKind,
 )
 from .opcodes import failure_text
+from .outstanding import after_closing, commands_for, discover, discovery_due, outstanding
 from .retries import RetryPolicy, clip_retry_after
 from .run import (
     ClosedStep,
     FailedAttempt,
-    OpenOp,
     Outcome,
     Plan,
     Record,
@@ -57,10 +57,7 @@ from .run import (
     StepStatus,
 )
 
-__all__ = ["ACCEPTS", "PEEK_DELAY", "Decision", "Rule", "advance", "due_discovery", "follow"]
-
-PEEK_DELAY: Final = timedelta(milliseconds=250)
-"""How long a finished parallel step waits for its siblings before the function may look at it alone."""
+__all__ = ["ACCEPTS", "Decision", "Rule", "advance", "due_discovery", "follow"]
 
 _THROTTLE_DELAY: Final = timedelta(seconds=2)
 
@@ -92,7 +89,7 @@ def follow(run: Run, records: Sequence[Record], now: datetime) -> tuple[Command,
 
 def due_discovery(run: Run, now: datetime) -> Invoke | None:
     """The discovery that the run waits for, if it waits for one."""
-    return _discover(run, now) if run.status is RunStatus.RUNNING and _discovery_due(run) else None
+    return discover(run, now) if run.status is RunStatus.RUNNING and discovery_due(run) else None
 
 
 # --- messages without news ------------------------------------------------------------------------------------
@@ -101,7 +98,7 @@ def due_discovery(run: Run, now: datetime) -> Invoke | None:
 def _start(run: Run, _: Input, now: datetime) -> Decision:
     if run.discovered:
         return Decision(run)  # begun already: the message came twice
-    return Decision(run, commands=(*_timeouts(run, now), *_outstanding(run, f"{DISCOVERY}#0", now)))
+    return Decision(run, commands=(*_timeouts(run, now), *outstanding(run, f"{DISCOVERY}#0", now)))
 
 
 def _start_queued(run: Run, _: Input, now: datetime) -> Decision:
@@ -111,7 +108,7 @@ def _start_queued(run: Run, _: Input, now: datetime) -> Decision:
         # The two timers may come in any order after a while in which nobody looked.
         return _late(run, run.start_by, Outcome.START_TIMEOUT, TimerKind.START_TIMEOUT, now)
     begun = RunBegun(now)
-    return _settle(run, [begun], now, extra=(*_timeouts(run, now), *_outstanding(run.with_record(begun), "", now)))
+    return _settle(run, [begun], now, extra=(*_timeouts(run, now), *outstanding(run.with_record(begun), "", now)))
 
 
 def _timeouts(run: Run, now: datetime) -> tuple[Command, ...]:
@@ -121,71 +118,14 @@ def _timeouts(run: Run, now: datetime) -> tuple[Command, ...]:
 
 def _resume(run: Run, given: Input, now: datetime) -> Decision:
     job = given.job if isinstance(given, RunResumed) else None
-    return Decision(run, commands=_outstanding(run, job, now))
+    return Decision(run, commands=outstanding(run, job, now))
 
 
 def _farewell(run: Run, _: Input, __: datetime) -> Decision:
     return Decision(run, commands=(FinishRun(),))
 
 
-def _outstanding(run: Run, job: str | None, now: datetime) -> tuple[Command, ...]:
-    """What a message about `job` still has to bring about; None: everything that the run waits for.
-
-    A message asks for nothing that is another message's own: two that asked for each other's work would multiply.
-    """
-    own = run.open_op(job) if job else None
-    if own is not None:
-        return _commands_for(run, own, now)
-    if job is not None and job in run.closed and job not in run.unseen:
-        return ()  # the discovery that has seen it goes on
-    commands: list[Command] = []
-    if _discovery_due(run):
-        commands.append(_discover(run, now))
-    elif job is not None and job in run.closed:
-        commands += _peek(run, (job,), now)
-    for plan in run.plans:
-        if job is None or plan.job == job:
-            for op in plan.ops:
-                if op.step_id not in run.closed:
-                    commands += _commands_for(run, op, now)
-    return tuple(commands)
-
-
-def _commands_for(run: Run, op: OpenOp, now: datetime) -> tuple[Command, ...]:
-    if op.kind is Opcode.STEP_PLANNED:
-        return (Invoke(op.step_id, run.attempt_of(op.step_id), run.next_try_at(op.step_id) or now),)
-    plan = run.plan_of(op.step_id)
-    return opcodes.open_commands(op, plan.recorded_at if plan else now)
-
-
-def _discover(run: Run, now: datetime) -> Invoke:
-    job = run.discovery_job
-    return Invoke(job, run.attempt_of(job), run.next_try_at(job) or now)
-
-
-# --- what follows from a closed step ----------------------------------------------------------------------------
-
-
-def _discovery_due(run: Run) -> bool:
-    if not run.discovered:
-        return True
-    view = run.view
-    # Rule 5: planned steps wait for their siblings, unless they race; all else goes on at once.
-    return len(view.order) > view.seen and (not view.in_flight or view.urgent)
-
-
-def _peek(run: Run, closed: Iterable[str], now: datetime) -> tuple[Command, ...]:
-    """A look soon at what finished early. Only the least unseen step asks for it, so that one asks, not each."""
-    unseen = run.unseen
-    if run.peeks and run.in_flight and unseen and min(unseen) in closed:
-        return (SetTimer(TimerKind.PEEK, now + PEEK_DELAY),)
-    return ()
-
-
-def _follow(run: Run, closed: Iterable[str], now: datetime) -> tuple[Command, ...]:
-    if _discovery_due(run):
-        return (_discover(run, now),)
-    return _peek(run, tuple(closed), now)
+# --- what follows from a record ------------------------------------------------------------------------------------
 
 
 def _settle(run: Run, records: list[Record], now: datetime, extra: tuple[Command, ...] = ()) -> Decision:
@@ -204,13 +144,13 @@ def _follow_up(run: Run, records: Sequence[Record], now: datetime, extra: tuple[
     match last:
         case Plan():
             for op in sorted(last.ops, key=opcodes.acting_order):
-                commands += _commands_for(run, op, now)
-            if _discovery_due(run):
-                commands.append(_discover(run, now))
+                commands += commands_for(run, op, now)
+            if discovery_due(run):
+                commands.append(discover(run, now))
         case FailedAttempt():
             commands.append(Invoke(last.job, last.attempt + 1, last.next_at))
         case ClosedStep():
-            commands += _follow(run, (r.step_id for r in records if isinstance(r, ClosedStep)), now)
+            commands += after_closing(run, (r.step_id for r in records if isinstance(r, ClosedStep)), now)
         case _:
             pass
     return Decision(run, tuple(records), tuple(commands))
@@ -350,11 +290,11 @@ def _fatal(error: dict[str, object], given: InvocationReturned, now: datetime) -
 def _nothing_reported(run: Run, given: InvocationReturned, now: datetime) -> Decision:
     """An answer that moves nothing: harmless when it only repeats what is closed, an error when nothing is left."""
     call = given.call
-    if call.target != DISCOVERY or not _discovery_due(run):
+    if call.target != DISCOVERY or not discovery_due(run):
         return Decision(run)
     if call.job != run.discovery_job:
         # The run has moved on since; that answer was right in its time.
-        return Decision(run, commands=(_discover(run, now),))
+        return Decision(run, commands=(discover(run, now),))
     error = failure_text(
         "NothingReported",
         f"Function {run.function_id!r} answered without a result and without a new step. "
@@ -409,7 +349,7 @@ def _timer(run: Run, given: Input, now: datetime) -> Decision:
             return _late(run, run.finish_by, Outcome.FINISH_TIMEOUT, given.kind, now)
         case TimerKind.PEEK:
             # With nothing in flight any more, whoever closed the last branch goes on.
-            return Decision(run, commands=(_discover(run, now),) if run.unseen and run.in_flight else ())
+            return Decision(run, commands=(discover(run, now),) if run.unseen and run.in_flight else ())
         case TimerKind.BEGIN | TimerKind.START_TIMEOUT:
             return _resume(run, RunResumed(""), now)
 
