@@ -46,35 +46,41 @@ class CheckpointSession:
     clock: Clock
     observer: Observer
     started_at: datetime
+    fresh: bool = True
+    """Whether the run was read just now."""
 
     async def save(self, ops: Json) -> Refusal | None:
         """Save finished steps; None when they are kept. Raises ValueError for ops that cannot be read."""
         parsed = read_ops(ops)
-        # A cancellation takes effect between steps: one small read before each write.
-        pulse = await self.runs.pulse(self.run.run_id)
-        if pulse is None:
-            return Refusal.GONE
-        if pulse.status.ended:
-            return Refusal.ENDED
-        if pulse.owner != self.run.owner:
-            return Refusal.STALE
+        if not self.fresh and (refusal := await self._look()) is not None:
+            return refusal
+        self.fresh = False
         now = self.clock.now()
         job = self.run.discovery_job
         call = Call(job, self.run.attempt_of(job), self.run.order, self.started_at)
         decision = advance(self.run, StepsCheckpointed(call, parsed), now)
-        if await self.runs.save(self.run.run_id, decision) is not None:
+        if await self.runs.save(decision) is not None:
             return Refusal.STALE
         self.run, self.started_at = decision.run, now
         for record in decision.records:
             self.observer.recorded(decision.run, record)
         return None
 
+    async def _look(self) -> Refusal | None:
+        """A cancellation takes effect between steps: one small read before each write."""
+        pulse = await self.runs.pulse(self.run)
+        if pulse is None:
+            return Refusal.GONE
+        if pulse.status.ended:
+            return Refusal.ENDED
+        return Refusal.STALE if pulse.owner != self.run.owner else None
+
 
 async def open_session(
-    run_id: str, started_at: datetime, *, runs: RunStore, clock: Clock, observer: Observer
+    run_id: str, function_id: str, started_at: datetime, *, runs: RunStore, clock: Clock, observer: Observer
 ) -> CheckpointSession | Refusal:
     """A session for an invocation that began at `started_at`."""
-    run = await runs.load(run_id)
+    run = await runs.load(run_id, function_id)
     if run is None:
         return Refusal.GONE
     if run.status.ended:

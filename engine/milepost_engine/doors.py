@@ -175,7 +175,7 @@ async def save_checkpoint(engine: Engine, run_id: str, raw: bytes) -> Answer:
     began = body.get("request_started_at")
     now = engine.clock.now()
     started_at = from_ms(began) if isinstance(began, int) and 0 < began < 2**47 else now
-    session = await engine.checkpoints(run_id, min(started_at, now))
+    session = await engine.checkpoints(run_id, str(body.get("fn_id") or ""), min(started_at, now))
     try:
         refusal = session if isinstance(session, Refusal) else await session.save(steps)
     except ValueError as error:

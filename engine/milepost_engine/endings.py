@@ -19,7 +19,7 @@ from .core.opcodes import error_memo
 from .core.run import OpenOp, Outcome, Parent, Run, RunStatus
 from .events import Event, EventStore
 from .manifest import FunctionSpec
-from .messages import Sender
+from .messages import Sender, about
 from .ports import Clock
 from .registry import Registry
 from .store import RunStore
@@ -65,23 +65,19 @@ class Endings:
             await self._refuse(parent, op, f"could not find function with ID: {function_id}")
             return
         event = self._invoked(parent, op, spec)
-        await self.events.put(event, spec.retention)
+        await self.events.put_listed(event, spec.retention)
         run_id = derived_ulid(to_ms(event.received_at), parent.run_id, op.step_id)
-        run = await self.starter.start(spec, event, run_id=run_id, parent=Parent(parent.run_id, op.step_id))
+        run = await self.starter.start(
+            spec, event, run_id=run_id, parent=Parent(parent.run_id, op.step_id, parent.function_id)
+        )
         if run is None:
             await self._refuse(
                 parent, op, f"the idempotency key of function {function_id} was used within 24 hours before"
             )
 
     async def _refuse(self, parent: Run, op: OpenOp, message: str) -> None:
-        await self.sender.send(
-            {
-                "t": "refused",
-                "run": parent.run_id,
-                "step": op.step_id,
-                "error": {"name": "Error", "message": message},
-            }
-        )
+        error: dict[str, Json] = {"name": "Error", "message": message}
+        await self.sender.send(about(parent, "refused", step=op.step_id, error=error))
 
     def _invoked(self, parent: Run, op: OpenOp, spec: FunctionSpec) -> Event:
         payload = op.opts.get("payload")
@@ -113,13 +109,8 @@ class Endings:
         """Everything that the end of a run brings with it."""
         await self.close_waits(run)
         if run.parent is not None:
-            message = {
-                "t": "child",
-                "run": run.parent.run_id,
-                "step": run.parent.step_id,
-                "child": run.run_id,
-            }
-            await self.sender.send(message)
+            told = {"step": run.parent.step_id, "child": run.run_id, "child_fn": run.function_id}
+            await self.sender.send(about(run.parent, "child", **told))
         await self._publish(run)
 
     async def close_waits(self, run: Run) -> None:

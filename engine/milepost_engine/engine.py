@@ -24,7 +24,8 @@ from .orchestrator import Orchestrator
 from .ports import MAX_DELAY_SECONDS, Blobs, Chance, Clock, Invoker, Queue, Table
 from .queries import Queries
 from .registry import Registry
-from .store import DEFAULT_RETENTION, RunStore
+from .run_items import DEFAULT_RETENTION
+from .store import RunStore
 from .timers import Timers
 from .values import INLINE_BYTES, Values
 from .waits import WaitIndex
@@ -83,8 +84,8 @@ class Engine:
         sender = Sender(queue, table, clock, longest_delay_seconds=settings.longest_delay_seconds)
         registry = Registry(table, values, clock, max_age=settings.registry_max_age)
         events = EventStore(table, values, settings.retention)
-        runs = RunStore(table, values, settings.retention)
-        waits = WaitIndex(table, events)
+        runs = RunStore(table, values, settings.retention, registry.known_functions)
+        waits = WaitIndex(table, events, registry)
         intake = Intake(table, events, runs, registry, waits, sender, clock, watcher)
         endings = Endings(runs, events, registry, waits, values, sender, intake, clock)
         orchestrator = Orchestrator(
@@ -103,7 +104,7 @@ class Engine:
         )
         timers = Timers(table, registry, sender, clock)
         queries = Queries(table, runs, events, registry, values, clock)
-        erasure = Erasure(table, blobs, events, queries, endings)
+        erasure = Erasure(table, blobs, runs, events, queries, endings)
         operations = Operations(runs, events, registry, intake, sender, erasure, clock, chance)
         return cls(
             registry, events, runs, Arrivals(events, sender), intake, orchestrator, timers, operations, queries, sender,
@@ -129,16 +130,16 @@ class Engine:
             case _:
                 await self.orchestrator.handle(message, deadline, redelivered=redelivered)
 
-    async def checkpoints(self, run_id: str, started_at: datetime) -> CheckpointSession | Refusal:
+    async def checkpoints(self, run_id: str, function_id: str, started_at: datetime) -> CheckpointSession | Refusal:
         """A session that saves the steps of one checkpointing invocation, or why there is none."""
         return await open_session(
-            run_id, started_at, runs=self.runs, clock=self.clock, observer=self.orchestrator.observer
+            run_id, function_id, started_at, runs=self.runs, clock=self.clock, observer=self.orchestrator.observer
         )
 
-    def saver(self, run_id: str) -> Saver:
+    def saver(self, run_id: str, function_id: str) -> Saver:
         """Where an SDK in this process saves the steps of an invocation that begins now."""
         started_at = self.clock.now()
-        return Saver(lambda: self.checkpoints(run_id, started_at))
+        return Saver(lambda: self.checkpoints(run_id, function_id, started_at))
 
     async def invoke(self, function_id: str, data: Mapping[str, Json], event_id: str) -> str | None:
         """Start one function by hand, whatever its triggers; its run id, or None when there is no such function."""
@@ -147,6 +148,6 @@ class Engine:
             return None
         now = self.clock.now()
         event = Event(event_id, event_id, EventName.INVOKED.value, data, to_ms(now), now, {})
-        await self.events.put(event, spec.retention)
+        await self.events.put_listed(event, spec.retention)
         run = await self.intake.start(spec, event)
         return run.run_id if run else None

@@ -1,8 +1,8 @@
 """Removes a run or an event everywhere, for good.
 
     of a run       its waits, its timers, its large values, its records, the events that told of its end, and the event
-                   that started it when no other run has that; its header, and with it the listing, last
-    of an event    its item with the listing, its large value; on request its ended runs before it
+                   that started it when no other run has that; its header, which lists it, last
+    of an event    its place in the list, its item, its large value; on request its ended runs before it
 
 An erasure that stops anywhere is finished by asking again: the header, which leads to all the rest, goes last.
 Copies in other runs stay: a parent has its child's result, an invoked run has what it was given, a run that waited for
@@ -22,11 +22,12 @@ from .codec import Json, loads
 from .core.ids import to_ms
 from .core.run import Run
 from .endings import Endings, ending_event_ids
-from .events import EventStore
+from .events import EventStore, list_of_events, place_in_list
 from .messages import TIMER_SHARDS, timer_partition
 from .ports import Blobs, Key, Table
 from .queries import Queries, RunFilter
-from .store import run_key
+from .run_items import header_key
+from .store import RunStore
 
 __all__ = ["Erasure"]
 
@@ -40,6 +41,7 @@ class Erasure:
 
     table: Table
     blobs: Blobs
+    runs: RunStore
     events: EventStore
     queries: Queries
     endings: Endings
@@ -54,9 +56,8 @@ class Erasure:
             if not await self._shared(event_id, run.run_id):
                 erased += await self.event(event_id)
         erased += await self.blobs.delete_prefix(f"runs/{run.run_id}/")
-        header = run_key(run.run_id)
-        keys = [Key(str(item["pk"]), str(item["sk"])) for item in (await self.table.query(header.pk)).items]
-        for key in sorted(keys, key=lambda key: key == header):
+        keys = [*await self.runs.record_keys(run), header_key(run)]
+        for key in keys:
             await self.table.delete(key)
         return erased + len(keys)
 
@@ -65,8 +66,11 @@ class Erasure:
         key = Key(f"E#{event_id}", "E")
         self.events.forget(event_id)
         erased = 0
-        # The item before the object that it refers to: nobody reads a half of an event.
-        if await self.table.get(key) is not None:
+        # The item before the object that it refers to: nobody reads a half of an event. What leads to the rest of it
+        # goes last.
+        if (item := await self.table.get(key)) is not None:
+            place = place_in_list(int(item["received_at"]), event_id)
+            await self.table.delete(Key(list_of_events(str(item["event_name"])), place))
             await self.table.delete(key)
             erased += 1
         return erased + await self.blobs.delete_prefix(f"events/{event_id}")

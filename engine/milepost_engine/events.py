@@ -1,9 +1,13 @@
 """Events: reading what was sent, and the table items that keep them.
 
 pk           sk    item
-E#<ulid>     E     one event; listed under `events#<name>` by the moment it was received
+E#<ulid>     E     one event
+L#<name>     <ms>#<ulid>   an event in the list of its name, by the moment it was received
 D#<hash>     D     a client's own event id, for 24 hours: who sent it first
 NAMES        <name>  event names seen, for lists
+
+An event that started a run is listed by the run's header (`store`), which names it: an item of its own is written only
+for one that started none, or whose run has another moment than the event (cron, invokes, edited replays).
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from .core.ids import from_ms, seeded_ulid, short_hash, to_ms, ulid
 from .ports import Absent, AnyOf, Chance, Changes, ConditionFailed, Equals, Has, Item, Key, LessThan, Table
 from .values import Values
 
-__all__ = ["Event", "EventProblem", "EventStore", "Read", "listing_of_events", "read_events", "read_seed"]
+__all__ = ["Event", "EventProblem", "EventStore", "Read", "list_of_events", "place_in_list", "read_events", "read_seed"]
 
 DEDUPLICATION: Final = timedelta(hours=24)
 _YEAR_1980_MS: Final = 315_532_800_000
@@ -146,8 +150,14 @@ def read_seed(header: str) -> tuple[int, bytes] | None:
     return int(moment), seed
 
 
-def listing_of_events(name: str) -> str:
-    return f"events#{name}"
+def list_of_events(name: str) -> str:
+    """The partition of the events of a name that no header lists; sort keys as `place_in_list` says."""
+    return f"L#{name}"
+
+
+def place_in_list(received_ms: int, event_id: str) -> str:
+    """Where an event stands in lists: they are in the order of these texts."""
+    return f"{received_ms:015d}#{event_id}"
 
 
 class EventStore:
@@ -163,18 +173,14 @@ class EventStore:
 
     async def put(self, event: Event, *wanted: timedelta | None) -> bool:
         """Keep an event for the longest that its functions want, None being the default; False when it is kept."""
-        retention = max((span or self._retention for span in wanted), default=self._retention)
         encoded = dumps(self._body(event))
         stored = await self._values.store(f"events/{event.event_id}", encoded)
         item: Item = {
             "pk": f"E#{event.event_id}",
             "sk": "E",
-            "lpk": listing_of_events(event.name),
-            "lsk": f"{to_ms(event.received_at):015d}#{event.event_id}",
-            "event_id": event.event_id,
             "event_name": event.name,
             "received_at": to_ms(event.received_at),
-            "expires_at": int((max(event.received_at, from_ms(min(event.ts, 2**43))) + retention).timestamp()),
+            "expires_at": self._expires_at(event, wanted),
             **{f"body{kind}": value for kind, value in stored.items()},
         }
         await self._remember_name(event.name)
@@ -184,6 +190,23 @@ class EventStore:
             return False
         self._remember(event, len(encoded))
         return True
+
+    async def put_listed(self, event: Event, *wanted: timedelta | None) -> None:
+        """Keep an event and list it: one whose run's header does not stand where the event belongs."""
+        if not await self.put(event, *wanted):
+            event = await self.load(event.event_id) or event  # as it was received first
+        await self.list_alone(event, *wanted)
+
+    async def list_alone(self, event: Event, *wanted: timedelta | None) -> None:
+        """List an event that no run's header lists; done twice, it stands there once."""
+        place = place_in_list(to_ms(event.received_at), event.event_id)
+        await self._table.put(
+            {"pk": list_of_events(event.name), "sk": place, "expires_at": self._expires_at(event, wanted)}
+        )
+
+    def _expires_at(self, event: Event, wanted: Sequence[timedelta | None]) -> int:
+        retention = max((span or self._retention for span in wanted), default=self._retention)
+        return int((max(event.received_at, from_ms(min(event.ts, 2**43))) + retention).timestamp())
 
     async def first_with_id(self, event: Event, now: datetime) -> bool:
         """Whether no other event had this client id in the last 24 hours; claims it."""
@@ -242,6 +265,12 @@ class EventStore:
         """Do not answer from memory."""
         _, size = self._recent.pop(event_id, (None, 0))
         self._recent_bytes -= size
+
+    async def received(self, event_ids: Sequence[str]) -> dict[str, tuple[str, datetime]]:
+        """Of events that are kept: their names and when they were received, by id."""
+        items = await self._table.get_many([Key(f"E#{event_id}", "E") for event_id in event_ids])
+        found = zip(event_ids, items, strict=True)
+        return {id_: (str(item["event_name"]), from_ms(int(item["received_at"]))) for id_, item in found if item}
 
     async def names(self) -> list[str]:
         page = await self._table.query("NAMES")

@@ -23,6 +23,7 @@ class LiveRun:
     """One run in hand. `holders` counts the messages about it; `kept_until` is when retention lets go of it."""
 
     run_id: str
+    function_id: str
     run: Run | None = None
     jobs: set[str] = field(default_factory=set)
     holders: int = 0
@@ -36,9 +37,17 @@ class LiveRun:
         message 2         reads ·· a, b, c ── knows a, b, c ······ message 1 must not forget c
         """
         mark = len(self.written)
-        fresh = await runs.load(self.run_id)
-        if fresh is None:
-            return None
+        fresh = await runs.load(self.run_id, self.function_id)
+        return None if fresh is None else self._take_in(fresh, mark)
+
+    async def read_records(self, runs: RunStore) -> Run:
+        """Learn what was closed meanwhile. Whether the run still lives, and whose it is, its next use tells."""
+        assert self.run is not None
+        mark = len(self.written)
+        return self._take_in(await runs.reload(self.run), mark)
+
+    def _take_in(self, fresh: Run, mark: int) -> Run:
+        """The run as read just now, and what was written since the reading began."""
         if self.run is not None and _knows_more(self.run, fresh, self.written[mark:]):
             self.run = replace(self.run, owner=fresh.owner)
             return self.run
@@ -77,6 +86,8 @@ class Hold:
     basis: Run | None = None
     redelivered: bool = False
     takes_over: bool = False
+    fresh: bool = False
+    """Whether the run was read for this message, and nothing was written since."""
     shares: bool = False
     """Whether other messages may be about to go on with the run, too: those of other branches."""
 

@@ -28,12 +28,12 @@ from .core.ids import derived_ulid, from_ms, short_hash, to_ms
 from .core.run import CancelOn, Outcome, Parent, Run, RunStatus, View
 from .events import Event, EventStore
 from .manifest import CronTrigger, EventTrigger, FunctionSpec
-from .messages import Sender
+from .messages import Sender, about
 from .observe import Observer
 from .ports import Absent, AnyOf, Clock, ConditionFailed, Equals, Item, LessThan, Table, Target
 from .registry import Registry, Snapshot
 from .store import RunStore
-from .waits import CANCEL, WaitIndex
+from .waits import CANCEL, Match, WaitIndex
 from .watching import WATCH_GRACE
 
 __all__ = ["Intake"]
@@ -72,10 +72,12 @@ class Intake:
         """
         now = self.clock.now()
         snapshot = await self.registry.snapshot()
-        if not await self.events.put(event, *snapshot.retentions_of(event.name)):
+        retentions = snapshot.retentions_of(event.name)
+        if not await self.events.put(event, *retentions):
             # Ids of runs follow from the moment that an event was received first.
             event = await self.events.load(event.event_id) or event
         if not await self.events.first_with_id(event, now):
+            await self.events.list_alone(event, *retentions)
             self.observer.event_received(
                 event, (), {"*": f"the id {event.client_id!r} was sent within 24 hours before"}
             )
@@ -91,7 +93,10 @@ class Intake:
         made = await asyncio.gather(*(self._create(spec, event, passed_over) for spec in chosen))
         started = [found for found in made if found is not None]
         run_ids = tuple(found.run.run_id for found in started)
+        if not run_ids:
+            await self.events.list_alone(event, *retentions)
         await self._send(started, again=redelivered)
+        # Last: who opens a wait at this moment looks back, and finds either the list or the run's header.
         await self._wake(event, now)
         self.observer.event_received(event, run_ids, passed_over)
         return run_ids
@@ -135,7 +140,7 @@ class Intake:
             received_at=self.clock.now(),
             extra={},
         )
-        await self.events.put(event, spec.retention)
+        await self.events.put_listed(event, spec.retention)
         run_id = derived_ulid(to_ms(scheduled_at), function_id, line)
         return await self.start(spec, event, run_id=run_id, again=redelivered)
 
@@ -156,8 +161,8 @@ class Intake:
 
     async def _send(self, started: Sequence[_Made], *, again: bool) -> None:
         """The messages of runs: of those just created, and once more of others if asked."""
-        marks = [({} if made.new else {"again": True}, made.run.run_id) for made in started if made.new or again]
-        await self.sender.send(*({"t": "start", "run": run_id, **mark} for mark, run_id in marks))
+        marks = [({} if made.new else {"again": True}, made.run) for made in started if made.new or again]
+        await self.sender.send(*(about(run, "start", **mark) for mark, run in marks))
 
     async def _create(
         self,
@@ -186,10 +191,10 @@ class Intake:
         if new:
             self.observer.run_started(run)
         if stopped:
-            await self.sender.send(_cancellation(run.run_id, stopped[0]))
+            await self.sender.send(_cancellation(run, stopped[0]))
         if now - event.received_at > _LATE:
             # The sweeper goes by the age of events and may have passed this one.
-            await self.sender.send_at({"t": "watch", "run": run.run_id}, now + WATCH_GRACE)
+            await self.sender.send_at(about(run, "watch"), now + WATCH_GRACE)
         return _Made(run, new)
 
     async def _run(
@@ -262,14 +267,14 @@ class Intake:
         messages: list[dict[str, Json]] = []
         for match in await self.waits.find(event, now):
             if match.step_id.startswith(CANCEL):
-                messages.append(_cancellation(match.run_id, event))
+                messages.append(_cancellation(match, event))
             else:
-                messages.append({"t": "event", "run": match.run_id, "step": match.step_id, "event": event.event_id})
+                messages.append(about(match, "event", step=match.step_id, event=event.event_id))
         await self.sender.send(*messages)
 
 
-def _cancellation(run_id: str, event: Event) -> dict[str, Json]:
-    return {"t": "cancel", "run": run_id, "outcome": Outcome.EVENT.value, "reason": event.event_id}
+def _cancellation(run: Run | Match, event: Event) -> dict[str, Json]:
+    return about(run, "cancel", outcome=Outcome.EVENT.value, reason=event.event_id)
 
 
 def _pinned(target: Target) -> dict[str, Json]:

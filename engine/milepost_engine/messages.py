@@ -1,6 +1,6 @@
 """The messages on the work queue, and sending one for later whatever the delay.
 
-    {"t": "start" | "job" | "timer" | "event" | "child" | "cancel" | "watch", "run": …, …}   about a run
+    {"t": "start" | "job" | "timer" | "event" | "child" | "cancel" | "watch", "run": …, "fn": …, …}   about a run
     {"t": "start", "again": true, …}   sent once more: for a run that nobody has begun
     {"t": "cron", "fn": …, "line": …, "at": ms}                                              a cron tick
     {"t": "events", "events": […]}                                                           events to take in
@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 
 from .codec import Json, text
 from .core.ids import short_hash, to_ms
 from .ports import MAX_DELAY_SECONDS, Clock, Message, Queue, Table
 
-__all__ = ["TIMER_SHARDS", "Sender", "timer_partition"]
+__all__ = ["TIMER_SHARDS", "Sender", "about", "timer_partition"]
 
 TIMER_SHARDS: Final = 4
 _KEPT_AFTER_DUE_SECONDS: Final = 7 * 86_400
@@ -26,6 +26,21 @@ _KEPT_AFTER_DUE_SECONDS: Final = 7 * 86_400
 def timer_partition(minute: int, shard: int) -> str:
     """`minute` is whole minutes since 1970."""
     return f"T#{minute}#{shard}"
+
+
+class OfRun(Protocol):
+    """What names a run: the run itself, a parent, a wait."""
+
+    @property
+    def run_id(self) -> str: ...
+
+    @property
+    def function_id(self) -> str: ...
+
+
+def about(run: OfRun, kind: str, /, **more: Json) -> dict[str, Json]:
+    """A message about a run."""
+    return {"t": kind, "run": run.run_id, "fn": run.function_id, **more}
 
 
 class Sender:

@@ -15,7 +15,7 @@ from .erasure import Erasure
 from .events import Event, EventStore
 from .intake import Intake
 from .manifest import FunctionSpec
-from .messages import Sender
+from .messages import Sender, about
 from .ports import Chance, Clock
 from .registry import Registry
 from .store import RunStore
@@ -46,14 +46,15 @@ class Operations:
 
     async def cancel(self, run_id: str, reason: str = "") -> None:
         """Ask for a run to be cancelled; it takes effect before its next step begins."""
-        await self.check_cancel(run_id)
-        await self.sender.send({"t": "cancel", "run": run_id, "outcome": Outcome.API.value, "reason": reason})
+        run = await self.check_cancel(run_id)
+        await self.sender.send(about(run, "cancel", outcome=Outcome.API.value, reason=reason))
 
-    async def check_cancel(self, run_id: str) -> None:
-        """Raise what `cancel` would raise now."""
+    async def check_cancel(self, run_id: str) -> Run:
+        """The run; raises what `cancel` would raise now."""
         run = await self._run(run_id)
         if run.status.ended:
             raise OperationError("MP302", f"Run {run_id} has ended already ({run.status.value}); nothing to cancel.")
+        return run
 
     async def replay(self, run_id: str, *, from_step: str | None = None, data: Mapping[str, Json] | None = None) -> Run:
         """Start a new run that names this one as its origin.
@@ -116,7 +117,7 @@ class Operations:
         now = self.clock.now()
         event_id = ulid(to_ms(now), self.chance.random_bytes(10))
         edited = replace(event, event_id=event_id, client_id=event_id, data=dict(data), received_at=now)
-        await self.events.put(edited, retention)
+        await self.events.put_listed(edited, retention)
         return edited
 
     def _kept(self, origin: Run, from_step: str) -> tuple[str, ...]:

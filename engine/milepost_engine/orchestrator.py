@@ -51,11 +51,11 @@ from .endings import Endings
 from .events import Event, EventStore
 from .holds import Hold, LiveRun
 from .keeping import outlive
-from .messages import Sender
+from .messages import Sender, about
 from .observe import Observer
 from .ports import Chance, Clock, InvocationProblem, Invoker, ProblemKind, Target
 from .registry import Registry
-from .store import Claim, RunStore
+from .store import Claim, Pulse, RunStore
 from .values import Values
 from .waits import WaitIndex
 from .watching import Found, look, next_look
@@ -103,10 +103,11 @@ class Orchestrator:
         over, so that the other one stops before its next invocation.
         """
         run_id = str(message["run"])
-        live = self.live.setdefault(run_id, LiveRun(run_id))
+        live = self.live.setdefault(run_id, LiveRun(run_id, str(message["fn"])))
         live.holders += 1
         try:
-            if (redelivered or not _knows(live, message)) and await live.read(self.runs) is None:
+            reads = redelivered or not _knows(live, message)
+            if reads and await live.read(self.runs) is None:
                 return  # erased, or retention let it go
             if message.get("again") is True and not redelivered:
                 # Sent once more in case the first was lost: nobody may drive the run, or somebody about to begin.
@@ -115,7 +116,8 @@ class Orchestrator:
                 if run.parent is None if run.status.ended else run.discovered:
                     return
                 redelivered = True
-            hold = Hold(live, cast("Run", live.run).owner, redelivered=redelivered, takes_over=redelivered)
+            owner = cast("Run", live.run).owner
+            hold = Hold(live, owner, redelivered=redelivered, takes_over=redelivered, fresh=reads)
             given = await self._input(message, hold)
             if redelivered and given is not None and self._applied(hold.run, given):
                 # Whatever it led to may not have come about; everything outstanding is asked for again.
@@ -152,7 +154,8 @@ class Orchestrator:
         looked = _looked_only(before, given)
         decision = advance(before, given, self.clock.now())
         await self._outlive(hold.live, before, decision.run)
-        standing = await self._save(before, decision, looked=looked)
+        standing = await self._save(decision, looked=looked)
+        hold.fresh = hold.fresh and not decision.records
         hold.let_go()
         if standing is None:
             # A message without news came twice, or late: whoever it told first goes on.
@@ -170,7 +173,7 @@ class Orchestrator:
         while (invoke := self._current(hold.run, invoke)) is not None and self._take(hold, invoke):
             discovers = invoke.job.startswith(DISCOVERY)
             # A cancellation takes effect between steps, and so does a take-over: one small read before each call.
-            pulse = await self.runs.pulse(hold.run.run_id, invoke.job)
+            pulse = await self._pulse(hold, invoke.job)
             if pulse is None or pulse.status.ended:
                 return None
             if discovers and pulse.owner != hold.owner and not (hold.takes_over or hold.shares):
@@ -191,6 +194,13 @@ class Orchestrator:
                 invoke = await self._reread(hold)
             hold.let_go()
         return None
+
+    async def _pulse(self, hold: Hold, job: str) -> Pulse | None:
+        """What must be known before a call. A run that was read just now need not be asked again."""
+        if not hold.fresh:
+            return await self.runs.pulse(hold.run, job)
+        hold.fresh = False
+        return Pulse(hold.run.status, hold.run.owner, job in hold.run.closed)
 
     def _take(self, hold: Hold, invoke: Invoke) -> bool:
         """Take a job up. Where the run must be claimed, the claim alone decides who does it."""
@@ -247,6 +257,7 @@ class Orchestrator:
         fresh = await hold.live.read(self.runs)
         if fresh is None:
             return None
+        hold.fresh = True
         if hold.shares:
             hold.owner = fresh.owner
             return due_discovery(fresh, self.clock.now()) if fresh.view.sees_branches else None
@@ -266,11 +277,11 @@ class Orchestrator:
         known = live.kept_until or before.kept_until or self.runs.keep_until(before)
         live.kept_until = await outlive(self.runs, self.events, after, known)
 
-    async def _save(self, before: Run, decision: Decision, *, looked: bool) -> str | None:
+    async def _save(self, decision: Decision, *, looked: bool) -> str | None:
         """None when every record was written; else the job of the record that stands already."""
         if not decision.records:
             return None
-        standing = await self.runs.save(before.run_id, decision, looked=looked)
+        standing = await self.runs.save(decision, looked=looked)
         if standing is None:
             for record in decision.records:
                 self.observer.recorded(decision.run, record)
@@ -291,7 +302,7 @@ class Orchestrator:
             case "event":
                 return await self._matched(step_id, str(message["event"]))
             case "child":
-                child = await self.runs.load(str(message["child"]))
+                child = await self.runs.load(str(message["child"]), str(message["child_fn"]))
                 return await self.endings.result_for(step_id, child) if child else None
             case "refused":
                 return ChildFinished(step_id, dumps({"error": message["error"]}), failed=True)
@@ -318,7 +329,7 @@ class Orchestrator:
         if run.status.ended:
             return None
         now = self.clock.now()
-        await self.sender.send_at({"t": "watch", "run": run.run_id}, next_look(run, now))
+        await self.sender.send_at(about(run, "watch"), next_look(run, now))
         if self.live[run.run_id].jobs:
             return None
         found = look(run, now)
@@ -339,12 +350,7 @@ class Orchestrator:
                     if command is not inline:
                         await self._send_job(run, command, command.at)
                 case SetTimer():
-                    body = {
-                        "t": "timer",
-                        "run": run.run_id,
-                        "kind": command.kind.value,
-                        "step": command.step_id,
-                    }
+                    body = about(run, "timer", kind=command.kind.value, step=command.step_id)
                     await self.sender.send_at(body, command.due_at)
                 case OpenWait():
                     await self._open_wait(run, command)
@@ -355,7 +361,7 @@ class Orchestrator:
         return inline
 
     async def _send_job(self, run: Run, invoke: Invoke, at: datetime | None) -> None:
-        body = {"t": "job", "run": run.run_id, "job": invoke.job, "attempt": invoke.attempt}
+        body = about(run, "job", job=invoke.job, attempt=invoke.attempt)
         await self.sender.send_at(body, at or self.clock.now())
 
     async def _open_wait(self, run: Run, command: OpenWait) -> None:
@@ -364,12 +370,10 @@ class Orchestrator:
             found = await self.waits.open(run, command.op, trigger, command.opened_at, self.clock.now())
         except ExpressionError as error:
             problem = failure_text("InvalidExpression", f"Step {command.op.name!r} cannot wait: {error}")
-            await self.sender.send({"t": "refused", "run": run.run_id, "step": command.op.step_id, "error": problem})
+            await self.sender.send(about(run, "refused", step=command.op.step_id, error=problem))
             return
         for event in found[:1]:
-            await self.sender.send(
-                {"t": "event", "run": run.run_id, "step": command.op.step_id, "event": event.event_id}
-            )
+            await self.sender.send(about(run, "event", step=command.op.step_id, event=event.event_id))
 
     async def _trigger(self, run: Run) -> dict[str, Json]:
         event = await self.events.load(run.event_ids[0])
@@ -384,12 +388,12 @@ class Orchestrator:
         answer = await self._answer(run, call)
         if _looks_only(run, call.job):
             hold.basis = run
-            after = await self.runs.pulse(run.run_id)
+            after = await self.runs.pulse(run)
             return answer if after is not None and after.owner == hold.owner else None
         discovers = call.target == DISCOVERY
         if run.checkpoint and discovers:
             # Its own checkpoints have moved the run on meanwhile.
-            fresh = await hold.live.read(self.runs)
+            fresh = await hold.live.read_records(self.runs)
             return None if fresh is None else _rebased(fresh, answer)
         hold.basis = run if discovers else None
         return answer

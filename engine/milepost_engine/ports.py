@@ -12,7 +12,6 @@ from datetime import datetime
 from typing import Final, Protocol
 
 __all__ = [
-    "LISTED_ATTRIBUTES",
     "MAX_DELAY_SECONDS",
     "Absent",
     "AllOf",
@@ -51,14 +50,8 @@ __all__ = [
 
 Value = str | int | bool | bytes
 Item = dict[str, Value]
-"""Attributes by name; always with `pk` and `sk`. May carry `lpk` and `lsk` (then it is listed) and `expires_at`
-(whole Unix seconds; from then on no read returns it)."""
-
-LISTED_ATTRIBUTES: Final = (
-    "run_id", "function_id", "app_id", "status", "queued_at", "started_at", "ended_at", "event_id", "event_name",
-    "origin_run_id", "received_at", "expires_at",
-)  # fmt: skip
-"""What the listing index projects besides the keys; nothing else may be read from a listing."""
+"""Attributes by name; always with `pk` and `sk`. May carry `expires_at` (whole Unix seconds; from then on no read
+returns it)."""
 
 MAX_DELAY_SECONDS: Final = 900
 """Longest delay of a queue message (an SQS limit, kept everywhere)."""
@@ -188,8 +181,7 @@ class Table(Protocol):
     Promises:
     - every write is atomic, and durable when the call returns;
     - of concurrent writes with conditions that exclude each other exactly one succeeds;
-    - `get` and a partition `query` see every write that returned before they began (strongly consistent);
-    - a listing `query` (`listing=True`) may lag behind by seconds and returns `LISTED_ATTRIBUTES` only;
+    - `get` and `query` see every write that returned before they began (strongly consistent);
     - no read returns an item whose `expires_at` has passed;
     - `put` replaces the whole item; `update` creates a missing item unless its condition forbids it;
     - a call that raises `ConditionFailed`, `TransactionFailed` or `TableBusy` wrote nothing; after any other
@@ -221,12 +213,10 @@ class Table(Protocol):
         limit: int | None = None,
         newest_first: bool = False,
         after: str | None = None,
-        listing: bool = False,
     ) -> Page:
         """Items of a partition whose sort key is within [first, last], both inclusive, in key order.
 
         `limit` counts returned items (None: all that there are); `after` is `Page.next` of the page before.
-        With `listing` the keys are `lpk` and `lsk`.
         """
         ...
 

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import cast
+from typing import Final, cast
 
 from milepost.protocol import DISCOVERY, EventName, Opcode
 
 from .codec import Json, loads
 from .core.ids import from_ms, is_ulid, to_ms, ulid, ulid_moment
 from .core.run import ClosedStep, FailedAttempt, OpenOp, Run, RunStatus, StepStatus, Stored
-from .events import Event, EventStore, listing_of_events
+from .events import Event, EventStore, list_of_events
+from .merging import Source, newest_first
 from .ports import Clock, Item, Table
 from .registry import Registry
-from .store import RunStore, listing_of_runs
+from .run_items import function_of, list_of_runs
+from .store import RunStore
 from .values import Values
 from .waits import bind_text
 
 __all__ = ["Queries", "RunFilter"]
+
+_LEAST: Final = b"\0" * 10
+_MOST: Final = b"\xff" * 10
+_EVENTS_LOOKED_AT: Final = 20_000
+_OWN_EVENTS: Final = frozenset({EventName.CRON.value, EventName.INVOKED.value})
+"""Events of the engine that no trigger names; each is listed by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,44 +71,22 @@ class Queries:
     ) -> dict[str, Json]:
         """Newest first. `next` goes on from there; `cut` says that the search stopped before it saw everything."""
         functions = where.functions or (await self.registry.snapshot()).known
+        first = ulid(to_ms(where.since), _LEAST) if where.since else None
+        until = ulid(to_ms(where.until), _MOST) if where.until else None
+        last = min((text for text in (after, until) if text), default=None)
+        sources = [Source(list_of_runs(function_id), _run_id, first, last) for function_id in functions]
         rows: list[dict[str, Json]] = []
-        scanned = 0
-        first = ulid(to_ms(where.since), b"\0" * 10) if where.since else None
-        last = ulid(to_ms(where.until), b"\xff" * 10) if where.until else None
-        cursors: dict[str, str | None] = dict.fromkeys(functions, None)
-        heap: list[tuple[_Newest, str, list[Item]]] = []
-        upper = min((text for text in (after, last) if text), default=None)
-
-        async def refill(function_id: str) -> None:
-            page = await self.table.query(
-                listing_of_runs(function_id), first=first, last=upper, limit=limit + 1, newest_first=True,
-                after=cursors[function_id], listing=True,
-            )  # fmt: skip
-            cursors[function_id] = page.next
-            if page.items:
-                heapq.heappush(heap, (_Newest(str(page.items[0]["lsk"])), function_id, page.items[::-1]))
-
-        for function_id in functions:
-            await refill(function_id)
-        following = seen = ""
-        while heap and scanned < scan_limit:
-            newest, function_id, items = heapq.heappop(heap)
-            item = items.pop()
-            scanned += 1
-            seen = newest.key
-            if newest.key != after and where.fits(item):
-                if len(rows) == limit:
-                    following = str(rows[-1]["run_id"])
-                    break
-                rows.append(run_row(item))
-            if items:
-                heapq.heappush(heap, (_Newest(str(items[-1]["lsk"])), function_id, items))
-            elif cursors[function_id] is not None:
-                await refill(function_id)
-        cut = bool(heap) and not following
-        if cut:
-            following = seen
-        return {"runs": rows, "next": following, "cut": cut}
+        scanned, seen = 0, ""
+        async for run_id, item in newest_first(self.table, sources, page=limit + 1):
+            if scanned == scan_limit:
+                return {"runs": rows, "next": seen, "cut": True}
+            scanned, seen = scanned + 1, run_id
+            if run_id == after or not where.fits(item):
+                continue
+            if len(rows) == limit:
+                return {"runs": rows, "next": str(rows[-1]["run_id"]), "cut": False}
+            rows.append(run_row(item))
+        return {"runs": rows, "next": "", "cut": False}
 
     async def run(self, run_id: str) -> dict[str, Json] | None:
         """One run with its events and full trace."""
@@ -121,21 +106,42 @@ class Queries:
     async def list_events(
         self, *, names: Sequence[str] = (), limit: int = 50, before: datetime | None = None, after: str = ""
     ) -> dict[str, Json]:
-        """Newest first, merged over the names."""
-        upper = after or (f"{to_ms(before):015d}" if before else None)
-        found: list[Item] = []
-        for name in names or await self.events.names():
-            page = await self.table.query(
-                listing_of_events(name), last=upper, limit=limit + 2, newest_first=True, listing=True
-            )
-            found += page.items
-        found.sort(key=lambda item: str(item["lsk"]), reverse=True)
-        rows = [item for item in found if str(item["lsk"]) != after]
-        shown = rows[:limit]
-        return {
-            "events": [event_row(item) for item in shown],
-            "next": str(shown[-1]["lsk"]) if len(rows) > limit else "",
-        }
+        """Newest first, merged over the names: events that are listed by themselves, and those that headers name."""
+        sources = await self._event_sources(names, after or (f"{to_ms(before):015d}" if before else ""))
+        places: list[str] = []
+        moment, together, scanned = "", set[str](), 0
+        async for key, item in newest_first(self.table, sources, page=limit + 2):
+            scanned += 1
+            if key != moment:
+                # Items of one moment come in any order, and the runs of one event name it each.
+                places += sorted(together, reverse=True)
+                moment, together = key, set()
+                if len(places) > limit or scanned > _EVENTS_LOOKED_AT:
+                    break
+            event_id = _listed_event(item, names)
+            if event_id and (not after or f"{key}#{event_id}" < after):
+                together.add(f"{key}#{event_id}")
+        else:
+            places += sorted(together, reverse=True)
+        shown = places[:limit]
+        # An event that is gone may still be named by a run.
+        kept = await self.events.received([place.partition("#")[2] for place in shown])
+        more = len(places) > limit or scanned > _EVENTS_LOOKED_AT
+        following = (shown[-1] if shown else moment) if more else ""
+        return {"events": [event_row(id_, *told) for id_, told in kept.items()], "next": following}
+
+    async def _event_sources(self, names: Sequence[str], upper: str) -> list[Source]:
+        """Where the events of some names (of all, if none is given) are listed, up to a place."""
+        snapshot = await self.registry.snapshot()
+        started = {function_id for name in names for function_id in snapshot.started_by(name)}
+        functions = (*started, *snapshot.gone) if names else snapshot.known
+        moment = upper[:15]
+        last = ulid(int(moment) - ("#" not in upper), _MOST) if moment.isdecimal() else None
+        alone = [
+            Source(list_of_events(name), _place_moment, last=upper or None)
+            for name in names or await self.events.names()
+        ]
+        return alone + [Source(list_of_runs(function_id), _run_moment, last=last) for function_id in functions]
 
     async def event(self, event_id: str) -> dict[str, Json] | None:
         """One event with the runs that it started."""
@@ -144,9 +150,9 @@ class Queries:
             return None
         moment = ulid_moment(event_id) if is_ulid(event_id) else event.received_at
         snapshot = await self.registry.snapshot()
-        # Cron ticks and starts by hand are events that no trigger names.
-        own = event.name in {EventName.CRON.value, EventName.INVOKED.value}
-        candidates = snapshot.known if own else tuple({*snapshot.started_by(event.name), *snapshot.gone})
+        candidates = (
+            snapshot.known if event.name in _OWN_EVENTS else tuple({*snapshot.started_by(event.name), *snapshot.gone})
+        )
         where = RunFilter(functions=candidates, event_id=event_id, since=min(moment, event.received_at))
         listed = await self.list_runs(where, limit=200) if candidates else {"runs": []}
         received = event.received_at
@@ -311,14 +317,24 @@ _KINDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Newest:
-    """Orders a heap by the newest key first."""
+def _run_id(header: Item) -> str:
+    return str(header["sk"])
 
-    key: str
 
-    def __lt__(self, other: _Newest) -> bool:
-        return self.key > other.key
+def _run_moment(header: Item) -> str:
+    return f"{to_ms(ulid_moment(str(header['sk']))):015d}"
+
+
+def _place_moment(item: Item) -> str:
+    return str(item["sk"])[:15]
+
+
+def _listed_event(item: Item, names: Sequence[str]) -> str:
+    """The event that an item lists, if it lists one of these names; a replay does not list its event again."""
+    if "event_id" not in item:
+        return str(item["sk"]).partition("#")[2]
+    by_itself = item["event_name"] in _OWN_EVENTS or "origin_run_id" in item
+    return "" if by_itself or (names and item["event_name"] not in names) else str(item["event_id"])
 
 
 def run_row(item: Item) -> dict[str, Json]:
@@ -326,8 +342,8 @@ def run_row(item: Item) -> dict[str, Json]:
     queued = from_ms(int(item["queued_at"]))
     ended = from_ms(int(item["ended_at"])) if "ended_at" in item else None
     return {
-        "run_id": item["run_id"],
-        "function_id": item["function_id"],
+        "run_id": item["sk"],
+        "function_id": function_of(item),
         "app_id": item["app_id"],
         "status": item["status"],
         "queued_at": iso(queued),
@@ -339,13 +355,9 @@ def run_row(item: Item) -> dict[str, Json]:
     }
 
 
-def event_row(item: Item) -> dict[str, Json]:
+def event_row(event_id: str, name: str, received_at: datetime) -> dict[str, Json]:
     """An event as lists show it."""
-    return {
-        "event_id": item["event_id"],
-        "name": item["event_name"],
-        "received_at": iso(from_ms(int(item["received_at"]))),
-    }
+    return {"event_id": event_id, "name": name, "received_at": iso(received_at)}
 
 
 def iso(moment: datetime | None) -> str | None:

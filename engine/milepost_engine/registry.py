@@ -115,6 +115,10 @@ class Registry:
             self._read_at = now
         return self._snapshot
 
+    async def known_functions(self) -> tuple[str, ...]:
+        """Ids of all functions that may have runs."""
+        return (await self.snapshot()).known
+
     async def sync(self, manifest: Mapping[str, Json], target: Target) -> App:
         """Register an app. Raises ManifestError with every problem, named; then nothing is stored but the error."""
         app_id, functions = read_manifest(manifest)

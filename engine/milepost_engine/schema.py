@@ -13,7 +13,7 @@ from .ports import Absent, ConditionFailed, Key, Table
 
 __all__ = ["SCHEMA_VERSION", "SchemaMismatch", "check_schema"]
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 _KEY: Final = Key("META", "schema")
 
 

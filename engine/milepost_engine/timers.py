@@ -24,7 +24,7 @@ from .manifest import CronTrigger, FunctionSpec
 from .messages import TIMER_SHARDS, Sender, timer_partition
 from .ports import Absent, Changes, Clock, ConditionFailed, Equals, Item, Key, Table
 from .registry import Registry
-from .store import listing_of_runs
+from .run_items import list_of_runs
 
 __all__ = ["LOOK_AHEAD", "TICK", "Timers"]
 
@@ -177,10 +177,10 @@ class Timers:
         watched = 0
         for function_id in (await self.registry.snapshot()).functions:
             first, last = ulid(cursor, b"\0" * 10), ulid(until, b"\0" * 10)
-            page = await self.table.query(listing_of_runs(function_id), first=first, last=last, listing=True)
+            page = await self.table.query(list_of_runs(function_id), first=first, last=last)
             for item in page.items:
                 if item["status"] in _LIVE:
-                    await self.sender.send({"t": "watch", "run": str(item["run_id"])})
+                    await self.sender.send({"t": "watch", "run": str(item["sk"]), "fn": function_id})
                     watched += 1
         await self._advance("sweep", until)
         return watched

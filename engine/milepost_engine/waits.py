@@ -11,6 +11,8 @@ The wait is opened before its run's message is done with, so an event between th
 
     run       plan recorded ─────────────── wait opened ── look back to the plan's moment
     event            received, finds no wait      │              └─ finds the event
+An event is listed, by itself or by the headers of the runs that it started, before it looks for waits; both sides read
+what was written before: one of the two finds the other.
 """
 
 from __future__ import annotations
@@ -24,10 +26,12 @@ from milepost.protocol import parse_duration
 
 from .codec import Json
 from .core.expressions import Scalar, bind, compile_expression, equality_keys, index_hash, lookup, matches, restore
-from .core.ids import short_hash, to_ms
+from .core.ids import short_hash, to_ms, ulid
 from .core.run import CancelOn, OpenOp, Run
-from .events import Event, EventStore, listing_of_events
+from .events import Event, EventStore, list_of_events, place_in_list
 from .ports import Item, Key, Table
+from .registry import Registry
+from .run_items import list_of_runs
 
 __all__ = ["CANCEL", "Match", "WaitIndex", "bind_text"]
 
@@ -42,6 +46,7 @@ class Match:
 
     run_id: str
     step_id: str
+    function_id: str
 
 
 def bind_text(expression: str, trigger: Mapping[str, Json]) -> str:
@@ -52,9 +57,10 @@ def bind_text(expression: str, trigger: Mapping[str, Json]) -> str:
 class WaitIndex:
     """Opens, finds and closes waits."""
 
-    def __init__(self, table: Table, events: EventStore) -> None:
+    def __init__(self, table: Table, events: EventStore, registry: Registry) -> None:
         self._table = table
         self._events = events
+        self._registry = registry
         self._known_paths: set[tuple[str, str]] = set()
 
     async def open(
@@ -102,18 +108,27 @@ class WaitIndex:
         return found
 
     async def _received(self, run: Run, event: str, expression: str, since: datetime, now: datetime) -> list[Event]:
-        """The events of a name received since a moment that fit."""
-        found = []
-        page = await self._table.query(
-            listing_of_events(event),
-            first=f"{to_ms(since):015d}",
-            last=f"{to_ms(now) + 1:015d}~",
-            listing=True,
+        """The events of a name received since a moment that fit, oldest first."""
+        listed = await self._listed(event, to_ms(since), to_ms(now) + 1)
+        candidates = [await self._events.load(event_id) for event_id in listed if event_id not in run.event_ids]
+        # A replay's header stands at its own moment, whenever its event came.
+        fitting = [
+            one for one in candidates if one and to_ms(one.received_at) >= to_ms(since) and _fits(expression, one, now)
+        ]
+        return sorted(fitting, key=lambda one: place_in_list(to_ms(one.received_at), one.event_id))
+
+    async def _listed(self, event: str, since_ms: int, until_ms: int) -> set[str]:
+        """The ids of the events of a name that came between two moments: listed alone, or by the runs they started."""
+        alone = await self._table.query(
+            list_of_events(event), first=place_in_list(since_ms, ""), last=place_in_list(until_ms, "~")
         )
-        for item in page.items:
-            candidate = await self._events.load(str(item["event_id"]))
-            if candidate and candidate.event_id not in run.event_ids and _fits(expression, candidate, now):
-                found.append(candidate)
+        found = {str(item["sk"]).partition("#")[2] for item in alone.items}
+        snapshot = await self._registry.snapshot()
+        for function_id in (*snapshot.started_by(event), *snapshot.gone):
+            page = await self._table.query(
+                list_of_runs(function_id), first=ulid(since_ms, b"\0" * 10), last=ulid(until_ms, b"\xff" * 10)
+            )
+            found |= {str(item["event_id"]) for item in page.items if item["event_name"] == event}
         return found
 
     def _fitting(self, items: Iterable[Item], event: Event, now: datetime) -> Iterator[Match]:
@@ -125,7 +140,7 @@ class WaitIndex:
             in_time = int(item["since"]) <= received <= int(item["until"])
             own = event.event_id in str(item["trigger_ids"]).split()
             if in_time and not own and _fits(str(item["expression"]), event, now):
-                yield Match(run_id, step_id)
+                yield Match(run_id, step_id, str(item["fn"]))
 
     async def _put(self, run: Run, step_id: str, event: str, expression: str, since: datetime, until: datetime) -> None:
         paths = _SEPARATOR.join(path for path, _ in _keys(expression)) or "-"
@@ -139,6 +154,7 @@ class WaitIndex:
                 "expression": expression,
                 "since": to_ms(since),
                 "until": to_ms(until),
+                "fn": run.function_id,
                 "trigger_ids": " ".join(run.event_ids),
                 "expires_at": int((until + _KEPT_AFTER_END).timestamp()),
             }

@@ -44,14 +44,15 @@ class Kept:
     """Implements `milepost.Keeper` for one invocation of a run."""
 
     run_id: str
+    function_id: str
     _saver: Saver | None = field(default=None, init=False)
 
     async def save(self, ops: Sequence[Mapping[str, object]]) -> None:
         """Save finished steps. Raises CheckpointRefused when the invocation must stop."""
         if self._saver is None:
-            self._saver = stores().saver(self.run_id)
+            self._saver = stores().saver(self.run_id, self.function_id)
         await self._saver.save(ops)
 
     async def load(self) -> tuple[Sequence[Mapping[str, Any]], Mapping[str, Any]]:
         """The run's events and finished steps. Raises LookupError when the run is gone."""
-        return await stores().state(self.run_id)
+        return await stores().state(self.run_id, self.function_id)

@@ -38,14 +38,16 @@ class RunStores:
     values: Values
     clock: Clock
 
-    def saver(self, run_id: str) -> Saver:
+    def saver(self, run_id: str, function_id: str) -> Saver:
         """Saves the steps of an invocation that has just begun."""
         started_at = self.clock.now()
-        return Saver(lambda: open_session(run_id, started_at, runs=self.runs, clock=self.clock, observer=Silent()))
+        return Saver(
+            lambda: open_session(run_id, function_id, started_at, runs=self.runs, clock=self.clock, observer=Silent())
+        )
 
-    async def state(self, run_id: str) -> tuple[Sequence[Mapping[str, Any]], Mapping[str, Any]]:
+    async def state(self, run_id: str, function_id: str) -> tuple[Sequence[Mapping[str, Any]], Mapping[str, Any]]:
         """The events and finished steps of a run. Raises LookupError when they are gone."""
-        run = await self.runs.load(run_id)
+        run = await self.runs.load(run_id, function_id)
         if run is None:
             raise LookupError(f"run {run_id} is gone; retention or an erasure removed it")
         events = [await self.events.load(event_id) for event_id in run.event_ids]

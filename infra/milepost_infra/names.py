@@ -9,8 +9,6 @@ from enum import StrEnum
 from typing import Final
 
 __all__ = [
-    "LISTED_ATTRIBUTES",
-    "LISTING_INDEX",
     "LONGEST_OPEN_DAYS",
     "NAMESPACE",
     "TTL_ATTRIBUTE",
@@ -23,12 +21,7 @@ __all__ = [
 NAMESPACE: Final = "Milepost"
 """Namespace of all metrics."""
 
-LISTING_INDEX: Final = "listing"
 TTL_ATTRIBUTE: Final = "expires_at"
-LISTED_ATTRIBUTES: Final = (
-    "run_id", "function_id", "app_id", "status", "queued_at", "started_at", "ended_at", "event_id", "event_name",
-    "origin_run_id", "received_at", "expires_at",
-)  # fmt: skip
 
 LONGEST_OPEN_DAYS: Final = 366
 """Longest sleep or wait of a run: what it refers to must be kept as long."""

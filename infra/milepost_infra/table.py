@@ -9,7 +9,7 @@ from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from .names import LISTED_ATTRIBUTES, LISTING_INDEX, TTL_ATTRIBUTE
+from .names import TTL_ATTRIBUTE
 
 __all__ = ["RunTable"]
 
@@ -18,7 +18,7 @@ _WRITE: Final = ("dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem
 
 
 class RunTable(Construct):
-    """The table with its index; grants name exact actions, never Scan."""
+    """The table; grants name exact actions, never Scan."""
 
     def __init__(self, scope: Construct, construct_id: str, *, removal_policy: RemovalPolicy) -> None:
         super().__init__(scope, construct_id)
@@ -34,30 +34,20 @@ class RunTable(Construct):
             ),
             time_to_live_attribute=TTL_ATTRIBUTE,
             removal_policy=removal_policy,
-            global_secondary_indexes=[
-                dynamodb.GlobalSecondaryIndexPropsV2(
-                    index_name=LISTING_INDEX,
-                    partition_key=dynamodb.Attribute(name="lpk", type=text),
-                    sort_key=dynamodb.Attribute(name="lsk", type=text),
-                    projection_type=dynamodb.ProjectionType.INCLUDE,
-                    non_key_attributes=list(LISTED_ATTRIBUTES),
-                )
-            ],
         )
 
     def grant_use(self, grantee: iam.IGrantable) -> None:
-        """Reads and writes of items, and queries of the index."""
+        """Reads and writes of items."""
         self._grant(grantee, [*_READ, *_WRITE], self.table.table_arn)
-        self._grant(grantee, ["dynamodb:Query"], f"{self.table.table_arn}/index/{LISTING_INDEX}")
 
     def grant_registry(self, grantee: iam.IGrantable) -> None:
-        """What registering an app takes; nothing of the index."""
+        """What registering an app takes."""
         actions = ["dynamodb:Query", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:DeleteItem"]
         self._grant(grantee, actions, self.table.table_arn)
 
     def grant_steps(self, grantee: iam.IGrantable) -> None:
         """What an app in checkpoint mode takes: reads of runs and events, puts of steps; no updates."""
-        self._grant(grantee, ["dynamodb:Query", "dynamodb:GetItem"], self.table.table_arn, within=("R#*", "E#*"))
+        self._grant(grantee, ["dynamodb:Query", "dynamodb:GetItem"], self.table.table_arn, within=("F#*", "R#*", "E#*"))
         self._grant(grantee, ["dynamodb:PutItem"], self.table.table_arn, within=("R#*",))
 
     @staticmethod

@@ -247,11 +247,11 @@ class App:
 
         return asgi_app(self)
 
-    def lambda_handler(self, keeper: Callable[[str], Keeper] | None = None) -> LambdaHandler:
+    def lambda_handler(self, keeper: Callable[[str, str], Keeper] | None = None) -> LambdaHandler:
         """The app as Lambda handler, for `lambda:Invoke` and Function URLs: `handler = app.lambda_handler()`.
 
-        `keeper` makes for a run's id what reaches its store directly. `MilepostApp` sets it; without one, checkpoint
-        mode hands its steps over at the end of each invocation.
+        `keeper` makes, for the ids of a run and its function, what reaches the run's store directly. `MilepostApp` sets
+        it; without one, checkpoint mode hands its steps over at the end of each invocation.
         """
         from ._lambda import lambda_handler  # noqa: PLC0415 - only where it is served so
 

@@ -28,13 +28,15 @@ _SPARE: Final = 0.5
 """Share of the remaining time in which further steps may begin: the last one needs time to end, too."""
 
 
-def lambda_handler(app: App, keeper: Callable[[str], Keeper] | None = None) -> LambdaHandler:
-    """A handler for `lambda:Invoke` and Function URLs. `keeper` makes what reaches a run's store, by the run's id."""
+def lambda_handler(app: App, keeper: Callable[[str, str], Keeper] | None = None) -> LambdaHandler:
+    """A handler for `lambda:Invoke` and Function URLs. `keeper` makes what reaches a run's store, by the ids of the run
+    and its function.
+    """
 
     def handler(event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:
         request = read_event(event)
         run_id = request.headers.get(Header.RUN_ID.value)
-        keeps = keeper(run_id) if keeper is not None and run_id else None
+        keeps = keeper(run_id, request.query.get("fnId", "")) if keeper is not None and run_id else None
         serving = app.handle(request, checkpointer=keeps, keeper=keeps, budget=_budget(context))
         response = asyncio.run_coroutine_threadsafe(serving, _home()).result()
         text, is_base64 = _encode(response.body)

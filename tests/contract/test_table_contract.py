@@ -5,7 +5,6 @@ import asyncio
 import pytest
 
 from milepost_engine.ports import (
-    LISTED_ATTRIBUTES,
     Absent,
     AllOf,
     AnyOf,
@@ -212,9 +211,9 @@ async def test_only_absence_holds_for_a_missing_item(lab: Lab, condition: Condit
 
 
 async def test_an_expired_item_is_gone_for_every_reader(lab: Lab) -> None:
-    pk, listing = lab.name(), lab.name("l")
-    lasting: Item = {"pk": pk, "sk": "lasting", "lpk": listing, "lsk": "1", "expires_at": lab.now() + 61}
-    passing: Item = {"pk": pk, "sk": "passing", "lpk": listing, "lsk": "2", "expires_at": lab.now() + 60}
+    pk = lab.name()
+    lasting: Item = {"pk": pk, "sk": "lasting", "expires_at": lab.now() + 61}
+    passing: Item = {"pk": pk, "sk": "passing", "expires_at": lab.now() + 60}
     await lab.table.put(lasting)
     await lab.table.put(passing)
     await lab.clock.advance(59)
@@ -223,7 +222,6 @@ async def test_an_expired_item_is_gone_for_every_reader(lab: Lab) -> None:
     assert await lab.table.get(Key(pk, "passing")) is None
     assert await lab.table.get_many([Key(pk, "passing"), Key(pk, "lasting")]) == [None, lasting]
     assert (await lab.table.query(pk)).items == [lasting]
-    assert [item["sk"] for item in (await lab.table.query(listing, listing=True)).items] == ["lasting"]
 
 
 async def test_an_expired_item_still_stands_in_the_way_of_absence(lab: Lab) -> None:
@@ -297,51 +295,6 @@ async def test_a_partition_of_many_large_items_is_read_whole(strict_lab: Lab) ->
     assert [item["sk"] for item in everything.items] == [f"{n:02}" for n in range(12)]
     assert everything.next is None
     assert all(await lab.table.get_many([Key(pk, f"{n:02}") for n in range(12)]))
-
-
-async def test_a_listing_shows_the_listed_attributes_of_listed_items(lab: Lab) -> None:
-    listing = lab.name("l")
-    listed = {name: "x" for name in LISTED_ATTRIBUTES if name != "expires_at"}
-    keys = {"pk": lab.name(), "sk": "s", "lpk": listing, "lsk": "2"}
-    await lab.table.put({**keys, **listed, "input": "secret"})
-    await lab.table.put({"pk": lab.name(), "sk": "s", "lpk": listing, "lsk": "1", "queued_at": 5})
-    await lab.table.put({"pk": lab.name(), "sk": "s", "lpk": listing})  # no lsk: not listed
-    page = await lab.table.query(listing, listing=True, newest_first=True)
-    assert page.items[0] == {**keys, **listed}
-    assert page.items[1]["queued_at"] == 5
-    assert len(page.items) == 2
-
-
-async def test_a_listing_follows_updates_and_deletes(lab: Lab) -> None:
-    first, second = lab.name("l"), lab.name("l")
-    item = lab.item(lpk=first, lsk="1", status="Running")
-    await lab.table.put(item)
-    await lab.table.update(key_of(item), Changes(set={"lpk": second, "status": "Failed"}))
-    assert (await lab.table.query(first, listing=True)).items == []
-    assert (await lab.table.query(second, listing=True)).items == [{**item, "lpk": second, "status": "Failed"}]
-    await lab.table.update(key_of(item), Changes(remove=("lpk", "lsk")))
-    assert (await lab.table.query(second, listing=True)).items == []
-
-
-@pytest.mark.parametrize("newest_first", [False, True])
-async def test_pages_of_a_listing_cross_equal_sort_keys(lab: Lab, *, newest_first: bool) -> None:
-    listing = lab.name("l")
-    for number in range(7):
-        await lab.table.put(
-            {"pk": lab.name(), "sk": "s", "lpk": listing, "lsk": str(number // 3), "run_id": str(number)}
-        )
-    seen: list[str] = []
-    after = None
-    while True:
-        page = await lab.table.query(
-            listing, listing=True, first="0", last="9", limit=2, after=after, newest_first=newest_first
-        )
-        seen += [str(item["run_id"]) for item in page.items]
-        after = page.next
-        if after is None:
-            break
-    assert sorted(seen) == [str(number) for number in range(7)]
-    assert [int(run) // 3 for run in seen] == sorted([0, 0, 0, 1, 1, 1, 2], reverse=newest_first)
 
 
 async def test_a_transaction_writes_all(lab: Lab) -> None:

@@ -26,7 +26,7 @@ class MemoryHarness(Harness):
     def dump(self) -> list[str]:
         """Every row and object, as text."""
         connection = self._place._store.connection  # type: ignore[attr-defined]
-        rows = connection.execute("SELECT pk, sk, lpk, lsk, body FROM items").fetchall()
+        rows = connection.execute("SELECT pk, sk, body FROM items").fetchall()
         return [repr(row) for row in [*rows, *connection.execute("SELECT key FROM blobs").fetchall()]]
 
 

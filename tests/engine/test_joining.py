@@ -101,8 +101,8 @@ async def test_the_last_of_steps_that_end_together_goes_on_and_no_time_passes(pr
     await made[0].accept({"name": "go"})
     while due := letters.take():
         await asyncio.gather(*(made[n % processes].handle(body) for n, body in enumerate(due)))
-    rows = (await store.table.query("runs#a-f", listing=True)).items
-    run = await made[0].runs.load(str(rows[0]["run_id"]))
+    rows = (await store.table.query("F#a-f")).items
+    run = await made[0].runs.load(str(rows[0]["sk"]), "a-f")
     assert run is not None
     assert run.status.value == "Completed"
     assert sorted(step for step in sdk.calls if step in STEPS) == list(STEPS)
@@ -134,8 +134,8 @@ async def test_a_thousand_parallel_steps_each_run_once_and_are_joined_by_one_mor
         batch, due = due[:50], due[50:]
         await asyncio.gather(*(made[n % processes].handle(body) for n, body in enumerate(batch)))
         due += letters.take()
-    rows = (await store.table.query("runs#a-f", listing=True)).items
-    run = await made[0].runs.load(str(rows[0]["run_id"]))
+    rows = (await store.table.query("F#a-f")).items
+    run = await made[0].runs.load(str(rows[0]["sk"]), "a-f")
     assert run is not None
     assert run.status.value == "Completed"
     assert sorted(step for step in sdk.calls if step != "step") == steps

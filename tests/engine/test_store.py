@@ -30,7 +30,7 @@ async def sleeps(runs: RunStore, run: Run, count: int) -> Run:
             TimerDue(TimerKind.STEP, nap.step_id),
         ):
             decision = advance(run, given, now)
-            assert await runs.save(run.run_id, decision) is None
+            assert await runs.save(decision) is None
             run, now = decision.run, now + timedelta(minutes=1)
     return run
 
@@ -41,7 +41,7 @@ async def test_a_run_of_many_plans_is_read_as_it_was_written():
     run = Run("R", "a", "a-f", RunStatus.RUNNING, ("E",), "go", START)
     await runs.create(run)
     run = await sleeps(runs, run, 30)
-    assert await runs.load("R") == run
+    assert await runs.load("R", "a-f") == run
     store.close()
 
 
@@ -67,8 +67,8 @@ async def test_a_plan_that_contradicts_the_one_before_is_written_in_full():
     backwards = Plan(len(run.plans), f"{DISCOVERY}#x", run.order[::-1], (), START)
     decision = advance(run, TimerDue(TimerKind.PEEK), START)
     decision = replace(decision, run=run.with_record(backwards), records=(backwards,))
-    assert await runs.save("R", decision) is None
-    loaded = await runs.load("R")
+    assert await runs.save(decision) is None
+    loaded = await runs.load("R", "a-f")
     assert loaded is not None
     assert loaded.order == run.order[::-1]
     store.close()
@@ -97,6 +97,6 @@ async def test_a_run_that_was_read_while_it_was_written_is_read_again():
     run = Run("R", "a", "a-f", RunStatus.RUNNING, ("E",), "go", START)
     await runs.create(run)
     run = await sleeps(runs, run, 3)
-    assert await runs.load("R") == run
+    assert await runs.load("R", "a-f") == run
     assert late.queries == 2
     store.close()

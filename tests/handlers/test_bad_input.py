@@ -89,7 +89,7 @@ def test_a_table_of_another_schema_version_is_left_alone(world: World, caplog: p
     answer = world.put(envelope("order/placed", {}))
     assert len(answer["batchItemFailures"]) == 1
     [record] = [record for record in caplog.records if record.getMessage() == "message failed"]
-    assert "[MP502] The table holds items of schema version 7; this version of Milepost reads 1" in record.error  # type: ignore[attr-defined]
+    assert "[MP502] The table holds items of schema version 7; this version of Milepost reads 2" in record.error  # type: ignore[attr-defined]
     count = world.client("dynamodb").scan(TableName=world.table, Select="COUNT")["Count"]
     assert count == 1
 
@@ -106,7 +106,7 @@ def test_a_message_of_unknown_kind_fails_by_name(world: World, caplog: pytest.Lo
     world.serve(shop())
     world.put(envelope("order/placed", {}))
     [run] = world.runs()
-    record = world.record({"t": "teleport", "run": run["run_id"]}, world.work_url)
+    record = world.record({"t": "teleport", "run": run["run_id"], "fn": run["function_id"]}, world.work_url)
     answer = handler({"Records": [record]}, Context())
     assert len(answer["batchItemFailures"]) == 1
     assert any("[MP401]" in getattr(record, "error", "") for record in caplog.records)

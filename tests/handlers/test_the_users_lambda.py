@@ -53,7 +53,7 @@ def test_a_run_that_was_cancelled_meanwhile_stops_before_its_next_step(world: Wo
 
     def cancel(run_id: str) -> None:
         world.client("dynamodb").update_item(
-            TableName=world.table, Key={"pk": {"S": f"R#{run_id}"}, "sk": {"S": "H"}},
+            TableName=world.table, Key={"pk": {"S": "F#shop-order"}, "sk": {"S": run_id}},
             UpdateExpression="SET #status = :ended", ExpressionAttributeNames={"#status": "status"},
             ExpressionAttributeValues={":ended": {"S": "Cancelled"}},
         )  # fmt: skip

@@ -6,7 +6,6 @@ import importlib
 import inspect
 
 from milepost_console.stack import parts
-from milepost_engine import ports
 from milepost_engine.adapters import dynamodb_schema
 from milepost_handlers import telling, wiring
 from milepost_infra import names
@@ -17,8 +16,6 @@ def constants(holder: type) -> set[str]:
 
 
 def test_the_table_speaks_the_engines_words():
-    assert names.LISTED_ATTRIBUTES == ports.LISTED_ATTRIBUTES
-    assert names.LISTING_INDEX == dynamodb_schema.LISTING_INDEX
     assert names.TTL_ATTRIBUTE == dynamodb_schema.TTL_ATTRIBUTE
 
 

@@ -87,7 +87,7 @@ async def test_a_cancelled_run_stops_before_its_next_step(last: int):
                 bodies.append(n)
                 if n == last:
                     # From the thread of user code into the engine's loop, as a person's request would come.
-                    message = {"t": "cancel", "run": ctx.run_id, "outcome": "api", "reason": ""}
+                    message = {"t": "cancel", "run": ctx.run_id, "fn": "a-f", "outcome": "api", "reason": ""}
                     asyncio.run_coroutine_threadsafe(r.engine.handle(json.dumps(message)), home).result(5)
 
             await ctx.step.run(f"s{n}", body)

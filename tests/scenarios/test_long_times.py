@@ -82,10 +82,16 @@ async def test_every_item_of_a_run_its_event_its_timers_and_waits_has_its_time_t
         event_id = await made.send("go", {"n": 1})
         run_id = (await made.only_run())["run_id"]
         minute = int((START + timedelta(hours=1)).timestamp()) // 60
-        partitions = [f"R#{run_id}", f"E#{event_id}", "W#signal#-", *(f"T#{minute}#{shard}" for shard in range(4))]
+        partitions = [
+            "F#a-f",
+            f"R#{run_id}",
+            f"E#{event_id}",
+            "W#signal#-",
+            *(f"T#{minute}#{shard}" for shard in range(4)),
+        ]
         items = [item for partition in partitions for item in (await made.store.table.query(partition)).items]
         kinds = sorted(str(item["pk"])[0] + str(item["sk"])[0] for item in items)
-        assert kinds == ["EE", "RH", "RP", "RS", "T0", "W0"]
+        assert kinds == ["EE", "F0", "RP", "RS", "T0", "W0"]
         lived = {int(item["expires_at"]) - int(START.timestamp()) for item in items}
         assert min(lived) >= 3600
         assert max(lived) <= 31 * 86_400

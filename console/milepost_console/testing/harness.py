@@ -215,7 +215,7 @@ class Harness:
             chance=SeededChance(self.lives),
             settings=Settings(longest_delay_seconds=self.longest_delay_seconds),
         )
-        self._stage.inner.saver = lambda run_id: _UntimedSaver(self.engine.saver(run_id))
+        self._stage.inner.saver = lambda *ids: _UntimedSaver(self.engine.saver(*ids))
 
     async def _register(self) -> None:
         for app in self._apps:

@@ -1,8 +1,9 @@
 """Table over one DynamoDB table.
 
 Layout (schema in `dynamodb_schema`): an item is one DynamoDB item with the same attributes, `pk` and `sk` its keys;
-S, N, BOOL and B are the types in use. Items with both `lpk` and `lsk` are in the index `listing`. `expires_at` is the
-time-to-live attribute: AWS deletes up to two days late, so every read filters, and conditions see the late item.
+S, N, BOOL and B are the types in use. There is no index: what is listed lies in partitions of its own (`store`,
+`events`), so a list costs no write and is as fresh as any read. `expires_at` is the time-to-live attribute: AWS deletes
+up to two days late, so every read filters, and conditions see the late item.
 
 Cost: a single write is never sent as a transaction (half the price); a failed condition is billed like a success and
 brings the standing item along, so no read follows it.
@@ -14,9 +15,8 @@ from typing import Any, Final
 
 from milepost_engine.adapters.aws_calls import Answer, AwsRefused, AwsUnreachable, Caller, Retries
 from milepost_engine.adapters.chance import SystemChance
-from milepost_engine.adapters.cursors import cursor_of, place_of
+from milepost_engine.adapters.cursors import cursor_of, sort_key_of
 from milepost_engine.adapters.dynamodb_expressions import Expressions, attribute_values, item_of, key_of
-from milepost_engine.adapters.dynamodb_schema import LISTING_INDEX
 from milepost_engine.adapters.limits import (
     check_changes,
     check_condition,
@@ -121,18 +121,17 @@ class DynamoTable:
         limit: int | None = None,
         newest_first: bool = False,
         after: str | None = None,
-        listing: bool = False,
     ) -> Page:
-        """Items of a partition, or of a listing, within a range of sort keys."""
+        """Items of a partition within a range of sort keys."""
         check_query(partition, first, last, limit)
-        start = None if after is None else _start_key(partition, place_of(after, listing=listing), listing=listing)
+        start = None if after is None else key_of(Key(partition, sort_key_of(after)))
         if first is not None and last is not None and first > last:
             return Page([])  # DynamoDB refuses a range that ends before it begins
         request = {
             "TableName": self._name,
             "ScanIndexForward": not newest_first,
-            **({"IndexName": LISTING_INDEX} if listing else {"ConsistentRead": True}),
-            **_within(partition, first, last, self._now(), listing=listing),
+            "ConsistentRead": True,
+            **_within(partition, first, last, self._now()),
         }
         items: list[Item] = []
         while True:  # a page ends at 1 MB, and `Limit` counts expired items too
@@ -144,8 +143,7 @@ class DynamoTable:
             items += map(item_of, answer.get("Items", ()))
             if limit is not None and len(items) > limit:
                 del items[limit:]
-                order = ("lsk", "pk", "sk") if listing else ("sk",)
-                return Page(items, cursor_of(tuple(str(items[-1][name]) for name in order)))
+                return Page(items, cursor_of(str(items[-1]["sk"])))
             start = answer.get("LastEvaluatedKey")
             if start is None:
                 return Page(items)
@@ -231,23 +229,16 @@ class DynamoTable:
         return int(self._clock.now().timestamp())
 
 
-def _within(partition: str, first: str | None, last: str | None, now: int, *, listing: bool) -> dict[str, Any]:
+def _within(partition: str, first: str | None, last: str | None, now: int) -> dict[str, Any]:
     expressions = Expressions()
-    pk, sk = ("lpk", "lsk") if listing else ("pk", "sk")
-    condition = f"{expressions.name(pk)} = {expressions.value(partition)}"
+    condition = f"{expressions.name('pk')} = {expressions.value(partition)}"
     if first is not None and last is not None:
         bounds = f"{expressions.value(first)} AND {expressions.value(last)}"
-        condition += f" AND {expressions.name(sk)} BETWEEN {bounds}"
+        condition += f" AND {expressions.name('sk')} BETWEEN {bounds}"
     elif first is not None:
-        condition += f" AND {expressions.name(sk)} >= {expressions.value(first)}"
+        condition += f" AND {expressions.name('sk')} >= {expressions.value(first)}"
     elif last is not None:
-        condition += f" AND {expressions.name(sk)} <= {expressions.value(last)}"
+        condition += f" AND {expressions.name('sk')} <= {expressions.value(last)}"
     expires_at = expressions.name("expires_at")
     live = f"attribute_not_exists({expires_at}) OR {expires_at} > {expressions.value(now)}"
     return expressions.add("KeyConditionExpression", condition).add("FilterExpression", live).request()
-
-
-def _start_key(partition: str, place: tuple[str, ...], *, listing: bool) -> dict[str, Any]:
-    if not listing:
-        return key_of(Key(partition, place[0]))
-    return {**key_of(Key(place[1], place[2])), "lpk": {"S": partition}, "lsk": {"S": place[0]}}

@@ -26,13 +26,13 @@ class InProcessInvoker:
     """Implements the Invoker port for `Target("inprocess", app_id)`.
 
     `apps` by id may be changed at any time; invocations under way finish with the code that they began with.
-    `saver` gives for a run id what a checkpointing function saves its steps with (`Engine.saver`); without it each
-    invocation returns them instead.
+    `saver` gives for the ids of a run and its function what a checkpointing function saves its steps with
+    (`Engine.saver`); without it each invocation returns them instead.
     """
 
     def __init__(self, apps: MutableMapping[str, Any] | None = None) -> None:
         self.apps: MutableMapping[str, Any] = {} if apps is None else apps
-        self.saver: Callable[[str], object] | None = None
+        self.saver: Callable[[str, str], object] | None = None
 
     async def invoke(self, target: Target, request: Request) -> Response:
         """Call the app. Raises InvocationProblem when there is no answer."""
@@ -42,7 +42,7 @@ class InProcessInvoker:
                 ProblemKind.MISSING, f"app {target.address!r} is not loaded in this process; serve its file again"
             )
         run_id = request.headers.get(Header.RUN_ID.value)
-        saver = self.saver(run_id) if self.saver and run_id else None
+        saver = self.saver(run_id, request.query["fnId"]) if self.saver and run_id else None
         try:
             async with asyncio.timeout(target.timeout_seconds):
                 answer = await app.handle(request, checkpointer=saver)

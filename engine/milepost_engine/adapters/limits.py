@@ -57,8 +57,6 @@ _EXPIRY_LIMIT: Final = 2**63  # SQLite's integer column
 _KEY_LIMITS: Final = {
     "pk": MAX_PARTITION_KEY_BYTES,
     "sk": MAX_SORT_KEY_BYTES,
-    "lpk": MAX_PARTITION_KEY_BYTES,
-    "lsk": MAX_SORT_KEY_BYTES,
 }
 _REFUSED_BY_SQS: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
@@ -93,9 +91,7 @@ def check_item(item: Item) -> int:
     for name in ("pk", "sk"):
         if name not in item:
             raise ValueError(f"an item needs pk and sk: {name} is missing (attributes: {sorted(item)})")
-    for name in _KEY_LIMITS:
-        if name in item:
-            _check_key_text(name, item[name])
+        _check_key_text(name, item[name])
     _check_expiry(item)
     size = item_size(item)
     if size > MAX_ITEM_BYTES:
@@ -115,11 +111,6 @@ def check_changes(key: Key, changes: Changes) -> int:
         raise ValueError(f"{where} names an attribute twice: {sorted(names)}")
     if "pk" in names or "sk" in names:
         raise ValueError(f"{where} would change its key: write another item instead")
-    for name in ("lpk", "lsk"):
-        if name in changes.set:
-            _check_key_text(name, changes.set[name])
-        if name in changes.add:
-            raise ValueError(f"{where} would add to {name}, which is text")
     for name, amount in changes.add.items():
         if type(amount) is not int:
             raise ValueError(f"{where} would add {amount!r} to {name}: only whole numbers are added")

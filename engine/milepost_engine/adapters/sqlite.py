@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from milepost_engine.adapters.conditions import holds
-from milepost_engine.adapters.cursors import cursor_of, place_of
+from milepost_engine.adapters.cursors import cursor_of, sort_key_of
 from milepost_engine.adapters.limits import (
     check_blob_key,
     check_blob_prefix,
@@ -23,7 +23,7 @@ from milepost_engine.adapters.limits import (
     write_key,
 )
 from milepost_engine.adapters.sqlite_file import Durability, GroupCommit, open_file
-from milepost_engine.adapters.sqlite_rows import COLUMNS, Row, item_of, listed_item_of, row_of
+from milepost_engine.adapters.sqlite_rows import COLUMNS, Row, item_of, row_of
 from milepost_engine.ports import (
     Absent,
     Changes,
@@ -45,10 +45,10 @@ __all__ = ["SqliteBlobs", "SqliteStore", "SqliteTable"]
 _SELECT: Final = f"SELECT {', '.join(COLUMNS)} FROM items WHERE "  # noqa: S608 - no input in it
 _SELECT_ONE: Final = _SELECT + "pk = ? AND sk = ?"
 _UPSERT: Final = (
-    f"INSERT INTO items ({', '.join(COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (pk, sk) DO UPDATE SET "  # noqa: S608
-    "lpk = excluded.lpk, lsk = excluded.lsk, expires_at = excluded.expires_at, body = excluded.body"
+    f"INSERT INTO items ({', '.join(COLUMNS)}) VALUES (?, ?, ?, ?) ON CONFLICT (pk, sk) DO UPDATE SET "  # noqa: S608
+    "expires_at = excluded.expires_at, body = excluded.body"
 )
-_INSERT: Final = f"INSERT OR IGNORE INTO items ({', '.join(COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608 - as above
+_INSERT: Final = f"INSERT OR IGNORE INTO items ({', '.join(COLUMNS)}) VALUES (?, ?, ?, ?)"  # noqa: S608 - as above
 _DELETE: Final = "DELETE FROM items WHERE pk = ? AND sk = ?"
 _LIVE: Final = "(expires_at IS NULL OR expires_at > ?)"
 
@@ -123,28 +123,20 @@ class SqliteTable:
         limit: int | None = None,
         newest_first: bool = False,
         after: str | None = None,
-        listing: bool = False,
     ) -> Page:
-        """Items of a partition, or of a listing, within a range of sort keys."""
+        """Items of a partition within a range of sort keys."""
         check_query(partition, first, last, limit)
-        place = None if after is None else place_of(after, listing=listing)
-        pk, sk = ("lpk", "lsk") if listing else ("pk", "sk")
-        order = ("lsk", "pk", "sk") if listing else ("sk",)
-        wheres, values = [f"{pk} = ?", f"{sk} IS NOT NULL", _LIVE], [partition, self._now()]
-        for bound, comparison in ((first, ">="), (last, "<=")):
+        wheres, values = ["pk = ?", _LIVE], [partition, self._now()]
+        beyond = None if after is None else sort_key_of(after)
+        for bound, comparison in ((first, ">="), (last, "<="), (beyond, "<" if newest_first else ">")):
             if bound is not None:
-                wheres.append(f"{sk} {comparison} ?")
+                wheres.append(f"sk {comparison} ?")
                 values.append(bound)
-        if place is not None:
-            marks = ", ".join("?" * len(place))
-            wheres.append(f"({', '.join(order)}) {'<' if newest_first else '>'} ({marks})")
-            values.extend(place)
-        ordered = ", ".join(f"{column} DESC" if newest_first else column for column in order)
-        statement = f"{_SELECT}{' AND '.join(wheres)} ORDER BY {ordered} LIMIT ?"
+        statement = f"{_SELECT}{' AND '.join(wheres)} ORDER BY sk {'DESC' if newest_first else 'ASC'} LIMIT ?"
         rows = self._connection.execute(statement, (*values, -1 if limit is None else limit + 1)).fetchall()
         more = limit is not None and len(rows) > limit
-        items = [(listed_item_of if listing else item_of)(row) for row in rows[:limit]]
-        return Page(items, cursor_of(tuple(str(items[-1][name]) for name in order)) if more else None)
+        items = [item_of(row) for row in rows[:limit]]
+        return Page(items, cursor_of(str(items[-1]["sk"])) if more else None)
 
     async def sweep_expired(self, limit: int = 1000) -> int:
         """Deletes up to `limit` items that no read returns any more; returns how many."""
@@ -191,7 +183,7 @@ def _row_at(connection: sqlite3.Connection, key: Key) -> Row | None:
 
 
 def _is_live(row: Row, now: int) -> bool:
-    expires_at = row[4]
+    expires_at = row[2]
     return expires_at is None or (isinstance(expires_at, int) and expires_at > now)
 
 

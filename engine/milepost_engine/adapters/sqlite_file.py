@@ -26,14 +26,12 @@ __all__ = [
 Durability = Literal["process", "power"]
 """What a returned write survives: the end of the process (kill -9), or also a power cut (10 times slower)."""
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 _APPLICATION_ID: Final = 0x4D4C5031  # "MLP1": tells our files from other SQLite files
 _BUSY_SECONDS: Final = 0.5
 _SCHEMA: Final = (
     # A table with a rowid: items of 1 KB would bloat the tree of a table without one (2.5 times slower).
-    """CREATE TABLE items (pk TEXT NOT NULL, sk TEXT NOT NULL, lpk TEXT, lsk TEXT, expires_at INTEGER,
-       body NOT NULL, PRIMARY KEY (pk, sk))""",
-    "CREATE INDEX listing ON items (lpk, lsk, pk, sk) WHERE lpk IS NOT NULL AND lsk IS NOT NULL",
+    "CREATE TABLE items (pk TEXT NOT NULL, sk TEXT NOT NULL, expires_at INTEGER, body NOT NULL, PRIMARY KEY (pk, sk))",
     "CREATE INDEX expiry ON items (expires_at) WHERE expires_at IS NOT NULL",
     "CREATE TABLE blobs (key TEXT PRIMARY KEY, content BLOB NOT NULL)",
     # due_at, dead_at: milliseconds since 1970. With dead_at it was given up: delivered only after a redrive.

@@ -1,6 +1,6 @@
 """Turns items into rows of the `items` table and back, exactly.
 
-The keys, the listing keys and the expiry are columns. The other attributes are one body: JSON text, which
+The keys and the expiry are columns. The other attributes are one body: JSON text, which
 keeps str, int (of any length) and bool apart by itself. An item with bytes has a binary body instead: the
 JSON, a NUL byte (JSON text never holds one), and the bytes one after the other; the JSON's member ""
 (no attribute has that name) lists their names and lengths. Encoding 1 KB takes about 3 µs.
@@ -9,27 +9,20 @@ JSON, a NUL byte (JSON text never holds one), and the bytes one after the other;
 import json
 from typing import Final
 
-from milepost_engine.ports import LISTED_ATTRIBUTES, Item, Value
+from milepost_engine.ports import Item, Value
 
-__all__ = ["COLUMNS", "Row", "item_of", "listed_item_of", "row_of"]
+__all__ = ["COLUMNS", "Row", "item_of", "row_of"]
 
-COLUMNS: Final = ("pk", "sk", "lpk", "lsk", "expires_at", "body")
+COLUMNS: Final = ("pk", "sk", "expires_at", "body")
 Row = tuple[Value | None, ...]
 
 _encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
-_LISTED: Final = frozenset({"pk", "sk", "lpk", "lsk", *LISTED_ATTRIBUTES})
 
 
 def row_of(item: Item) -> Row:
     """The row of a checked item, in the order of COLUMNS."""
     rest: dict[str, object] = dict(item)
-    keys = (
-        rest.pop("pk"),
-        rest.pop("sk"),
-        rest.pop("lpk", None),
-        rest.pop("lsk", None),
-        rest.pop("expires_at", None),
-    )
+    keys = (rest.pop("pk"), rest.pop("sk"), rest.pop("expires_at", None))
     binary = [(name, value) for name, value in rest.items() if isinstance(value, bytes)]
     if not binary:
         return (*keys, _encode(rest))  # type: ignore[return-value]
@@ -42,12 +35,8 @@ def row_of(item: Item) -> Row:
 
 def item_of(row: Row) -> Item:
     """The item that `row_of` was given."""
-    pk, sk, lpk, lsk, expires_at, body = row
+    pk, sk, expires_at, body = row
     item: Item = {"pk": pk, "sk": sk}  # type: ignore[dict-item]
-    if lpk is not None:
-        item["lpk"] = lpk
-    if lsk is not None:
-        item["lsk"] = lsk
     if expires_at is not None:
         item["expires_at"] = expires_at
     if isinstance(body, bytes):
@@ -61,8 +50,3 @@ def item_of(row: Row) -> Item:
         rest = json.loads(body)  # type: ignore[arg-type]
     item.update(rest)
     return item
-
-
-def listed_item_of(row: Row) -> Item:
-    """What a listing shows of the item."""
-    return {name: value for name, value in item_of(row).items() if name in _LISTED}

@@ -56,6 +56,7 @@ class Parent:
 
     run_id: str
     step_id: str
+    function_id: str
 
 
 @dataclass(frozen=True, slots=True)
