@@ -22,6 +22,7 @@ MODES: Final = ("step", "checkpoint")
 PAGE: Final = Path(__file__).parents[1] / "docs" / "cost.md"
 RUNS: Final = 50
 _GIB: Final = 1024**3
+_ROUNDED: Final = {"stored bytes": 500, "log bytes": 100}
 
 Counts = Mapping[str, float]
 
@@ -39,9 +40,14 @@ async def counted(endpoint: str, runs: int = RUNS) -> dict[str, Counts]:
     async with load(endpoint, result_bytes=assumed["step_result_bytes"], event_bytes=assumed["event_bytes"]) as made:
         for mode in MODES:
             await made.run(mode, runs)
-            counts[mode] = made.bill.per(runs)
+            counts[mode] = _rounded(made.bill.per(runs))
             made.bill.count.clear()
     return counts
+
+
+def _rounded(counts: dict[str, float]) -> Counts:
+    """Bytes to what does not change from one count to the next: times and ids have more digits or fewer."""
+    return counts | {name: step * round(counts[name] / step) for name, step in _ROUNDED.items()}
 
 
 def dollars(counts: Counts) -> dict[str, float]:
@@ -54,18 +60,16 @@ def dollars(counts: Counts) -> dict[str, float]:
         driven * assumed["orchestrator_memory_gb"] + assumed["intake_seconds_per_batch"] * assumed["intake_memory_gb"]
     ) / runs_in_batch
     invocations = sum(counts[f"{role} invocations"] for role in ("user", "intake", "orchestrator"))
-    reads = counts["table read units"] + counts["index read units"]
     return {
         "EventBridge": counts["events"] * each["eventbridge_chunks"],
         "SQS": counts["sqs requests"] * each["sqs_requests"],
         "Lambda requests": invocations * each["lambda_requests"],
         "Lambda time of the engine": gb_seconds * table["lambda_gb_second_arm"] * 1e6,
-        "DynamoDB writes": counts["table write units"] * each["dynamodb_write_units"],
-        "DynamoDB index writes": counts["index write units"] * each["dynamodb_write_units"],
-        "DynamoDB reads": reads * each["dynamodb_read_units"],
-        "DynamoDB storage": assumed["stored_bytes_per_run"]
+        "DynamoDB writes": counts["write units"] * each["dynamodb_write_units"],
+        "DynamoDB reads": counts["read units"] * each["dynamodb_read_units"],
+        "DynamoDB storage": counts["stored bytes"]
         * 1e6 / _GIB * table["dynamodb_gb_month"] * assumed["retention_months"],
-        "Logs": assumed["log_bytes_per_run"] * 1e6 / _GIB * table["logs_gb"],
+        "Logs": counts["log bytes"] * 1e6 / _GIB * table["logs_gb"],
     }  # fmt: skip
 
 
@@ -100,10 +104,11 @@ def page(counts: Mapping[str, Counts]) -> str:
         "user invocations": "invocations of your Lambda",
         "intake invocations": "invocations of the intake",
         "orchestrator invocations": "invocations of the orchestrator",
-        "table write units": "table writes (units of 1 KB)",
-        "index write units": "index writes (units of 1 KB)",
-        "table read units": "table reads (units of 4 KB)",
+        "write units": "table writes (units of 1 KB)",
+        "read units": "table reads (units of 4 KB)",
         "sqs requests": "SQS requests",
+        "stored bytes": "bytes kept in the table, about",
+        "log bytes": "bytes of logs and metrics, about",
     }
     calls = [f"| {text} | {counts['step'][name]:g} | {counts['checkpoint'][name]:g} |" for name, text in shown.items()]
     elsewhere = [f"| {name} | {amount:.2f} |" for name, amount in sorted(others().items(), key=lambda pair: -pair[1])]
@@ -151,9 +156,10 @@ The same three steps elsewhere, with the same Lambda compute:
 |---|---|---|
 {calls}
 
-A run of N steps takes N + 2 table writes and its event one. The lists that the dashboard shows take three index writes:
-the event, the run as it begins, the run as it ends. A sleep, a wait or a retry takes one to three writes and up to
-three SQS requests more.
+A run of N steps takes N + 2 table writes and its event one. The lists that the dashboard shows cost nothing: the table
+has no index, the items themselves lie in the order in which they are listed. Only an event that starts nothing takes a
+second write, for its place in the list. A sleep, a wait or a retry takes one to three writes and up to three SQS
+requests more.
 
 ## What is assumed, not counted
 
@@ -161,7 +167,7 @@ three SQS requests more.
 - The orchestrator has {orchestrator_mb:g} MB and drives {batch} runs at once, for the time of their steps and
   {orchestrator_overhead_seconds_per_batch:g} s more. Steps that take long make this line grow, for it waits for them.
 - The intake takes {intake_seconds_per_batch:g} s for {batch} events.
-- A run leaves {stored_bytes_per_run} bytes in the table for 14 days and {log_bytes_per_run} bytes in the logs.
+- What a run leaves in the table is kept for 14 days.
 - With few events at a time batches are smaller: the requests of SQS and Lambda then cost up to ten times as much.
 - Results above 8 KB go to S3, at $5.00 per million puts and $0.40 per million gets.
 

@@ -12,19 +12,21 @@ from datetime import timedelta
 from botocore.credentials import Credentials
 
 from milepost import App, Context, Event
-from milepost_engine.adapters.aws_calls import Retries
+from milepost_engine.adapters.aws_calls import Caller, Retries
 from milepost_engine.adapters.aws_http import AwsHttp
 from milepost_engine.adapters.chance import SystemChance
 from milepost_engine.adapters.clock import SystemClock
 from milepost_engine.adapters.dynamodb import DynamoTable
 from milepost_engine.adapters.dynamodb_schema import table_definition
+from milepost_engine.adapters.gathering import GatheringQueue
 from milepost_engine.adapters.invoke_inprocess import InProcessInvoker
 from milepost_engine.core.ids import to_ms, ulid
 from milepost_engine.engine import Engine, Settings
 from milepost_engine.events import Event as Received
-from milepost_engine.ports import Request, Response, Target
+from milepost_engine.ports import Queue, Request, Response, Target
+from milepost_handlers.telling import Teller
 
-from .meter import Bill, MeteredCaller, MeteredQueue
+from .meter import Bill, MeteredCaller, MeteredQueue, metered_logs, stored_bytes
 
 __all__ = ["BATCH", "Load", "load", "three_steps"]
 
@@ -90,22 +92,41 @@ class Load:
 
     bill: Bill
     intake: Engine
+    outbox: GatheringQueue
     orchestrator: Engine
     work: MeteredQueue
     event_bytes: int
+    teller: Teller
+    dynamodb: Caller
+    table: str
 
     async def run(self, name: str, runs: int) -> None:
         """So many events to the ends of their runs, each role in batches of ten."""
+        before = await stored_bytes(self.dynamodb, self.table)
+        with metered_logs(self.bill):
+            await self._run(name, runs)
+        self.bill.add("stored bytes", await stored_bytes(self.dynamodb, self.table) - before)
+
+    async def _run(self, name: str, runs: int) -> None:
         for at in range(0, runs, BATCH):
             size = min(BATCH, runs - at)
             # EventBridge hands each event to the intake's queue by itself; Lambda receives and deletes ten at once.
             self.bill.add("events", size)
             self.bill.add("sqs requests", size + 2)
             self.bill.add("intake invocations")
-            await asyncio.gather(*(self.intake.intake.take(self._event(name)) for _ in range(size)))
+            self.outbox.join(size)
+            await asyncio.gather(*(self._take(name) for _ in range(size)))
+            self.teller.flush()
         while batch := self.work.receive():
             self.bill.add("orchestrator invocations")
             await asyncio.gather(*(self.orchestrator.handle(body) for body in batch))
+            self.teller.flush()
+
+    async def _take(self, name: str) -> None:
+        try:
+            await self.intake.intake.take(self._event(name))
+        finally:
+            await self.outbox.leave()
 
     def _event(self, name: str) -> Received:
         now = self.intake.clock.now()
@@ -129,20 +150,24 @@ async def load(endpoint: str, *, result_bytes: int, event_bytes: int, table: str
     app = three_steps(result_bytes)
     apps = Apps(app, bill)
 
-    def engine() -> Engine:
+    teller = Teller("milepost")
+
+    def engine(queue: Queue) -> Engine:
         return Engine.build(
             table=DynamoTable(MeteredCaller(dynamodb, bill), table, clock),
             blobs=NoBlobs(),
-            queue=work,  # type: ignore[arg-type]
+            queue=queue,
             invokers={"inprocess": apps},
             clock=clock,
             chance=chance,
+            observer=teller,
             # Each process looks at the registry every five seconds, whatever the load: not the run's to pay.
             settings=Settings(registry_max_age=timedelta(hours=1)),
         )
 
-    made = Load(bill, engine(), engine(), work, event_bytes)
-    apps.invoker.saver = engine().saver  # the user's Lambda reaches the table itself
+    outbox = GatheringQueue(work)
+    made = Load(bill, engine(outbox), outbox, engine(work), work, event_bytes, teller, dynamodb, table)
+    apps.invoker.saver = engine(work).saver  # the user's Lambda reaches the table itself
     await made.intake.registry.sync(app.manifest("http://local/cost"), Target("inprocess", app.id))
     for name in ("step", "checkpoint"):
         await made.run(name, BATCH)

@@ -1,21 +1,32 @@
-"""Counts what AWS would bill: a caller that asks DynamoDB for the capacity it consumed, and adds up requests."""
+"""Counts what AWS would bill: the capacity that DynamoDB says it consumed, requests, bytes kept and bytes logged."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from milepost_engine.adapters.aws_calls import Answer, Caller
+from milepost_engine.adapters.dynamodb_expressions import item_of
+from milepost_engine.adapters.limits import item_size
 from milepost_engine.ports import Message
+from milepost_handlers.telling import logger
 
-__all__ = ["Bill", "MeteredCaller", "MeteredQueue"]
+__all__ = ["Bill", "MeteredCaller", "MeteredQueue", "metered_logs", "stored_bytes"]
 
 _WRITES: Final = frozenset({"PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems"})
 _CHUNK_BYTES: Final = 64 * 1024
 _MESSAGES_PER_REQUEST: Final = 10
+_BYTES_OF_A_LOG_EVENT: Final = 26
+"""What CloudWatch Logs counts for each event besides its text. Source: "CloudWatch Logs quotas"."""
+_BYTES_OF_AN_ITEM: Final = 100
+"""What DynamoDB counts for each item besides its attributes. Source: "Amazon DynamoDB pricing", data storage."""
+_OF_RUNS: Final = ("D#", "E#", "F#", "L#", "R#")
+"""Partitions that grow with runs and events; what else the table holds does not."""
 
 
 @dataclass
@@ -40,16 +51,13 @@ class MeteredCaller:
 
     async def call(self, operation: str, request: Mapping[str, Any], *, repeatable: bool) -> Answer:
         answer = await self._inner.call(
-            operation, {**request, "ReturnConsumedCapacity": "INDEXES"}, repeatable=repeatable
+            operation, {**request, "ReturnConsumedCapacity": "TOTAL"}, repeatable=repeatable
         )
         told = answer.get("ConsumedCapacity") or {}
         writes = operation in _WRITES
         self._bill.add(f"dynamodb {operation}")
         for capacity in told if isinstance(told, list) else [told]:
-            table = float((capacity.get("Table") or {}).get("CapacityUnits", 0))
-            index = sum(float(each["CapacityUnits"]) for each in capacity.get("GlobalSecondaryIndexes", {}).values())
-            self._bill.add("table write units" if writes else "table read units", table)
-            self._bill.add("index write units" if writes else "index read units", index)
+            self._bill.add("write units" if writes else "read units", float(capacity.get("CapacityUnits", 0)))
         return answer
 
 
@@ -60,7 +68,7 @@ class MeteredQueue:
     bill: Bill
     messages: list[str] = field(default_factory=list)
 
-    async def send(self, messages: list[Message]) -> None:
+    async def send(self, messages: Sequence[Message]) -> None:
         self.messages += [message.body for message in messages]
         for at in range(0, len(messages), _MESSAGES_PER_REQUEST):
             batch = messages[at : at + _MESSAGES_PER_REQUEST]
@@ -74,3 +82,38 @@ class MeteredQueue:
         if batch:
             self.bill.add("sqs requests", 2)
         return batch
+
+
+@contextlib.contextmanager
+def metered_logs(bill: Bill) -> Iterator[None]:
+    """What the engine's Lambdas would log goes to the bill instead of the terminal."""
+    counted = _Logs(bill)
+    handler = logger.registered_handler
+    before = handler.setStream(counted)  # type: ignore[attr-defined]
+    try:
+        with contextlib.redirect_stdout(counted):
+            yield
+    finally:
+        handler.setStream(before)  # type: ignore[attr-defined]
+
+
+class _Logs(io.TextIOBase):
+    def __init__(self, bill: Bill) -> None:
+        self._bill = bill
+
+    def write(self, text: str) -> int:
+        self._bill.add("log bytes", len(text.encode()) + text.count("\n") * _BYTES_OF_A_LOG_EVENT)
+        return len(text)
+
+
+async def stored_bytes(dynamodb: Caller, table: str) -> int:
+    """What the table keeps of runs and events, as DynamoDB bills it."""
+    size, start = 0, None
+    while True:
+        request = {"TableName": table, **({"ExclusiveStartKey": start} if start else {})}
+        answer = await dynamodb.call("Scan", request, repeatable=True)
+        items = [item_of(found) for found in answer["Items"]]
+        size += sum(item_size(item) + _BYTES_OF_AN_ITEM for item in items if str(item["pk"]).startswith(_OF_RUNS))
+        start = answer.get("LastEvaluatedKey")
+        if not start:
+            return size

@@ -37,19 +37,25 @@ def receives(record: SQSRecord) -> int:
 
 
 def work(
-    place: Place, event: Mapping[str, Any], handle: Callable[[SQSRecord], Awaitable[object]]
+    place: Place, event: Mapping[str, Any], handle: Callable[[SQSRecord], Awaitable[object]], *, together: bool = False
 ) -> PartialItemFailureResponse:
-    """Handle every message; the answer names those that failed."""
-    return place.run(_work(place, event, handle))
+    """Handle every message; the answer names those that failed. `together`: what they send is sent together."""
+    return place.run(_work(place, event, handle, together=together))
 
 
 async def _work(
-    place: Place, event: Mapping[str, Any], handle: Callable[[SQSRecord], Awaitable[object]]
+    place: Place, event: Mapping[str, Any], handle: Callable[[SQSRecord], Awaitable[object]], *, together: bool
 ) -> PartialItemFailureResponse:
     async def one(record: SQSRecord) -> None:
-        await place.ready()
-        await handle(record)
+        try:
+            await place.ready()
+            await handle(record)
+        finally:
+            if together:
+                await place.outbox.leave()
 
+    if together:
+        place.outbox.join(len(event["Records"]))
     batch = _Batch(EventType.SQS, raise_on_entire_batch_failure=False)
     answer = await batch.process_at_once(list(event["Records"]), one)
     failed = zip(cast("list[SQSRecord]", batch.fail_messages), batch.exceptions, strict=True)

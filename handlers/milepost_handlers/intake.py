@@ -27,7 +27,7 @@ def handler(event: Mapping[str, Any], context: Any) -> PartialItemFailureRespons
     async def take(record: SQSRecord) -> None:
         await here.engine.intake.take(_read(here, record), redelivered=receives(record) > 1)
 
-    return work(here, event, take)
+    return work(here, event, take, together=True)
 
 
 def _read(here: Place, record: SQSRecord) -> Event:

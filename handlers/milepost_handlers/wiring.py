@@ -29,6 +29,7 @@ from milepost_engine.adapters.aws_http import AwsHttp, endpoint_url
 from milepost_engine.adapters.chance import SystemChance
 from milepost_engine.adapters.clock import SystemClock
 from milepost_engine.adapters.dynamodb import DynamoTable
+from milepost_engine.adapters.gathering import GatheringQueue
 from milepost_engine.adapters.invoke_lambda import LambdaInvoker
 from milepost_engine.adapters.s3 import S3Blobs
 from milepost_engine.adapters.sqs import SqsQueue
@@ -83,6 +84,7 @@ class Place:
     teller: Teller
     clock: Clock
     sqs: Caller
+    outbox: GatheringQueue
     queue_address: Callable[[str], str]
     longest_invocation: timedelta = timedelta(seconds=60)
     event_key_secret: str | None = None
@@ -146,6 +148,7 @@ def wire(environment: Mapping[str, str]) -> Place:
     teller = Teller(environment.get(Variable.SERVICE, "milepost"))
     table = DynamoTable(aws.service("dynamodb"), _needed(environment, Variable.TABLE), clock=clock)
     sqs = aws.service("sqs")
+    outbox = GatheringQueue(SqsQueue(sqs, _needed(environment, Variable.QUEUE_URL), retries=retries))
     invokers: dict[str, Invoker] = {
         "lambda": ThrottleTelling(LambdaInvoker(invoking), teller),
         "http": _HttpApps(),
@@ -154,7 +157,7 @@ def wire(environment: Mapping[str, str]) -> Place:
     engine = Engine.build(
         table=table,
         blobs=S3Blobs(LazyS3(session), _needed(environment, Variable.BUCKET)),
-        queue=SqsQueue(sqs, _needed(environment, Variable.QUEUE_URL), retries=retries),
+        queue=outbox,
         invokers=invokers,
         clock=clock,
         chance=chance,
@@ -171,6 +174,7 @@ def wire(environment: Mapping[str, str]) -> Place:
         teller=teller,
         clock=clock,
         sqs=sqs,
+        outbox=outbox,
         queue_address=functools.partial(_queue_address, endpoint_url("sqs", region, environment)),
         longest_invocation=timedelta(seconds=float(environment.get(Variable.INVOCATION_SECONDS, "60"))),
         event_key_secret=environment.get(Variable.EVENT_KEY_SECRET),
