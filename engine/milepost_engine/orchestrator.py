@@ -314,11 +314,14 @@ class Orchestrator:
                 raise ValueError(f"[MP401] the work queue has a message of unknown kind {other!r} for run {run.run_id}")
 
     def _job(self, hold: Hold, job: str) -> Input | None:
-        """The input of a job's message. A discovery that was overtaken is left only what branches have closed."""
+        """The input of a job's message. A discovery that was overtaken is left only what branches have closed.
+
+        What it would have planned is planned: whoever did that has the steps in hand, or their messages are under way.
+        """
         if hold.redelivered or not job.startswith(DISCOVERY) or job == hold.run.discovery_job:
             return RunResumed(job)
         hold.shares = True
-        return RunResumed(job) if hold.run.view.sees_branches else None
+        return RunResumed("") if hold.run.view.sees_branches else None
 
     async def _matched(self, step_id: str, event_id: str) -> Input | None:
         event = await self.events.load(event_id)

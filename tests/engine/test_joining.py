@@ -143,3 +143,43 @@ async def test_a_thousand_parallel_steps_each_run_once_and_are_joined_by_one_mor
     # Fifty steps come to a process at once: it reads the run for the first of them only.
     assert table.runs_read <= 20 * processes + 10
     store.close()
+
+
+class Slow(Sdk):
+    """One step goes on until it is let go."""
+
+    def __init__(self, slow: str) -> None:
+        super().__init__(together=1)
+        self.slow = slow
+        self.begun, self.may_end = asyncio.Event(), asyncio.Event()
+
+    async def invoke(self, target: Target, request: Request) -> Response:
+        if request.query["stepId"] == self.slow:
+            self.begun.set()
+            await self.may_end.wait()
+        return await super().invoke(target, request)
+
+
+async def test_a_late_message_for_a_discovery_calls_no_step_that_another_worker_has_in_hand():
+    store = SqliteStore.open(":memory:", clock=WoundClock(START))
+    letters, sdk = Letters(), Slow("b")
+    made = await engines(2, store, store.table, letters, sdk)
+    await made[0].accept({"name": "go"})
+    for _ in range(2):  # the event, then the discovery that plans the four
+        for body in letters.take():
+            await made[0].handle(body)
+    jobs = {json.loads(body)["job"]: json.loads(body) for body in letters.take()}
+    under_way = asyncio.create_task(made[0].handle(json.dumps(jobs["b"])))
+    await sdk.begun.wait()
+    for name in "acd":
+        await made[0].handle(json.dumps(jobs[name]))
+    sdk.begun.clear()
+    late = asyncio.create_task(made[1].handle(json.dumps(jobs["b"] | {"job": "step#0"})))
+    again = asyncio.create_task(sdk.begun.wait())
+    await asyncio.wait({late, again}, return_when=asyncio.FIRST_COMPLETED)
+    again.cancel()
+    assert not sdk.begun.is_set(), "the slow step has begun a second time"
+    sdk.may_end.set()
+    await under_way
+    assert sorted(step for step in sdk.calls if step in STEPS) == list(STEPS)
+    store.close()
