@@ -25,7 +25,6 @@ __all__ = ["Queries", "RunFilter"]
 
 _LEAST: Final = b"\0" * 10
 _MOST: Final = b"\xff" * 10
-_EVENTS_LOOKED_AT: Final = 20_000
 _OWN_EVENTS: Final = frozenset({EventName.CRON.value, EventName.INVOKED.value})
 """Events of the engine that no trigger names; each is listed by itself."""
 
@@ -104,30 +103,37 @@ class Queries:
         return detail
 
     async def list_events(
-        self, *, names: Sequence[str] = (), limit: int = 50, before: datetime | None = None, after: str = ""
+        self,
+        *,
+        names: Sequence[str] = (),
+        limit: int = 50,
+        before: datetime | None = None,
+        after: str = "",
+        scan_limit: int = 20_000,
     ) -> dict[str, Json]:
         """Newest first, merged over the names: events that are listed by themselves, and those that headers name."""
         sources = await self._event_sources(names, after or (f"{to_ms(before):015d}" if before else ""))
         places: list[str] = []
-        moment, together, scanned = "", set[str](), 0
+        moment, together, scanned, following = "", set[str](), 0, ""
         async for key, item in newest_first(self.table, sources, page=limit + 2):
-            scanned += 1
             if key != moment:
-                # Items of one moment come in any order, and the runs of one event name it each.
+                # Items of one moment come in any order, and each run of an event names it.
                 places += sorted(together, reverse=True)
                 moment, together = key, set()
-                if len(places) > limit or scanned > _EVENTS_LOOKED_AT:
+                if len(places) > limit or scanned > scan_limit:
+                    following = f"{moment}#~"
                     break
+            scanned += 1
             event_id = _listed_event(item, names)
             if event_id and (not after or f"{key}#{event_id}" < after):
                 together.add(f"{key}#{event_id}")
         else:
             places += sorted(together, reverse=True)
         shown = places[:limit]
+        if len(places) > limit:
+            following = shown[-1]
         # An event that is gone may still be named by a run.
         kept = await self.events.received([place.partition("#")[2] for place in shown])
-        more = len(places) > limit or scanned > _EVENTS_LOOKED_AT
-        following = (shown[-1] if shown else moment) if more else ""
         return {"events": [event_row(id_, *told) for id_, told in kept.items()], "next": following}
 
     async def _event_sources(self, names: Sequence[str], upper: str) -> list[Source]:

@@ -21,12 +21,12 @@ def shop() -> App:
     return app
 
 
-async def listed(made: Rig, *names: str, limit: int = 50) -> list[tuple[str, str]]:
+async def listed(made: Rig, *names: str, limit: int = 50, scan_limit: int = 20_000) -> list[tuple[str, str]]:
     """Names and ids of all events, page by page."""
     found: list[tuple[str, str]] = []
     after = ""
     while True:
-        page = await made.engine.queries.list_events(names=names, limit=limit, after=after)
+        page = await made.engine.queries.list_events(names=names, limit=limit, after=after, scan_limit=scan_limit)
         found += [(row["name"], row["event_id"]) for row in page["events"]]
         assert len(page["events"]) <= limit
         after = page["next"]
@@ -122,3 +122,12 @@ async def test_a_wait_that_looks_back_finds_events_whether_they_started_a_run_or
         await made.wind(20)
         await made.send("go")
         assert (await made.only_run("a-f"))["output"] == [{"n": "paid/card"}, {"n": "lonely"}]
+
+
+async def test_a_rare_event_is_found_behind_more_runs_of_others_than_one_answer_looks_at():
+    async with rig(shop()) as made:
+        rare = await made.send("parcel")
+        for _ in range(20):
+            await made.wind(1)
+            await made.send("order", {"n": 100})
+        assert await listed(made, "parcel", scan_limit=5) == [("parcel", rare)]
