@@ -20,7 +20,7 @@ from milepost_engine.events import Event
 from milepost_engine.observe import Observer, Silent
 from milepost_engine.queries import iso
 
-__all__ = ["Effect", "Listener", "Live", "News", "Several", "live_row"]
+__all__ = ["Listener", "Live", "News", "Several", "live_row"]
 
 BACKLOG: Final = 1000
 REMEMBERED_EVENTS: Final = 5000
@@ -32,14 +32,6 @@ class News:
 
     kind: str
     row: Mapping[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """The runs that an event started, and why it passed functions over."""
-
-    started: tuple[str, ...]
-    passed_over: Mapping[str, str]
 
 
 @dataclass(eq=False)
@@ -99,7 +91,7 @@ class Live(Silent):
 
     def __init__(self) -> None:
         self._listeners: set[Listener] = set()
-        self._effects: OrderedDict[str, Effect] = OrderedDict()
+        self._started: OrderedDict[str, tuple[str, ...]] = OrderedDict()
         self._waits_ended: OrderedDict[str, list[dict[str, str]]] = OrderedDict()
 
     @contextmanager
@@ -120,20 +112,21 @@ class Live(Silent):
         for listener in self._listeners:
             listener.put(News(kind, row))
 
-    def effect_of(self, event_id: str) -> Effect | None:
-        """What came of an event; None when it is not taken in yet, or too long ago."""
-        return self._effects.get(event_id)
+    def started_by(self, event_id: str) -> tuple[str, ...] | None:
+        """The runs that an event started; None when it is not taken in yet, or too long ago."""
+        return self._started.get(event_id)
 
-    def waits_ended(self, event_id: str) -> list[dict[str, str]]:
-        """The waits that an event ended: run, function and step; empty when it is too long ago."""
-        return self._waits_ended.get(event_id, [])
+    def waits_ended(self, event_id: str) -> list[dict[str, str]] | None:
+        """The waits that an event ended: run, function and step; None when it is not taken in yet, or too long ago."""
+        known = event_id in self._started or event_id in self._waits_ended
+        return self._waits_ended.get(event_id, []) if known else None
 
     # --- as observer --------------------------------------------------------------------------------------------------
 
     def event_received(self, event: Event, started: tuple[str, ...], passed_over: dict[str, str]) -> None:
-        self._effects[event.event_id] = Effect(started, dict(passed_over))
-        if len(self._effects) > REMEMBERED_EVENTS:
-            self._effects.popitem(last=False)
+        self._started[event.event_id] = started
+        if len(self._started) > REMEMBERED_EVENTS:
+            self._started.popitem(last=False)
         row = {
             "event_id": event.event_id,
             "name": event.name,

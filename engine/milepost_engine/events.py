@@ -17,12 +17,14 @@ import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Final, cast
 
 from milepost.protocol import MAX_EVENT_BYTES, MAX_EVENT_NAME_CHARS, MAX_EVENTS_PER_REQUEST
 
 from .codec import Json, dumps, loads
 from .core.ids import from_ms, seeded_ulid, short_hash, to_ms, ulid
+from .passed_over import put_along
 from .ports import Absent, AnyOf, Chance, Changes, ConditionFailed, Equals, Has, Item, Key, LessThan, Table
 from .values import Values
 
@@ -171,7 +173,9 @@ class EventStore:
         self._recent: dict[str, tuple[Event, int]] = {}
         self._recent_bytes = 0
 
-    async def put(self, event: Event, *wanted: timedelta | None) -> bool:
+    async def put(
+        self, event: Event, *wanted: timedelta | None, passed_over: Mapping[str, str] = MappingProxyType({})
+    ) -> bool:
         """Keep an event for the longest that its functions want, None being the default; False when it is kept."""
         encoded = dumps(self._body(event))
         stored = await self._values.store(f"events/{event.event_id}", encoded)
@@ -182,6 +186,7 @@ class EventStore:
             "received_at": to_ms(event.received_at),
             "expires_at": self._expires_at(event, wanted),
             **{f"body{kind}": value for kind, value in stored.items()},
+            **put_along(passed_over),
         }
         await self._remember_name(event.name)
         try:

@@ -30,6 +30,7 @@ from .events import Event, EventStore
 from .manifest import CronTrigger, EventTrigger, FunctionSpec
 from .messages import Sender, about
 from .observe import Observer
+from .passed_over import EVERY_FUNCTION, add_passed_over
 from .ports import Absent, AnyOf, Clock, ConditionFailed, Equals, Item, LessThan, Table, Target
 from .registry import Registry, Snapshot
 from .store import RunStore
@@ -73,23 +74,21 @@ class Intake:
         now = self.clock.now()
         snapshot = await self.registry.snapshot()
         retentions = snapshot.retentions_of(event.name)
-        if not await self.events.put(event, *retentions):
+        passed_over = self._passed_over(snapshot, event, now)
+        new = await self.events.put(event, *retentions, passed_over=passed_over)
+        kept = tuple(passed_over) if new else ()
+        if not new:
             # Ids of runs follow from the moment that an event was received first.
             event = await self.events.load(event.event_id) or event
+            passed_over = self._passed_over(snapshot, event, now)
         if not await self.events.first_with_id(event, now):
             await self.events.list_alone(event, *retentions)
-            self.observer.event_received(
-                event, (), {"*": f"the id {event.client_id!r} was sent within 24 hours before"}
-            )
+            passed_over = {EVERY_FUNCTION: f"the id {event.client_id!r} was sent within 24 hours before"}
+            await add_passed_over(self.table, event.event_id, passed_over)
+            self.observer.event_received(event, (), passed_over)
             return ()
-        passed_over: dict[str, str] = {}
-        chosen: list[FunctionSpec] = []
-        for function_id, pairs in snapshot.started_by(event.name).items():
-            why_not = self._why_not(snapshot, function_id, [trigger for _, trigger in pairs], event, now)
-            if why_not:
-                passed_over[function_id] = why_not
-            else:
-                chosen.append(pairs[0][0])
+        listening = snapshot.started_by(event.name)
+        chosen = [pairs[0][0] for function_id, pairs in listening.items() if function_id not in passed_over]
         made = await asyncio.gather(*(self._create(spec, event, passed_over) for spec in chosen))
         started = [found for found in made if found is not None]
         run_ids = tuple(found.run.run_id for found in started)
@@ -98,6 +97,8 @@ class Intake:
         await self._send(started, again=redelivered)
         # Last: who opens a wait at this moment looks back, and finds either the list or the run's header.
         await self._wake(event, now)
+        later = {name: why for name, why in passed_over.items() if name not in kept}
+        await add_passed_over(self.table, event.event_id, later)
         self.observer.event_received(event, run_ids, passed_over)
         return run_ids
 
@@ -116,7 +117,10 @@ class Intake:
 
         `again`: when the run is there already, its message is sent once more, for it may have been lost.
         """
-        made = await self._create(spec, event, {}, run_id=run_id, parent=parent, origin=origin, kept=kept)
+        passed_over: dict[str, str] = {}
+        made = await self._create(spec, event, passed_over, run_id=run_id, parent=parent, origin=origin, kept=kept)
+        if origin is None:
+            await add_passed_over(self.table, event.event_id, passed_over)
         if made is None:
             return None
         await self._send([made], again=again)
@@ -145,6 +149,14 @@ class Intake:
         return await self.start(spec, event, run_id=run_id, again=redelivered)
 
     # --- starting -------------------------------------------------------------------------------------------------
+
+    def _passed_over(self, snapshot: Snapshot, event: Event, now: datetime) -> dict[str, str]:
+        """The functions that listen to an event but are not started, and why, as far as it can be told beforehand."""
+        found = {
+            function_id: self._why_not(snapshot, function_id, [trigger for _, trigger in pairs], event, now)
+            for function_id, pairs in snapshot.started_by(event.name).items()
+        }
+        return {function_id: why for function_id, why in found.items() if why}
 
     def _why_not(
         self,

@@ -14,6 +14,7 @@ from .core.ids import from_ms, is_ulid, to_ms, ulid, ulid_moment
 from .core.run import ClosedStep, FailedAttempt, OpenOp, Run, RunStatus, StepStatus, Stored
 from .events import Event, EventStore, list_of_events
 from .merging import Source, newest_first
+from .passed_over import passed_over_by
 from .ports import Clock, Item, Table
 from .registry import Registry
 from .run_items import function_of, list_of_runs
@@ -150,7 +151,7 @@ class Queries:
         return alone + [Source(list_of_runs(function_id), _run_moment, last=last) for function_id in functions]
 
     async def event(self, event_id: str) -> dict[str, Json] | None:
-        """One event with the runs that it started."""
+        """One event with the runs that it started, and the functions that it passed over, with the reasons."""
         event = await self.events.load(event_id)
         if event is None:
             return None
@@ -161,8 +162,15 @@ class Queries:
         )
         where = RunFilter(functions=candidates, event_id=event_id, since=min(moment, event.received_at))
         listed = await self.list_runs(where, limit=200) if candidates else {"runs": []}
-        received = event.received_at
-        return {"event_id": event_id, **event.wire(), "received_at": iso(received), "runs": listed["runs"]}
+        started = {row["function_id"] for row in cast("list[Mapping[str, Json]]", listed["runs"])}
+        reasons = await passed_over_by(self.table, event_id)
+        return {
+            "event_id": event_id,
+            **event.wire(),
+            "received_at": iso(event.received_at),
+            "runs": listed["runs"],
+            "passed_over": {name: why for name, why in reasons.items() if name not in started},
+        }
 
     # --- one run --------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 
 from milepost import App, Context, Event
 from tests.console.process import DevProcess
-from tests.console.served import Served, served
+from tests.console.served import Served, served, until
 
 from .conftest import OpenPage
 from .shop import make_app
@@ -102,6 +102,44 @@ def test_a_page_whose_server_went_away_says_since_when_and_catches_up_when_it_is
         expect(page.locator("#live")).to_have_text("Live")
         # What happened while nobody listened is there.
         expect(page.locator(".virtual > .run-row")).to_have_count(3)
+    finally:
+        server.stop()
+
+
+PICKY = """
+from milepost import App, Context, Event
+
+app = App("picky")
+
+@app.function(id="large", trigger=Event("order", if_="event.data.cents > 100"))
+async def large(ctx: Context) -> None: ...
+
+@app.function(id="once", trigger=Event("order"), idempotency="event.data.cart")
+async def once(ctx: Context) -> None: ...
+"""
+
+
+def test_why_an_event_started_nothing_is_still_told_after_a_restart_and_what_is_not_known_any_more_is_said(
+    tmp_path: Path, open_page: OpenPage
+):
+    (tmp_path / "picky.py").write_text(PICKY)
+    server = DevProcess(tmp_path, str(tmp_path / "picky.py"))
+    server.start()
+    try:
+        server.send("order", {"cents": 500, "cart": 1})
+        event_id = server.send("order", {"cents": 5, "cart": 1})
+        until(lambda: server.call(f"/api/events/{event_id}")["started"] == [], told=server.log)
+        server.stop()
+        server.start()
+        page = open_page(f"{server.url}/events/{event_id}", errors=True)
+        panel = page.get_by_role("complementary", name="Event")
+        expect(panel).to_contain_text("It started nothing.")
+        reasons = panel.locator(".passed li")
+        expect(reasons).to_have_count(2)
+        expect(reasons.filter(has_text="picky-large")).to_contain_text("'event.data.cents > 100' is false")
+        expect(reasons.filter(has_text="picky-once")).to_contain_text("was used within 24 hours before")
+        expect(panel).to_contain_text("Whether it ended a wait is only told by the runs that waited")
+        expect(page.locator(".event-row").first).to_contain_text("2 passed over")
     finally:
         server.stop()
 

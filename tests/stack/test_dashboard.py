@@ -60,3 +60,16 @@ async def test_a_page_of_another_origin_is_refused_even_with_the_key(served: htt
 async def test_apps_and_senders_are_not_served_with_a_persons_credentials(served: httpx.AsyncClient, path: str):
     answer = await served.post(path, headers={"authorization": f"Bearer {KEY}"}, json={})
     assert answer.status_code in {404, 405}
+
+
+async def test_why_an_event_started_nothing_is_read_from_the_stacks_table():
+    async with AwsHarness(shop([])) as aws:
+        await aws.engine.registry.pause("shop-order", paused=True)
+        event_id = await aws.send("order/created", {"order_id": "7"})
+        with open_stack(aws.session, aws.stack, threads=1, clock=aws.clock) as backend:
+            transport = httpx.ASGITransport(build_app(backend))
+            async with httpx.AsyncClient(transport=transport, base_url=ADDRESS) as client:
+                told = (await client.get(f"/api/events/{event_id}")).json()
+        assert told["passed_over"] == {"shop-order": "the function is paused"}
+        # A stack tells no news: whether the event ended a wait is not known, which is not the same as none.
+        assert (told["started"], told["waits_ended"]) == (None, None)

@@ -61,7 +61,7 @@ def show(*, event_id: Annotated[str, typer.Argument()], url: Url = "", as_json: 
     columns = (("RUN", "run_id"), ("FUNCTION", "function_id"), ("STATUS", "status"))
     desk.rows(event["runs"], columns, "It started no run.")
     for function_id, why in event["passed_over"].items():
-        desk.say(f"passed over {function_id}: {why}", "yellow")
+        desk.say(f"passed over {'every function' if function_id == '*' else function_id}: {why}", "yellow")
 
 
 @events.command("send")

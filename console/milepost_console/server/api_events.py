@@ -33,10 +33,12 @@ def events_router(backend: Backend) -> APIRouter:
         found = await engine.queries.event(event_id)
         if found is None:
             raise Refused(404, "MP306", f"There is no event {event_id}; it may have expired.")
-        effect = backend.live.effect_of(event_id)
-        told = {"started": list(effect.started), "passed_over": dict(effect.passed_over)} if effect else {}
-        waits: Json = [dict(wait) for wait in backend.live.waits_ended(event_id)]
-        return {"user": {}, "started": None, "passed_over": {}, **found, **told, "waits_ended": waits}
+        started = backend.live.started_by(event_id)
+        told: dict[str, Json] = {
+            "started": None if started is None else list(started),
+            "waits_ended": backend.live.waits_ended(event_id),
+        }
+        return {"user": {}, **found, **told}
 
     @router.delete("/events/{event_id}", summary="Erase an event; its runs stay but can no longer be replayed")
     async def erase(event_id: str, *, runs: bool = False) -> dict[str, Json]:

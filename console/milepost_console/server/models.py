@@ -137,8 +137,12 @@ class EventDetail(EventRow):
     user: dict[str, Any]
     runs: list[RunRow]
     started: list[str] | None = Field(description="Ids of the runs that it started; null while not known.")
-    passed_over: dict[str, str] = Field(description="Functions that listen but were not started, and why.")
-    waits_ended: list[dict[str, str]] = Field(description="Waits that it ended: run_id, function_id, step.")
+    passed_over: dict[str, str] = Field(
+        description="Functions that listen but were not started, and why; `*` stands for all of them."
+    )
+    waits_ended: list[dict[str, str]] | None = Field(
+        description="Waits that it ended: run_id, function_id, step; null where the server did not see it."
+    )
 
 
 class FunctionRow(BaseModel):

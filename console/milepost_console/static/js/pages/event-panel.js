@@ -40,7 +40,8 @@ export function eventPanel(place, id, signal, back) {
       h("div", { class: "panel-body" },
         h("h3", null, "Started"), shortRuns(event.runs, nothing),
         waits.length > 0 && [h("h3", null, "Ended a wait of"), h("ul", { class: "passed" }, waits.map((wait) => h("li", null, h("a", { href: runPath(wait.run_id) }, visible(wait.function_id)), h("span", { class: "muted" }, "in step ", visible(wait.step)))))],
-        passed.length > 0 && [h("h3", null, "Did not start"), h("ul", { class: "passed" }, passed.map(([name, why]) => h("li", null, h("a", { href: `/functions/${encodeURIComponent(name)}` }, visible(name)), h("span", { class: "muted" }, visible(why)))))],
+        event.waits_ended === null && h("p", { class: "muted" }, "Whether it ended a wait is only told by the runs that waited: this server did not see it arrive, or has forgotten."),
+        passed.length > 0 && [h("h3", null, "Did not start"), h("ul", { class: "passed" }, passed.map(([name, why]) => h("li", null, passedOver(name), h("span", { class: "muted" }, visible(why)))))],
         eventCard(event, "Payload")),
     );
   }
@@ -48,7 +49,16 @@ export function eventPanel(place, id, signal, back) {
   onLive("run", (run) => {
     if (run.event_id === id) timer ??= setTimeout(() => { timer = undefined; void load(); }, READ_AGAIN_MS);
   }, signal);
+  onLive("received", (event) => { if (event.event_id === id) void load(); }, signal);
   onLive("resync", () => void load(), signal);
   signal.addEventListener("abort", () => clearTimeout(timer));
   void load();
+}
+
+/** A function that was passed over; two of the names are none. @param {string} name */
+function passedOver(name) {
+  if (name === "*") return h("span", null, "Every function");
+  if (name === "…") return h("span", null, "Others");
+  const id = name.replace(/ \(cancellation\)$/, "");
+  return h("a", { href: `/functions/${encodeURIComponent(id)}` }, visible(name));
 }
