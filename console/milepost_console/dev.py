@@ -30,6 +30,7 @@ from .live import Live, Several
 from .loader import CodeProblem, Loader, Stamp, parse_place
 from .local import LocalEngine, default_file, open_local
 from .remote import Remotes
+from .run_log import RunLogMemory, keeping_lines
 from .server.app import build_app
 from .server.backend import Backend
 from .terminal import JsonLines, Lines
@@ -188,11 +189,12 @@ async def run_dev(options: DevOptions, console: Console) -> None:
     address = _address(options.host, server_socket)
     # The SDK reads it while the user's module is imported: events that it sends come back here.
     os.environ.setdefault("MILEPOST_DEV", address)
-    with _logging(lines), contextlib.closing(server_socket):
+    memory = RunLogMemory(clock.now())
+    with _logging(lines), keeping_lines(memory, live.tell_of_lines), contextlib.closing(server_socket):
         try:
             async with open_local(options.file, Several((live, lines))) as local:
                 remotes = Remotes(local.http, lines.say)
-                backend = _backend(options, local, live, remotes)
+                backend = _backend(options, local, live, remotes, memory)
                 loader = Loader(places, folder) if places else None
                 server = DevServer(options, lines, local, backend, remotes, loader, address)
                 await server.serve_code()
@@ -202,7 +204,7 @@ async def run_dev(options: DevOptions, console: Console) -> None:
             raise StartProblem(f"{error}. With --db FILE or --in-memory a second server can run beside it.") from error
 
 
-def _backend(options: DevOptions, local: LocalEngine, live: Live, remotes: Remotes) -> Backend:
+def _backend(options: DevOptions, local: LocalEngine, live: Live, remotes: Remotes, memory: RunLogMemory) -> Backend:
     async def sync_url(url: str) -> str:
         return await remotes.sync(backend, url)
 
@@ -211,6 +213,7 @@ def _backend(options: DevOptions, local: LocalEngine, live: Live, remotes: Remot
         live,
         invokers={"inprocess": local.inprocess, "http": local.http},
         dead_letters=local.queue,
+        logs=memory,
         sync_url=sync_url,
         options={"places": options.places, "urls": options.urls},
     )

@@ -28,7 +28,7 @@ REMEMBERED_EVENTS: Final = 5000
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """One thing that happened: "run", "received", "app" or "lost"."""
+    """One thing that happened: "run", "received", "log", "app" or "lost"."""
 
     kind: str
     row: Mapping[str, object]
@@ -111,6 +111,10 @@ class Live(Silent):
     def tell(self, kind: str, row: Mapping[str, object]) -> None:
         for listener in self._listeners:
             listener.put(News(kind, row))
+
+    def tell_of_lines(self, run_id: str) -> None:
+        """The code of a run has logged."""
+        self.tell("log", {"run_id": run_id})
 
     def started_by(self, event_id: str) -> tuple[str, ...] | None:
         """The runs that an event started; None when it is not taken in yet, or too long ago."""

@@ -11,6 +11,7 @@ often a card was charged.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 SERVICES = ("payment", "database", "mail")
+_log = logging.getLogger("shop.services")
 
 
 def folder() -> Path:
@@ -48,6 +50,7 @@ class ServiceDownError(Exception):
 
 
 def _call(service: str, what: str, **details: object) -> str:
+    _log.info("asking the %s service to %s", service, what)
     if service in broken():
         raise ServiceDownError(f"the {service} service is down (fix it: python -m samples.shop.services fix {service})")
     entry = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "service": service, "what": what, **details}

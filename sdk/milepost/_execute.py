@@ -60,7 +60,7 @@ async def run_step(invocation: Invocation, step: Step, bridge: Bridge) -> object
             "its value comes back as plain JSON. Import the type at module level, not only for type checking."
         )
     started_at = invocation.now()
-    token = in_body.set(call.name)
+    token = in_body.set(step)
     try:
         value = await bridge.call(call.body, *call.args, **call.kwargs)
         data = pack(value, call.adapter, what)

@@ -37,9 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Call", "Invocation", "Move", "Step", "in_body"]
 
-in_body: Final[ContextVar[str | None]] = ContextVar("milepost_step", default=None)
-"""Name of the step whose body runs in this context."""
-
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -78,6 +75,10 @@ class Step:
     call: StepCall
     wake: Callable[[], None] = field(default=lambda: None)
     runs: bool = False
+
+
+in_body: Final[ContextVar[Step | None]] = ContextVar("milepost_step", default=None)
+"""The step whose body runs in this context."""
 
 
 class Invocation:
@@ -129,7 +130,7 @@ class Invocation:
             raise Interrupt
         if outer is not None:
             raise NestedStepError(
-                f"step {call.name!r} is called inside the body of step {outer!r} {self._where}: "
+                f"step {call.name!r} is called inside the body of step {outer.call.name!r} {self._where}: "
                 "call it in the function itself, before or after that step"
             )
         index = self._uses[call.name]

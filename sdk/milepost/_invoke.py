@@ -16,7 +16,7 @@ from ._checkpoint import HttpCheckpointer
 from ._context import Context, SyncContext
 from ._http import HttpApi
 from ._invocation import Call, Invocation
-from ._logger import run_logger
+from ._logger import in_run, run_logger
 from ._loop import Worker, pool, run_in_worker
 from ._middleware import CallInput, call_and_wait
 from ._ops import Answer, Ops, Raised
@@ -188,6 +188,7 @@ class _Run:
             invocation = self._invocation = Invocation(
                 call, now=self._settings.now, warn=self._warn, saves=saves, budget=budget
             )
+            in_run.set(invocation)
             context = self._context = self._make_context(runner, invocation)
             if invocation.answer is None:
                 await self._drive(runner, invocation, context)
@@ -266,7 +267,7 @@ class _Run:
         received = tuple(
             receive(raw, find_event(function.triggers, str(raw.get("name") or "")), where) for raw in events or ({},)
         )
-        logger = run_logger(self._settings.logger(), invocation.journal, function.slug, call.run_id, call.attempt)
+        logger = run_logger(self._settings.logger(), invocation)
         common = (received[0], received, call.run_id, call.attempt, call.max_attempts or 0, function.slug, logger)
         tick = read_tick(events[0]) if events else None
         send = self._sending(invocation)

@@ -1,25 +1,41 @@
-"""`ctx.logger`: the app's logger, silent while history is replayed, with the ids of the run on every line."""
+"""`ctx.logger`: the app's logger, silent while history is replayed, with the place in the run on every line."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, MutableMapping
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, Final
 
-from ._journal import Journal
+from ._invocation import Invocation, in_body
 
-__all__ = ["RunLogger", "run_logger"]
+__all__ = ["RunLogger", "in_run", "place_of_code", "run_logger"]
+
+in_run: Final[ContextVar[Invocation | None]] = ContextVar("milepost_run", default=None)
+"""The invocation whose code runs in this context."""
+
+
+def place_of_code() -> dict[str, object]:
+    """Where in which run the code of this context is; empty outside of runs, and in threads that the code started."""
+    invocation = in_run.get()
+    if invocation is None:
+        return {}
+    call, step = invocation.call, in_body.get()
+    told: dict[str, object] = {"function_id": call.function_id, "run_id": call.run_id, "attempt": call.attempt}
+    if step is not None:
+        told |= {"attempt": invocation.attempt, "step": step.call.name, "step_id": step.id}
+    return told
 
 
 class _GatedLogger(logging.Logger):
     """A stand-in for the app's logger that sends its records through the journal. Belongs to one invocation."""
 
-    def __init__(self, real: logging.Logger, journal: Journal) -> None:
+    def __init__(self, real: logging.Logger, invocation: Invocation) -> None:
         super().__init__(real.name)
         self.parent = real
         self.manager = real.manager
         self._real = real
-        self._journal = journal
+        self._journal = invocation.journal
 
     def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - name of the base class
         return not self._journal.muted and self._real.isEnabledFor(level)
@@ -29,16 +45,20 @@ class _GatedLogger(logging.Logger):
 
 
 class RunLogger(logging.LoggerAdapter[logging.Logger]):
-    """Adds function_id, run_id and attempt to each record, besides the `extra` of the call."""
+    """Adds function_id, run_id, attempt and step to each record, besides the `extra` of the call."""
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
         """Merge both sources of extra fields; those of the call win."""
         own: Mapping[str, object] = self.extra or {}
+        here = place_of_code()
+        if "step" in here and here["run_id"] == own["run_id"]:
+            own = {**own, "attempt": here["attempt"], "step": here["step"]}
         kwargs["extra"] = {**own, **(kwargs.get("extra") or {})}
         return msg, kwargs
 
 
-def run_logger(real: logging.Logger, journal: Journal, function_id: str, run_id: str, attempt: int) -> RunLogger:
+def run_logger(real: logging.Logger, invocation: Invocation) -> RunLogger:
     """The logger of one invocation."""
-    ids = {"function_id": function_id, "run_id": run_id, "attempt": attempt}
-    return RunLogger(_GatedLogger(real, journal), ids)
+    call = invocation.call
+    ids = {"function_id": call.function_id, "run_id": call.run_id, "attempt": call.attempt}
+    return RunLogger(_GatedLogger(real, invocation), ids)

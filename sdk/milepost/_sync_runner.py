@@ -154,7 +154,9 @@ class SyncRunner:
         """Run branches side by side; when all have ended, give their results or raise the first error in order."""
         outer = in_body.get()
         if outer is not None:
-            raise NestedStepError(f"step.parallel is called inside the body of step {outer!r}: call it in the function")
+            raise NestedStepError(
+                f"step.parallel is called inside the body of step {outer.call.name!r}: call it in the function"
+            )
         if self._stopped:
             raise Interrupt
         parent = self._current

@@ -78,7 +78,10 @@ def test_a_person_sees_an_order_fail_mends_the_database_and_replays_it_to_succes
     expect(page.get_by_role("region", name="traceback", exact=True)).to_contain_text(
         "Traceback (most recent call last)"
     )
-    expect(page.get_by_text("Attempt 5", exact=True)).to_be_visible()
+    expect(page.get_by_text("Attempt 5", exact=True).first).to_be_visible()
+    lines = page.get_by_role("list", name="Log lines of the step")
+    expect(lines).to_contain_text("asking the database service to insert into fulfilments")
+    expect(lines.get_by_text("Attempt 5", exact=True)).to_be_visible()
     picture(page, "failed")
 
     # Mended and replayed: the charge is kept, the rest runs.

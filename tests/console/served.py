@@ -19,8 +19,10 @@ from milepost_console.dev import bind
 from milepost_console.live import Live
 from milepost_console.local import LocalEngine, open_local
 from milepost_console.remote import Remotes
+from milepost_console.run_log import RunLogMemory, RunLogs, keeping_lines
 from milepost_console.server.app import build_app
 from milepost_console.server.backend import Backend
+from milepost_engine.adapters.clock import SystemClock
 from milepost_engine.ports import Target
 
 T = TypeVar("T")
@@ -86,10 +88,10 @@ def until(check: Callable[[], object], *, seconds: float = 60, told: Callable[[]
 
 
 @contextmanager
-def served(*apps: App, stack: str | None = None) -> Iterator[Served]:
+def served(*apps: App, stack: str | None = None, logs: RunLogs | None = None) -> Iterator[Served]:
     """Serve some apps until the block ends.
 
-    With `stack`, as the dashboard of a stack of that name, which is told no news.
+    With `stack`, as the dashboard of a stack of that name, which is told no news and has these logs.
     """
     ready: list[Served] = []
     stop: list[Callable[[], object]] = []
@@ -98,7 +100,7 @@ def served(*apps: App, stack: str | None = None) -> Iterator[Served]:
 
     def run() -> None:
         try:
-            asyncio.run(_run(ready, stop, wake, stack))
+            asyncio.run(_run(ready, stop, wake, stack, logs))
         except BaseException as error:  # noqa: BLE001 - told to the test's own thread
             failed.append(error)
         finally:
@@ -120,11 +122,18 @@ def served(*apps: App, stack: str | None = None) -> Iterator[Served]:
         raise failed[0]
 
 
-async def _run(ready: list[Served], stop: list[Callable[[], object]], wake: threading.Event, stack: str | None) -> None:
+async def _run(
+    ready: list[Served],
+    stop: list[Callable[[], object]],
+    wake: threading.Event,
+    stack: str | None,
+    logs: RunLogs | None,
+) -> None:
     live, notes = Live(), list[str]()
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     listening = bind("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    memory = RunLogMemory(SystemClock().now())
     async with open_local(":memory:", live) as local:
         remotes = Remotes(local.http, lambda said, _: notes.append(said))
 
@@ -132,16 +141,17 @@ async def _run(ready: list[Served], stop: list[Callable[[], object]], wake: thre
             return await remotes.sync(backend, address)
 
         invokers = {"inprocess": local.inprocess, "http": local.http}
-        backend = Backend(local.engine, live, invokers, dead_letters=local.queue, sync_url=sync_url)
+        backend = Backend(local.engine, live, invokers, dead_letters=local.queue, logs=memory, sync_url=sync_url)
         if stack:
-            backend = Backend(local.engine, Live(), mode="stack", stack=stack)
+            backend = Backend(local.engine, Live(), logs=logs, mode="stack", stack=stack)
         config = uvicorn.Config(build_app(backend), log_config=None, lifespan="off", ws="none")
         server = uvicorn.Server(config)
         tasks = [asyncio.create_task(server._serve([listening])), asyncio.create_task(local.work())]
         ready.append(Served(url, backend, local, loop, notes))
         stop.append(lambda: loop.call_soon_threadsafe(ended.set))
         wake.set()
-        await ended.wait()
+        with keeping_lines(memory, live.tell_of_lines):
+            await ended.wait()
         live.close()
         backend.live.close()
         server.should_exit = True

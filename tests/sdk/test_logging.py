@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from milepost import App, Context, Event, SyncContext
+from milepost._logger import place_of_code
 
 from .fake_server import FakeServer
 
@@ -118,3 +119,49 @@ async def test_the_level_of_the_apps_logger_holds(caplog: pytest.LogCaptureFixtu
 
     await FakeServer(app, "shop-f").call()
     assert caplog.messages == ["yes"]
+
+
+async def test_a_line_of_a_step_carries_its_name_and_its_own_attempt(
+    app: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    @app.function(id="f", trigger=Event("t/a"), mode="checkpoint")
+    async def f(ctx: Context) -> None:
+        await ctx.step.run("a", ctx.logger.warning, "in a")
+        await ctx.step.run("b", ctx.logger.warning, "in b")
+        ctx.logger.warning("after b", extra={"step": "mine"})
+
+    server = FakeServer(app, "shop-f")
+    server.checkpointer = server
+    await server.call(attempt=2)
+    told = [(record.getMessage(), record.__dict__["step"], record.__dict__["attempt"]) for record in caplog.records]
+    # The second step began its own first attempt in the call that was the third of the first.
+    assert told == [("in a", "a", 2), ("in b", "b", 0), ("after b", "mine", 2)]
+
+
+@pytest.mark.parametrize("kind", ["async", "sync"])
+async def test_code_that_knows_nothing_of_runs_can_be_placed_in_one(app: App, kind: str) -> None:
+    places: list[dict[str, object]] = []
+
+    def deep_inside() -> None:
+        places.append(place_of_code())
+
+    if kind == "async":
+
+        @app.function(id="f", trigger=Event("t/a"))
+        async def f(ctx: Context) -> None:
+            deep_inside()
+            await ctx.step.run("thread", asyncio.to_thread, deep_inside)
+
+    else:
+
+        @app.function(id="f", trigger=Event("t/a"))
+        def g(ctx: SyncContext) -> None:
+            deep_inside()
+            ctx.step.parallel((lambda: ctx.step.run("branch", deep_inside), lambda: ctx.step.run("other", int)))
+
+    await FakeServer(app, "shop-f").run()
+    assert {(place["function_id"], place.get("step")) for place in places} == {
+        ("shop-f", None),
+        ("shop-f", "thread" if kind == "async" else "branch"),
+    }
+    assert place_of_code() == {}

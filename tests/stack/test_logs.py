@@ -5,12 +5,20 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx
 import pytest
+from botocore.exceptions import ClientError
 
+from milepost_console.server.app import build_app
+from milepost_console.stack.logs import StackRunLogs
+from milepost_console.stack.wiring import open_stack
 from milepost_console.testing.aws import AwsHarness
+from milepost_engine.adapters.clock import SystemClock
 from milepost_engine.ports import Target
 
 from .rig import NAME, announce, milepost
@@ -72,3 +80,52 @@ async def test_a_run_that_no_log_names_is_said_to_have_no_lines():
         await aws.send("order/created")
         told = await milepost("logs", (await aws.only_run())["run_id"])
         assert (told.code, "do not name this run" in told.text) == (1, True)
+
+
+@asynccontextmanager
+async def dashboard(aws: AwsHarness) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the dashboard over a stack."""
+    with open_stack(aws.session, aws.stack, threads=1) as backend:
+        transport = httpx.ASGITransport(build_app(backend))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8288") as client:
+            yield client
+
+
+async def test_the_dashboard_reads_the_same_lines_with_their_steps_and_says_when_there_are_more():
+    async with AwsHarness(shop([]), name=NAME, start=datetime.now(UTC)) as aws:
+        await aws.send("order/created")
+        run_id = (await aws.only_run())["run_id"]
+        logs = aws.session.client("logs")
+        failed = {"level": "WARNING", "message": "attempt failed", "run_id": run_id, "step": "charge", "attempt": 1}
+        write(logs, aws.stack.log_groups[0], json.dumps(failed | {"error": "OSError: down"}), f"plain {run_id}")
+        logs.close()
+        async with dashboard(aws) as client:
+            told = (await client.get(f"/api/runs/{run_id}/logs")).json()
+        assert (told["kept"], told["cut"], told["since"]) == ("cloudwatch", 0, None)
+        first, second = told["lines"]
+        assert (first["level"], first["step"], first["attempt"]) == ("WARNING", "charge", 1)
+        assert first["text"] == "attempt failed\nOSError: down"
+        assert first["source"] == aws.stack.log_groups[0]
+        assert (second["text"], second["step"]) == (f"plain {run_id}", None)
+        run = await aws.engine.runs.load(run_id)
+        assert run is not None
+        few = await StackRunLogs(aws.session, aws.stack, SystemClock(), most=1).of(run, None)
+        assert (len(few.lines), few.cut) == (1, -1)
+
+
+async def test_who_may_not_read_logs_is_told_what_is_missing():
+    async with AwsHarness(shop([]), name=NAME, start=datetime.now(UTC)) as aws:
+        await aws.send("order/created")
+        run_id = (await aws.only_run())["run_id"]
+        aws.session.events.register("before-call.cloudwatch-logs.FilterLogEvents", denied)
+        async with dashboard(aws) as client:
+            answer = await client.get(f"/api/runs/{run_id}/logs")
+        assert (answer.status_code, answer.json()["code"]) == (502, "MP333")
+        assert "FilterLogEvents" in answer.json()["error"]
+        assert "docs/permissions.md" in answer.json()["error"]
+
+
+def denied(**_: Any) -> Any:
+    """What AWS answers to who has no such permission."""
+    told = {"Error": {"Code": "AccessDeniedException", "Message": "not authorized to perform: logs:FilterLogEvents"}}
+    raise ClientError(told, "FilterLogEvents")

@@ -12,6 +12,7 @@ from milepost import __version__
 
 from .api_events import events_router
 from .api_functions import functions_router
+from .api_logs import logs_router
 from .api_runs import runs_router
 from .backend import Backend
 from .bulk import bulk_router
@@ -27,7 +28,9 @@ from .webhooks import webhooks_router
 
 __all__ = ["build_app"]
 
-_PAGES: Final = (intake_router, runs_router, bulk_router, events_router, functions_router, stream_router)
+_PAGES: Final = (
+    intake_router, runs_router, logs_router, bulk_router, events_router, functions_router, stream_router,
+)  # fmt: skip
 """What the dashboard and the command line ask."""
 _SDKS: Final = (eventbridge_router, webhooks_router, protocol_router, public_router)
 """What apps and senders ask. A deployed stack answers them by itself, under its own keys."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from milepost_console.live import Live
+from milepost_console.run_log import RunLogs
 from milepost_engine.adapters.local_queue import DeadLetter
 from milepost_engine.engine import Engine
 from milepost_engine.ports import Invoker
@@ -34,6 +35,7 @@ class Backend:
         live: The news; its stream is empty where nothing is told.
         invokers: For webhooks, which the user's code reads; by kind of target.
         dead_letters: None where a queue's own console shows them.
+        logs: Where the lines of runs are read; None where they are only kept elsewhere.
         sync_url: Asks the app at a URL to register; None where apps register otherwise.
         mode: "dev", or "stack" for a deployed one, whose name is `stack`.
         options: What the server was started with, for `GET /dev`.
@@ -43,6 +45,7 @@ class Backend:
     live: Live
     invokers: Mapping[str, Invoker] = field(default_factory=dict)
     dead_letters: DeadLetters | None = None
+    logs: RunLogs | None = None
     sync_url: Callable[[str], Awaitable[str]] | None = None
     mode: str = "dev"
     stack: str | None = None

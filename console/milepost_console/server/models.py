@@ -16,6 +16,7 @@ __all__ = [
     "Problem",
     "RunDetail",
     "RunList",
+    "RunLogLines",
     "RunRow",
 ]
 
@@ -102,6 +103,28 @@ class RunDetail(RunRow):
     error: dict[str, Any] | None
     replays: list[RunRow]
     trace: list[Span]
+
+
+class RunLogLine(BaseModel):
+    """A line that the code of a run logged."""
+
+    number: int = Field(description="Counts the lines of the run from 0.")
+    at: datetime
+    level: str
+    source: str = Field(description="The logger, or the log group in CloudWatch.")
+    text: str = Field(description="With the traceback, if it has one; cut after 4 000 characters.")
+    step: str | None = Field(description="Name of the step whose body logged it; null for the function itself.")
+    step_id: str | None
+    attempt: int | None
+
+
+class RunLogLines(BaseModel):
+    """What the code of a run logged, the oldest first."""
+
+    kept: str = Field(description="Where lines are kept: memory (of the dev server), cloudwatch, or elsewhere.")
+    since: datetime | None = Field(description="Lines of before were not kept.")
+    cut: int = Field(description="So many older lines were dropped; -1: there are more, not counted.")
+    lines: list[RunLogLine]
 
 
 class BulkResult(BaseModel):

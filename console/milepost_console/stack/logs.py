@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
+from milepost_console.client import ClientProblem
+from milepost_console.run_log import LoggedLine, RunLog
+from milepost_console.server.problems import Refused
+from milepost_engine.core.run import Run
+from milepost_engine.ports import Clock
+from milepost_engine.queries import iso
+from milepost_engine.registry import App
+
 from .parts import StackParts
 from .problems import aws_problems
 
-__all__ = ["LogLine", "log_group_of", "run_log"]
+__all__ = ["LogLine", "StackRunLogs", "log_group_of", "run_log"]
 
 _BEFORE: Final = timedelta(minutes=1)
 _AFTER: Final = timedelta(minutes=15)
@@ -56,9 +66,18 @@ def log_group_of(session: Any, function: str) -> str:
 
 
 def run_log(
-    session: Any, parts: StackParts, run: Mapping[str, Any], more_groups: Sequence[str], now: datetime
+    session: Any,
+    parts: StackParts,
+    run: Mapping[str, Any],
+    more_groups: Sequence[str],
+    now: datetime,
+    *,
+    most: int | None = None,
 ) -> list[LogLine]:
-    """The lines that name a run, the oldest first. `run` is as the API tells it. Raises ClientProblem."""
+    """The lines that name a run, the oldest first, `most` of each log group. `run` is as the API tells it.
+
+    Raises ClientProblem.
+    """
     began = datetime.fromisoformat(run["queued_at"]) - _BEFORE
     ended = datetime.fromisoformat(run["ended_at"]) + _AFTER if run["ended_at"] else now + _BEFORE
     found: list[LogLine] = []
@@ -66,10 +85,53 @@ def run_log(
         client = session.client("logs")
         try:
             for group in dict.fromkeys([*parts.log_groups, *filter(None, more_groups)]):
-                found += _lines(client, group, run["run_id"], began, ended)
+                found += islice(_lines(client, group, run["run_id"], began, ended), most)
         finally:
             client.close()
     return sorted(found, key=lambda line: line.at)
+
+
+@dataclass(frozen=True, slots=True)
+class StackRunLogs:
+    """What the dashboard shows of the logs: as `milepost logs` reads them, at most so many lines."""
+
+    session: Any
+    parts: StackParts
+    clock: Clock
+    most: int = 1000
+
+    async def of(self, run: Run, app: App | None) -> RunLog:
+        """Asks CloudWatch, on a thread. Raises Refused: AWS refuses it, or does not answer."""
+        address = app.target.address if app is not None and app.target.kind == "lambda" else ""
+        try:
+            found = await asyncio.to_thread(self._read, run, address)
+        except ClientProblem as problem:
+            raise Refused(502, problem.code, str(problem)) from problem
+        lines = [_logged(number, line) for number, line in enumerate(found[: self.most])]
+        return RunLog("cloudwatch", tuple(lines), cut=-1 if len(found) > self.most else 0)
+
+    def _read(self, run: Run, address: str) -> list[LogLine]:
+        groups = [log_group_of(self.session, address)] if address else []
+        told = {
+            "run_id": run.run_id,
+            "queued_at": iso(run.queued_at),
+            "ended_at": iso(run.ended.ended_at) if run.ended else None,
+        }
+        return run_log(self.session, self.parts, told, groups, self.clock.now(), most=self.most + 1)
+
+
+def _logged(number: int, line: LogLine) -> LoggedLine:
+    step, attempt = line.fields.get("step"), line.fields.get("attempt")
+    more = line.fields.get("error") or line.fields.get("exception") or ""
+    return LoggedLine(
+        number=number,
+        at=line.at,
+        level=line.level,
+        source=line.log_group,
+        text=f"{line.message}\n{more}" if more else line.message,
+        step=str(step or ""),
+        attempt=attempt if isinstance(attempt, int) else None,
+    )
 
 
 def _lines(client: Any, group: str, run_id: str, began: datetime, ended: datetime) -> Iterator[LogLine]:

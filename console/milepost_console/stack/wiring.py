@@ -26,6 +26,7 @@ from milepost_engine.ports import Clock
 from milepost_engine.schema import SchemaMismatch, check_schema
 
 from .dead_letters import SqsDeadLetters
+from .logs import StackRunLogs
 from .parts import StackParts
 from .problems import aws_problems
 
@@ -63,7 +64,8 @@ def open_stack(
             settings=Settings(retention=parts.retention),
         )
         letters = SqsDeadLetters(queues, parts.dead_letters, (parts.queue, parts.intake_queue), parts.intake_queue)
-        yield Backend(engine, Live(), dead_letters=letters, mode="stack", stack=parts.name)
+        logs = StackRunLogs(session, parts, clock)
+        yield Backend(engine, Live(), dead_letters=letters, logs=logs, mode="stack", stack=parts.name)
     finally:
         for made in callers:
             made.close()

@@ -35,7 +35,7 @@ export function switchZone() {
 
 /**
  * A moment, told relative to now, with the absolute time and its zone on hover.
- * @param {string|null|undefined} iso @param {"relative"|"absolute"|"clock"} [mode]
+ * @param {string|null|undefined} iso @param {"relative"|"absolute"|"clock"|"precise"} [mode]
  */
 export function time(iso, mode = "relative") {
   if (!iso) return h("span", { class: "muted" }, "–");
@@ -69,6 +69,7 @@ const TELLINGS = {
   relative: (/** @type {number} */ at) => relative(at - now()),
   absolute: (/** @type {number} */ _at, /** @type {{full: string}} */ told) => told.full,
   clock: (/** @type {number} */ _at, /** @type {{clock: string}} */ told) => told.clock,
+  precise: (/** @type {number} */ _at, /** @type {{precise: string}} */ told) => told.precise,
   elapsed: (/** @type {number} */ at) => relative(at - now()).replace(/ ago$/, "").replace("just now", "0 s"),
 };
 

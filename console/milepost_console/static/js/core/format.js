@@ -40,7 +40,7 @@ function coarse(ms) {
   return `${Math.floor(ms / DAY)} d`;
 }
 
-/** @type {Map<string, {full: Intl.DateTimeFormat, clock: Intl.DateTimeFormat, offset: Intl.DateTimeFormat}>} */
+/** @type {Map<string, {full: Intl.DateTimeFormat, clock: Intl.DateTimeFormat, precise: Intl.DateTimeFormat, offset: Intl.DateTimeFormat}>} */
 const formats = new Map();
 
 /** A moment in a zone, always with the zone's name. @param {number} at @param {string} zone */
@@ -55,11 +55,14 @@ export function moment(at, zone) {
       clock: new Intl.DateTimeFormat("en-GB", {
         timeZone: zone, hour: "2-digit", minute: "2-digit", second: "2-digit",
       }),
+      precise: new Intl.DateTimeFormat("en-GB", {
+        timeZone: zone, hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3,
+      }),
       offset: new Intl.DateTimeFormat("en-GB", { timeZone: zone, timeZoneName: "shortOffset" }),
     };
     formats.set(zone, made);
   }
-  return { full: `${made.full.format(at)} ${zoneName(at, zone)}`, clock: made.clock.format(at) };
+  return { full: `${made.full.format(at)} ${zoneName(at, zone)}`, clock: made.clock.format(at), precise: made.precise.format(at) };
 }
 
 /** "Europe/Paris (UTC+1)". @param {number} at @param {string} zone */

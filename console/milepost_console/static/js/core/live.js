@@ -26,7 +26,7 @@ let timer;
 let polling;
 
 /**
- * Be told of `run`, `received`, `app`, `resync` or `state`; until the signal aborts.
+ * Be told of `run`, `received`, `log`, `app`, `resync` or `state`; until the signal aborts.
  * @param {string} kind @param {(data: any) => void} listener @param {AbortSignal} [signal]
  */
 export function onLive(kind, listener, signal) {

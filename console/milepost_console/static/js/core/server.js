@@ -3,9 +3,19 @@
 /** @type {import("./types.js").Info|null} */
 let info = null;
 
+/** @type {() => void} */
+let known = () => {};
+const knows = /** @type {Promise<void>} */ (new Promise((resolve) => { known = resolve; }));
+
 /** @param {import("./types.js").Info} told */
 export function setInfo(told) {
   info = told;
+  known();
+}
+
+/** Once the server has said what it is. */
+export function whenKnown() {
+  return knows;
 }
 
 /** Whether the server allows something; what it does not mention it allows. @param {string} act */

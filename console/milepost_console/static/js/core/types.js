@@ -74,6 +74,10 @@
 
 /** @typedef {RunRow & RunExtra} RunDetail */
 
+/** @typedef {{number: number, at: string, level: string, source: string, text: string, step: string|null, step_id: string|null, attempt: number|null}} LogLine */
+
+/** @typedef {{kept: "memory"|"cloudwatch"|"elsewhere", since: string|null, cut: number, lines: LogLine[]}} RunLog */
+
 /** @typedef {{event_id: string, name: string, received_at: string}} EventRow */
 
 /** @typedef {EventRow & EventBody & {runs: RunRow[], passed_over?: Record<string, string>, waits_ended?: {run_id: string, function_id: string, step: string}[]|null}} EventDetail */

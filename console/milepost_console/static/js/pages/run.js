@@ -14,6 +14,7 @@ import { badge } from "../parts/status.js";
 import { diagnosis } from "./diagnosis.js";
 import { eventCard } from "./event-card.js";
 import { cancel, canReplayFrom, editAndReplay, eraseRun, replay, replayFrom } from "./run-actions.js";
+import { RunLogs } from "./run-logs.js";
 import { runPath, shortRuns } from "./runs-row.js";
 import { errorView, stepPanel } from "./step-panel.js";
 import { firstToShow, spanKey } from "./trace-rows.js";
@@ -49,7 +50,7 @@ class RunPage {
     /** @type {Trace|null} */
     this.trace = null;
     this.took = 0;
-    this.again = false;
+    this.logs = new RunLogs(id, signal, () => this.draw());
     /** @type {ReturnType<typeof setTimeout>|undefined} */
     this.timer = undefined;
     onLive("run", (row) => (row.run_id === id || row.origin_run_id === id) && this.soon(), signal);
@@ -119,10 +120,20 @@ class RunPage {
       this.problem !== null && notice("warn", "This run could not be read again.", " ", sentence(this.problem), " What you see may be old."),
       this.header(run), diagnosis(run, failing, this.remedies(run, failing)), this.facts(run),
       h("div", { class: `run-columns${span ? " with-panel" : ""}` },
-        h("div", { class: "run-main" }, kept(trace.element), this.result(run), this.events(run), this.relatives(run)),
-        span && stepPanel(run, span, () => this.choose(null))),
+        h("div", { class: "run-main" }, kept(trace.element), this.result(run), this.logs.card(run, (line) => this.opens(line)), this.events(run), this.relatives(run)),
+        span && stepPanel(run, span, this.logs.inPanel(span), () => this.choose(null))),
     );
     trace.update(run);
+  }
+
+  /** What opens the step that logged a line. @param {import("../core/types.js").LogLine} line */
+  opens(line) {
+    const span = line.step ? this.run?.trace.find((each) => (line.step_id ? each.step_id === line.step_id : each.name === line.step)) : null;
+    if (!span) return null;
+    return () => {
+      this.choose(span);
+      this.trace?.show(span);
+    };
   }
 
   missing() {

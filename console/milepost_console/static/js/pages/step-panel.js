@@ -33,8 +33,8 @@ export function errorView(error, label) {
   );
 }
 
-/** @param {RunDetail} run @param {Span} span @param {() => void} close */
-export function stepPanel(run, span, close) {
+/** @param {RunDetail} run @param {Span} span @param {import("../core/dom.js").Child[]} logs @param {() => void} close */
+export function stepPanel(run, span, logs, close) {
   return h(
     "aside", { class: "card panel", "aria-label": `Step ${visible(span.name)}`, data: { key: `panel ${spanKey(span)}` } },
     h("header", null,
@@ -49,7 +49,8 @@ export function stepPanel(run, span, close) {
       attempts(run, span),
       span.error && [h("h3", null, "Error"), errorView(span.error, "traceback")],
       span.invoke && span.invoke.data !== null && span.invoke.data !== undefined && [h("h3", null, "Handed over"), jsonView(span.invoke.data, { label: "data handed over" })],
-      showsOutput(span) && [h("h3", null, span.kind === "wait" ? "Event that matched" : "Output"), jsonView(span.output, { label: "output" })]),
+      showsOutput(span) && [h("h3", null, span.kind === "wait" ? "Event that matched" : "Output"), jsonView(span.output, { label: "output" })],
+      logs),
   );
 }
 

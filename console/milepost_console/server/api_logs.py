@@ -1,0 +1,57 @@
+"""`GET /api/runs/{id}/logs`: what the code of a run logged, wherever that is kept."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from milepost_console.run_log import LoggedLine, RunLog
+from milepost_engine.codec import Json
+from milepost_engine.queries import iso
+
+from .backend import Backend
+from .models import Problem, RunLogLines
+from .problems import Refused
+
+__all__ = ["logs_router"]
+
+ELSEWHERE = RunLog("elsewhere")
+
+
+def logs_router(backend: Backend) -> APIRouter:
+    """The route."""
+    router = APIRouter(prefix="/api/runs", tags=["runs"], responses={404: {"model": Problem}})
+    engine = backend.engine
+
+    @router.get("/{run_id}/logs", summary="What its code logged", responses={200: {"model": RunLogLines}})
+    async def logs(run_id: str, after: int = -1) -> dict[str, Json]:
+        """`after`: only lines with a greater number. Of a stack this asks CloudWatch Logs, which takes a while."""
+        run = await engine.runs.load(run_id)
+        if run is None:
+            raise Refused(
+                404, "MP301", f"There is no run {run_id}; it may have expired. List the runs to see their ids."
+            )
+        app = (await engine.registry.snapshot()).apps.get(run.app_id)
+        # An app at an HTTP address logs wherever it runs.
+        served_elsewhere = app is not None and app.target.kind == "http"
+        found = ELSEWHERE if backend.logs is None or served_elsewhere else await backend.logs.of(run, app)
+        return {
+            "kept": found.kept,
+            "since": iso(found.since),
+            "cut": found.cut,
+            "lines": [_row(line) for line in found.lines if line.number > after],
+        }
+
+    return router
+
+
+def _row(line: LoggedLine) -> dict[str, Json]:
+    return {
+        "number": line.number,
+        "at": iso(line.at),
+        "level": line.level,
+        "source": line.source,
+        "text": line.text,
+        "step": line.step or None,
+        "step_id": line.step_id or None,
+        "attempt": line.attempt,
+    }
