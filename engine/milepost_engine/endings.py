@@ -26,7 +26,7 @@ from .store import RunStore
 from .values import Values
 from .waits import CANCEL, WaitIndex, bind_text
 
-__all__ = ["Endings", "Starter", "ending_event_ids"]
+__all__ = ["Endings", "Starter", "ending_event_ids", "invoked_run_id"]
 
 _NO_ECHO: Final = frozenset({EventName.FAILED.value, EventName.FINISHED.value})
 """Runs started by these publish nothing at their end, so that no chain goes on for ever (protocol §2.11)."""
@@ -66,7 +66,7 @@ class Endings:
             return
         event = self._invoked(parent, op, spec)
         await self.events.put_listed(event, spec.retention)
-        run_id = derived_ulid(to_ms(event.received_at), parent.run_id, op.step_id)
+        run_id = invoked_run_id(parent, op.step_id, event.received_at)
         run = await self.starter.start(
             spec, event, run_id=run_id, parent=Parent(parent.run_id, op.step_id, parent.function_id)
         )
@@ -160,6 +160,11 @@ class Endings:
         own = _ending_event_id(run.run_id, at, name)
         client_id = own if name is EventName.FINISHED else run.run_id
         return Event(own, own if name is EventName.FINISHED else client_id, name.value, data, to_ms(at), at, {})
+
+
+def invoked_run_id(parent: Run, step_id: str, planned_at: datetime) -> str:
+    """The id of the run that an invoke starts; it follows from where and when it was planned."""
+    return derived_ulid(to_ms(planned_at), parent.run_id, step_id)
 
 
 def ending_event_ids(run: Run) -> list[str]:

@@ -12,6 +12,7 @@ from milepost.protocol import DISCOVERY, EventName, Opcode
 from .codec import Json, loads
 from .core.ids import from_ms, is_ulid, to_ms, ulid, ulid_moment
 from .core.run import ClosedStep, FailedAttempt, OpenOp, Run, RunStatus, StepStatus, Stored
+from .endings import invoked_run_id
 from .events import Event, EventStore, list_of_events
 from .merging import Source, newest_first
 from .passed_over import passed_over_by
@@ -313,7 +314,8 @@ class Queries:
         if op is not None and op.kind is Opcode.INVOKE_FUNCTION:
             payload = op.opts.get("payload")
             data = payload.get("data") if isinstance(payload, Mapping) else None
-            span["invoke"] = {"function_id": op.opts.get("function_id"), "data": data}
+            child = invoked_run_id(run, step_id, plan.recorded_at) if plan else None
+            span["invoke"] = {"function_id": op.opts.get("function_id"), "data": data, "run_id": child}
         return span
 
     async def _replays(self, run: Run) -> Json:

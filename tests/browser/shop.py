@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from datetime import timedelta
 from typing import Any
 
@@ -29,6 +30,7 @@ def make_app() -> tuple[App, set[str]]:
 
     async def write(order_id: str) -> str:
         if "database" in broken:
+            logging.getLogger("store.database").warning("no connection left, order %s", order_id)
             raise ConnectionError("the database is down")
         return f"row-{order_id}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -61,9 +62,16 @@ def test_a_function_tells_its_configuration_in_words_is_paused_resumed_and_run_b
     expect(page.locator(".moments li")).to_have_count(5)
     expect(page.locator(".moments time").first).to_contain_text("08:00:00")
     page.goto(f"{shop.url}/functions/store-fulfil")
-    said = page.locator(".words")
-    expect(said.nth(1)).to_contain_text("Each step is tried up to 2 times.")
-    expect(said.nth(1)).to_contain_text("cancelled by event order/cancelled")
+    configuration = page.locator("section", has=page.get_by_role("heading", name="Configuration"))
+    expect(configuration).to_contain_text("Each step is tried up to 2 times. The first wait is 1 ms")
+    expect(configuration).to_contain_text("Step mode: one step per invocation.")
+    expect(configuration).to_contain_text("cancelled by event order/cancelled")
+    limits = page.locator("section", has=page.get_by_role("heading", name="Limits"))
+    expect(limits).to_contain_text("A run may wait in the queue for as long as it takes.")
+    expect(limits).to_contain_text("One call of the app may take 15 min")
+    expect(limits).to_contain_text("A run has at most 1,000 steps.")
+    expect(limits).to_contain_text("Runs and their events are kept for 30 d")
+    expect(limits).to_contain_text("limits on that (flow control) do not exist yet")
     page.get_by_role("button", name="Pause").click()
     expect(page.get_by_text("This function is paused.")).to_be_visible()
     shop.send({"name": "order/created", "data": {"order_id": "1"}})
@@ -76,6 +84,19 @@ def test_a_function_tells_its_configuration_in_words_is_paused_resumed_and_run_b
     dialog.get_by_role("button", name="Start a run").click()
     expect(page.locator(".run-title .badge")).to_have_text("Completed")
     until(lambda: len(shop.runs(function="store-fulfil", status="Completed")) == 1)
+
+
+def test_a_function_tells_its_backlog_and_what_its_runs_wait_for(shop: Served, open_page: OpenPage):
+    page = open_page(f"{shop.url}/functions/store-deliver")
+    backlog = page.locator("section", has=page.get_by_role("heading", name="Backlog"))
+    expect(backlog).to_contain_text("Nothing: every run has ended.")
+    later = int(time.time() * 1000) + 3_600_000
+    shop.send({"name": "order/packed", "data": {}}, {"name": "order/packed", "data": {}, "ts": later})
+    expect(backlog).to_contain_text("1 in the queue.")
+    expect(backlog).to_contain_text("1 running: 1 waiting for an event.")
+    expect(page.locator(".number-card").last).to_contain_text("1 of them in the queue")
+    backlog.get_by_role("link", name="1 in the queue").click()
+    expect(page.locator(".virtual > .run-row")).to_have_count(1)
 
 
 def test_charts_have_their_numbers_as_a_table_too(shop: Served, open_page: OpenPage):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import expect
 
+from milepost import App, Context, Event
 from tests.console.served import Served, served, until
 
 from .conftest import OpenPage
@@ -54,6 +56,29 @@ def test_a_wait_shows_what_would_match_sends_it_and_the_run_goes_on_before_the_r
     expect(page.locator("h1")).to_have_text("store-thank")
     page.locator(".facts").get_by_role("link", name=run_id).click()
     expect(page.locator("h1")).to_have_text("store-deliver")
+
+
+def test_a_run_that_waits_for_another_leads_to_it_and_back(shop: Served, open_page: OpenPage):
+    app = App("chain")
+
+    @app.function(id="ask", trigger=Event("chain/asked"))
+    async def ask(ctx: Context[Any]) -> None:
+        await ctx.step.invoke("child", child)
+
+    @app.function(id="child", triggers=[])
+    async def child(ctx: Context[Any]) -> None:
+        await ctx.step.wait_for_event("never", "chain/never", timeout="1h")
+
+    shop.serve(app)
+    shop.send({"name": "chain/asked"})
+    until(lambda: shop.runs(function="chain-child"))
+    [parent], [invoked] = shop.runs(function="chain-ask"), shop.runs(function="chain-child")
+    page = open_page(f"{shop.url}/runs/{parent['run_id']}")
+    page.get_by_role("button", name="child, Invoking").click()
+    page.get_by_role("complementary", name="Step child").get_by_role("link", name=invoked["run_id"]).click()
+    expect(page.locator("h1")).to_have_text("chain-child")
+    page.locator(".facts").get_by_role("link", name=parent["run_id"]).click()
+    expect(page.locator("h1")).to_have_text("chain-ask")
 
 
 def test_a_running_run_is_cancelled_with_a_reason(shop: Served, open_page: OpenPage):

@@ -408,3 +408,24 @@ async def test_a_duplicate_of_any_message_at_any_time_changes_nothing():
             await handle(body)
         assert (await r.store.table.query(f"R#{run['run_id']}")).items == before.items
         assert sorted(bodies) == ["left", "one", "right"]
+
+
+async def test_a_run_that_waits_for_another_names_it_while_that_goes_on_and_after_it_gave_up():
+    app = App("a")
+
+    @app.function(id="child", triggers=[])
+    async def child(ctx: Context) -> None:
+        await ctx.step.sleep("hours", "3h")
+
+    @app.function(id="parent", trigger=Event("go"))
+    async def parent(ctx: Context) -> None:
+        await ctx.step.invoke("ask", child, timeout="1h")
+
+    async with rig(app) as r:
+        await r.send("go")
+        child_id = (await r.only_run("a-child"))["run_id"]
+        asking = step(await r.only_run("a-parent"), "ask")
+        assert (asking["status"], asking["invoke"]["run_id"]) == ("Invoking", child_id)
+        await r.wind(timedelta(hours=1, minutes=1))
+        gave_up = step(await r.only_run("a-parent"), "ask")
+        assert (gave_up["ended_at"] is not None, gave_up["invoke"]["run_id"]) == (True, child_id)

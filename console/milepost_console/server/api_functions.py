@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
-from typing import Any, Final, cast
+from typing import Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from milepost import __version__
-from milepost.protocol import format_duration
 from milepost_engine.adapters.local_queue import DeadLetter
 from milepost_engine.codec import Json
 from milepost_engine.core.ids import to_ms, ulid
-from milepost_engine.cron import next_after
-from milepost_engine.manifest import CronTrigger, EventTrigger, FunctionSpec
+from milepost_engine.manifest import FunctionSpec
 from milepost_engine.queries import iso
 from milepost_engine.registry import App
 from milepost_engine.webhooks import webhooks_of
 
 from .backend import Backend
+from .backlog import backlog
+from .function_row import function_row
 from .models import AppRow, FunctionRow, Problem
 from .problems import Refused
 from .stats import Stats
 
 __all__ = ["functions_router"]
-
-NEXT_TICKS: Final = 5
 
 
 class TriggerBody(BaseModel):
@@ -57,8 +53,14 @@ def functions_router(backend: Backend) -> APIRouter:
         return spec
 
     async def row_of(spec: FunctionSpec) -> dict[str, Json]:
-        paused = (await engine.registry.snapshot()).paused
-        row = function_row(spec, engine.clock.now(), paused=spec.function_id in paused)
+        snapshot = await engine.registry.snapshot()
+        row = function_row(
+            spec,
+            engine.clock.now(),
+            paused=spec.function_id in snapshot.paused,
+            target=snapshot.target_of(spec.app_id),
+            retention=engine.settings.retention,
+        )
         return row | {"stats": await stats.of(spec.function_id)}
 
     @router.get("/functions", summary="All functions", response_model=None)
@@ -66,9 +68,12 @@ def functions_router(backend: Backend) -> APIRouter:
         listed = (await engine.registry.snapshot()).functions.values()
         return {"functions": [await row_of(spec) for spec in sorted(listed, key=lambda spec: spec.function_id)]}
 
-    @router.get("/functions/{function_id}", summary="One function", responses={200: {"model": FunctionRow}})
+    @router.get(
+        "/functions/{function_id}", summary="One function and its backlog", responses={200: {"model": FunctionRow}}
+    )
     async def function(function_id: str) -> dict[str, Json]:
-        return await row_of(await spec_of(function_id))
+        row = await row_of(await spec_of(function_id))
+        return row | {"backlog": await backlog(engine, function_id)}
 
     @router.post("/functions/{function_id}/pause", summary="Start no more runs of it; live ones go on")
     async def pause(function_id: str) -> dict[str, Json]:
@@ -168,55 +173,3 @@ def app_row(app: App) -> dict[str, Json]:
         "functions": [spec.function_id for spec in app.functions],
         "webhooks": webhooks_of(app),
     }
-
-
-def function_row(spec: FunctionSpec, now: datetime, *, paused: bool) -> dict[str, Json]:
-    """A function as lists show it, without its statistics."""
-    policy = spec.retries
-    timeouts = {"start": spec.start_timeout, "finish": spec.finish_timeout}
-    return {
-        "function_id": spec.function_id,
-        "app_id": spec.app_id,
-        "name": spec.name,
-        "triggers": [_trigger_row(trigger, now) for trigger in spec.triggers],
-        "paused": paused,
-        "retries": {"max_attempts": policy.max_attempts, **_plain_retries(spec.raw)},
-        "mode": "checkpoint" if spec.checkpoint else "step",
-        "idempotency": spec.idempotency or None,
-        "timeouts": {name: format_duration(span) if span else None for name, span in timeouts.items()},
-        "cancel_on": [
-            {
-                "event": cancel.event,
-                "expression": cancel.expression,
-                "timeout": format_duration(cancel.timeout) if cancel.timeout else None,
-            }
-            for cancel in spec.cancel_on
-        ],
-        "schemas": dict(spec.schemas),
-    }
-
-
-def _trigger_row(trigger: EventTrigger | CronTrigger, now: datetime) -> dict[str, Json]:
-    if isinstance(trigger, EventTrigger):
-        return {"event": trigger.event, "expression": trigger.expression}
-    following: list[str | None] = []
-    moment = now
-    for _ in range(NEXT_TICKS):
-        moment = next_after(trigger.line, moment)
-        following.append(iso(moment))
-    return {
-        "cron": trigger.line.text.rpartition("TZ=")[2].partition(" ")[2]
-        if "TZ=" in trigger.line.text
-        else trigger.text,
-        "tz": trigger.line.zone,
-        "next": following,
-        "jitter": format_duration(trigger.jitter) if trigger.jitter else None,
-        "catch_up": trigger.catch_up,
-    }
-
-
-def _plain_retries(raw: Mapping[str, Json]) -> dict[str, Json]:
-    """The policy as the app wrote it; only Milepost's own SDK says more than a number."""
-    extra = raw.get("milepost")
-    policy = extra.get("retries") if isinstance(extra, Mapping) else None
-    return dict(cast("Mapping[str, Json]", policy)) if isinstance(policy, Mapping) else {}

@@ -181,8 +181,14 @@ class FunctionRow(BaseModel):
     idempotency: str | None
     timeouts: dict[str, str | None]
     cancel_on: list[dict[str, Any]]
+    limits: dict[str, Any] = Field(
+        description="invocation_seconds, steps of a run, retention_seconds of its runs; the same for all of an app."
+    )
     schemas: dict[str, Any]
-    stats: dict[str, Any]
+    stats: dict[str, Any] = Field(description="Of the runs that were queued in the last 24 hours.")
+    backlog: dict[str, Any] | None = Field(
+        default=None, description="Runs that have not ended and what they wait for; of one function only."
+    )
 
 
 class AppRow(BaseModel):

@@ -23,6 +23,10 @@ export function can(act) {
   return info?.can?.[act] !== false;
 }
 
+export function stackName() {
+  return info?.stack ?? "milepost";
+}
+
 export function isStack() {
   return info?.mode === "stack";
 }

@@ -47,7 +47,7 @@
  * @property {Failure|null} error
  * @property {Attempt[]} attempts
  * @property {{event: string, expression: string, matches_when: string}} [wait]
- * @property {{function_id: string, data: unknown}} [invoke]
+ * @property {{function_id: string, data: unknown, run_id: string|null}} [invoke]
  * @property {{event_id?: string, run_id?: string}} [detail]
  */
 
@@ -83,7 +83,7 @@
 /** @typedef {EventRow & EventBody & {runs: RunRow[], passed_over?: Record<string, string>, waits_ended?: {run_id: string, function_id: string, step: string}[]|null}} EventDetail */
 
 /** @typedef {{event: string, expression?: string, cron?: undefined}} EventTrigger */
-/** @typedef {{cron: string, tz?: string, next?: string[], jitter?: string|number|null, event?: undefined}} CronTrigger */
+/** @typedef {{cron: string, tz?: string, next?: string[], jitter?: string|number|null, catch_up?: string, event?: undefined}} CronTrigger */
 
 /** @typedef {{at: string, completed: number, failed: number, p50_ms: number|null}} Bucket */
 
@@ -99,6 +99,8 @@
  * @property {Bucket[]} series
  */
 
+/** @typedef {Record<"queued"|"running"|"looked_at"|"working"|"retrying"|"sleeping"|"waiting"|"invoking", number> & {oldest_at: string|null, cut: boolean}} Backlog */
+
 /**
  * @typedef {object} FunctionInfo
  * @property {string} function_id
@@ -111,8 +113,10 @@
  * @property {string|null} idempotency
  * @property {{start?: string|number|null, finish?: string|number|null}|null} timeouts
  * @property {{event: string, expression?: string, timeout?: string|number|null}[]} cancel_on
+ * @property {{invocation_seconds: number|null, steps: number, retention_seconds: number}} limits
  * @property {Record<string, Schema>} schemas
  * @property {Stats} stats
+ * @property {Backlog} [backlog]
  */
 
 /**

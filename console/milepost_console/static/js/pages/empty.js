@@ -4,7 +4,7 @@ import { get } from "../core/api.js";
 import { h, patch } from "../core/dom.js";
 import { commandLine, copyButton } from "../parts/copy.js";
 import { example } from "../parts/schema.js";
-import { isStack } from "../core/server.js";
+import { isStack, stackName } from "../core/server.js";
 import { curlOf } from "./run-actions.js";
 
 const FIRST_APP = `from milepost import App, Context, Event
@@ -30,7 +30,7 @@ function lesson(...steps) {
 }
 
 function serveAnApp() {
-  if (isStack()) return [h("p", null, "Deploy an app to this stack; it registers itself."), commandLine("cdk deploy")];
+  if (isStack()) return [h("p", null, "Deploy an app to this stack; it registers itself."), commandLine(`milepost deploy app.py --stack ${stackName()}`)];
   return [h("p", null, "Serve it. The server notices changes by itself."), commandLine("milepost dev app.py")];
 }
 

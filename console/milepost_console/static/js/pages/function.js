@@ -14,7 +14,7 @@ import { notice, toast } from "../parts/notice.js";
 import { example } from "../parts/schema.js";
 import { readAlong } from "./functions.js";
 import { runPath, shortRuns } from "./runs-row.js";
-import { configWords, NO_TRIGGER, triggerWords } from "./words.js";
+import { backlogWords, configWords, limitWords, NO_TRIGGER, triggerWords } from "./words.js";
 
 /** @typedef {import("../core/types.js").FunctionInfo} FunctionInfo */
 /** @typedef {import("../core/types.js").RunRow} RunRow */
@@ -69,15 +69,18 @@ function view(info, recent, turn) {
     info.paused && notice("warn", "This function is paused.", " Events and cron moments start nothing until it is resumed."),
     h("div", { class: "numbers" },
       number("Success, 24 h", share(stats.completed, stats.completed + stats.failed), counted(stats.failed, "failure")),
-      number("Median", duration(stats.p50_ms), "half are faster"),
-      number("Slowest 1 %", duration(stats.p99_ms), "take longer"),
-      number("Not ended", stats.running.toLocaleString("en-US"), `${(stats.queued ?? 0).toLocaleString("en-US")} of them in the queue`)),
+      number("Median, 24 h", duration(stats.p50_ms), "half are faster"),
+      number("Slowest 1 %, 24 h", duration(stats.p99_ms), "take longer"),
+      backlogNumber(info)),
     h("div", { class: "two-columns" },
       h("section", { class: "card" }, h("h2", null, "Runs per hour"), runsChart(stats.series)),
       h("section", { class: "card" }, h("h2", null, "Median duration"), latencyChart(stats.series))),
     h("div", { class: "two-columns" },
       h("section", { class: "card" }, h("h2", null, "Starts"), starts(info)),
-      h("section", { class: "card" }, h("h2", null, "Configuration"), h("ul", { class: "words" }, configWords(info).map((said) => h("li", null, said))), schemas(info))),
+      h("section", { class: "card" }, h("h2", null, "Backlog"), backlog(info))),
+    h("div", { class: "two-columns" },
+      h("section", { class: "card" }, h("h2", null, "Configuration"), words(configWords(info)), schemas(info)),
+      h("section", { class: "card" }, h("h2", null, "Limits"), words(limitWords(info)))),
     h("section", { class: "card" }, h("div", { class: "card-head" }, h("h2", null, "Latest runs"), h("span", { class: "grow" }), h("a", { class: "button small", href: `/runs?function=${encodeURIComponent(info.function_id)}` }, "All its runs")), shortRuns(recent, "It has not run yet.")),
   ];
 }
@@ -85,6 +88,33 @@ function view(info, recent, turn) {
 /** @param {string} term @param {string} value @param {string} note */
 function number(term, value, note) {
   return h("div", { class: "number-card" }, h("span", { class: "muted" }, term), h("strong", { class: "number" }, value), h("span", { class: "muted" }, note));
+}
+
+/** @param {import("../core/dom.js").Child[]} sentences */
+function words(sentences) {
+  return h("ul", { class: "words" }, sentences.map((said) => h("li", null, said)));
+}
+
+/** @param {FunctionInfo} info */
+function backlogNumber(info) {
+  const { queued = 0, running = 0, cut = false } = info.backlog ?? {};
+  const count = (queued + running).toLocaleString("en-US");
+  return number("Not ended", cut ? `at least ${count}` : count, `${queued.toLocaleString("en-US")} of them in the queue`);
+}
+
+/** @param {FunctionInfo} info */
+function backlog(info) {
+  const { backlog: found } = info;
+  if (!found || !(found.queued + found.running)) return h("p", { class: "muted" }, found?.cut ? "None of its latest 5,000 runs is open." : "Nothing: every run has ended.");
+  const path = (/** @type {string} */ status) => `/runs${query({ function: [info.function_id], status: [status] })}`;
+  return [
+    words([
+      found.queued > 0 && [h("a", { href: path("Queued") }, `${found.queued.toLocaleString("en-US")} in the queue`), "."],
+      found.running > 0 && [h("a", { href: path("Running") }, `${found.running.toLocaleString("en-US")} running`), ": ", backlogWords(found).join(", "), "."],
+      found.oldest_at && ["The oldest was queued ", time(found.oldest_at), "."],
+    ].filter(Boolean)),
+    found.cut && h("p", { class: "muted" }, "Only its latest 5,000 runs were looked at."),
+  ];
 }
 
 /** @param {FunctionInfo} info */

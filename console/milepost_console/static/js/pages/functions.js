@@ -39,7 +39,7 @@ export function mount({ root, signal }) {
   /** @type {FunctionInfo[]} */
   let functions = [];
   const search = h("input", {
-    class: "field", type: "search", placeholder: "Find a function", "aria-label": "Find a function by name, app or event", data: { search: "" },
+    class: "field find", type: "search", placeholder: "Find a function", "aria-label": "Find a function by name, app or event", data: { search: "" },
     on: { input: (/** @type {InputEvent} */ event) => { text = /** @type {HTMLInputElement} */ (event.target).value.toLowerCase(); draw(null); } },
   });
   const head = h("div", { class: "page-head" }, h("h1", null, "Functions"), h("span", { class: "grow" }), search);
@@ -73,7 +73,7 @@ export function mount({ root, signal }) {
 function table(functions) {
   return h(
     "table", { class: "grid functions-table" },
-    h("thead", null, h("tr", null, ["Function", "Starts on", "Last 24 hours", "Success", "Median", "Slowest 1 %", "Not ended"].map((name) => h("th", { scope: "col" }, name)))),
+    h("thead", null, h("tr", null, ["Function", "Starts on", "Last 24 hours", "Success", "Median", "Slowest 1 %", "Not ended, 24 h"].map((name) => h("th", { scope: "col" }, name)))),
     h("tbody", null, functions.map(row)),
   );
 }

@@ -79,7 +79,7 @@ export class RunLogs {
     const several = new Set(lines.map((line) => line.attempt)).size > 1 || span.attempts.length > 1;
     return [
       h("h3", null, "Logs"),
-      h("ol", { class: "log-lines", "aria-label": "Log lines of the step" }, lines.slice(-SHOWN).map((line, place, shown) => [
+      h("ol", { class: "log-lines", tabindex: "0", "aria-label": "Log lines of the step" }, lines.slice(-SHOWN).map((line, place, shown) => [
         several && line.attempt !== null && line.attempt !== shown[place - 1]?.attempt && h("li", { class: "log-attempt muted", data: { key: `attempt ${line.attempt} ${line.number}` } }, `Attempt ${line.attempt + 1}`),
         lineView(line, null),
       ])),

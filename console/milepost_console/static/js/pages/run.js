@@ -120,7 +120,7 @@ class RunPage {
       this.problem !== null && notice("warn", "This run could not be read again.", " ", sentence(this.problem), " What you see may be old."),
       this.header(run), diagnosis(run, failing, this.remedies(run, failing)), this.facts(run),
       h("div", { class: `run-columns${span ? " with-panel" : ""}` },
-        h("div", { class: "run-main" }, kept(trace.element), this.result(run), this.logs.card(run, (line) => this.opens(line)), this.events(run), this.relatives(run)),
+        h("div", { class: "run-main" }, kept(trace.element), this.result(run, narrow.matches ? null : span), this.logs.card(run, (line) => this.opens(line)), this.events(run), this.relatives(run)),
         span && stepPanel(run, span, this.logs.inPanel(span), () => this.choose(null))),
     );
     trace.update(run);
@@ -192,9 +192,11 @@ class RunPage {
     return h("dl", { class: "facts", data: { key: "facts" } }, told.map(([term, value]) => h("div", null, h("dt", null, term), h("dd", null, value))));
   }
 
-  /** @param {RunDetail} run */
-  result(run) {
+  /** @param {RunDetail} run @param {Span|null} span whose panel is open */
+  result(run, span) {
     if (run.status === "Completed") return h("section", { class: "card", data: { key: "result" } }, h("h2", null, "Output"), jsonView(run.output, { label: "output of the run" }));
+    // The panel of the step that failed says the same.
+    if (span && span.error && span.error.stack === run.error?.stack) return null;
     if (run.status === "Failed" && run.error) return h("section", { class: "card", data: { key: "result" } }, h("h2", null, "Error"), errorView(run.error, "traceback of the run"));
     return null;
   }

@@ -1,7 +1,7 @@
 // Everything about one step: attempts and the waits between them, what it waited for, its output or its error.
 
 import { query } from "../core/api.js";
-import { time } from "../core/clock.js";
+import { elapsed, time } from "../core/clock.js";
 import { h, visible } from "../core/dom.js";
 import { duration } from "../core/format.js";
 import { copyButton } from "../parts/copy.js";
@@ -41,7 +41,7 @@ export function stepPanel(run, span, logs, close) {
       h("div", { class: "panel-title" }, h("span", { class: "muted" }, KINDS[span.kind] ?? span.kind), h("h2", null, visible(span.name))),
       h("button", { class: "icon-button", type: "button", "aria-label": "Close the step", on: { click: close } }, icon("close"))),
     h("div", { class: "panel-body" },
-      h("div", { class: "panel-line" }, badge(span.status), !span.kept && h("span", { class: "muted" }, duration(span.duration_ms)), span.started_at && h("span", { class: "muted" }, time(span.started_at, "clock")),
+      h("div", { class: "panel-line" }, badge(span.status), !span.kept && h("span", { class: "muted" }, span.duration_ms === null && span.started_at && !run.ended_at ? ["for ", elapsed(span.started_at)] : duration(span.duration_ms)), span.started_at && h("span", { class: "muted" }, time(span.started_at, "clock")),
         h("span", { class: "grow" }),
         canReplayFrom(span) && run.event && h("button", { class: "button small", type: "button", on: { click: () => void replayFrom(run, span) } }, icon("again"), "Replay from this step")),
       span.kept && h("p", { class: "muted" }, "This result was kept: the step ran in ", run.origin_run_id ? h("a", { href: runPath(run.origin_run_id) }, "the run that this one replays") : "the run before", "."),
@@ -99,7 +99,8 @@ function matching(bound) {
 /** @param {Span} span */
 function childFacts(span) {
   if (!span.invoke) return null;
-  const child = span.detail?.run_id;
+  // Of an invoke that was refused there is no run.
+  const child = span.detail?.run_id ?? (["Invoking", "Abandoned", "TimedOut"].includes(span.status) ? span.invoke.run_id : null);
   return h("p", null,
     "Invoked ", h("a", { href: `/functions/${encodeURIComponent(span.invoke.function_id)}` }, visible(span.invoke.function_id)),
     child ? [": ", h("a", { href: runPath(child), class: "mono" }, child)] : "", ".");

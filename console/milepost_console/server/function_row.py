@@ -1,0 +1,77 @@
+"""A function as the API tells it: its triggers with their next moments, its settings and its limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Final, cast
+
+from milepost.protocol import format_duration
+from milepost_engine.codec import Json
+from milepost_engine.cron import next_after
+from milepost_engine.manifest import CronTrigger, EventTrigger, FunctionSpec
+from milepost_engine.ports import Target
+from milepost_engine.queries import iso
+
+__all__ = ["function_row"]
+
+NEXT_TICKS: Final = 5
+
+
+def function_row(
+    spec: FunctionSpec, now: datetime, *, paused: bool, target: Target | None, retention: timedelta
+) -> dict[str, Json]:
+    """A function as lists show it, without its statistics. `retention` is how long runs are kept by default."""
+    policy = spec.retries
+    timeouts = {"start": spec.start_timeout, "finish": spec.finish_timeout}
+    return {
+        "function_id": spec.function_id,
+        "app_id": spec.app_id,
+        "name": spec.name,
+        "triggers": [_trigger_row(trigger, now) for trigger in spec.triggers],
+        "paused": paused,
+        "retries": {"max_attempts": policy.max_attempts, **_plain_retries(spec.raw)},
+        "mode": "checkpoint" if spec.checkpoint else "step",
+        "idempotency": spec.idempotency or None,
+        "timeouts": {name: format_duration(span) if span else None for name, span in timeouts.items()},
+        "cancel_on": [
+            {
+                "event": cancel.event,
+                "expression": cancel.expression,
+                "timeout": format_duration(cancel.timeout) if cancel.timeout else None,
+            }
+            for cancel in spec.cancel_on
+        ],
+        "limits": {
+            "invocation_seconds": target.timeout_seconds if target else None,
+            "steps": spec.step_limit,
+            "retention_seconds": (spec.retention or retention).total_seconds(),
+        },
+        "schemas": dict(spec.schemas),
+    }
+
+
+def _trigger_row(trigger: EventTrigger | CronTrigger, now: datetime) -> dict[str, Json]:
+    if isinstance(trigger, EventTrigger):
+        return {"event": trigger.event, "expression": trigger.expression}
+    following: list[str | None] = []
+    moment = now
+    for _ in range(NEXT_TICKS):
+        moment = next_after(trigger.line, moment)
+        following.append(iso(moment))
+    return {
+        "cron": trigger.line.text.rpartition("TZ=")[2].partition(" ")[2]
+        if "TZ=" in trigger.line.text
+        else trigger.text,
+        "tz": trigger.line.zone,
+        "next": following,
+        "jitter": format_duration(trigger.jitter) if trigger.jitter else None,
+        "catch_up": trigger.catch_up,
+    }
+
+
+def _plain_retries(raw: Mapping[str, Json]) -> dict[str, Json]:
+    """The policy as the app wrote it; only Milepost's own SDK says more than a number."""
+    extra = raw.get("milepost")
+    policy = extra.get("retries") if isinstance(extra, Mapping) else None
+    return dict(cast("Mapping[str, Json]", policy)) if isinstance(policy, Mapping) else {}
