@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, cast
 
@@ -29,6 +29,10 @@ _LEAST: Final = b"\0" * 10
 _MOST: Final = b"\xff" * 10
 _OWN_EVENTS: Final = frozenset({EventName.CRON.value, EventName.INVOKED.value})
 """Events of the engine that no trigger names; each is listed by itself."""
+_MOST_RUNS: Final = 200
+"""Shown of one event."""
+_LATER_RUNS: Final = 2000
+"""Looked at for replays of an event's runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +155,11 @@ class Queries:
         ]
         return alone + [Source(list_of_runs(function_id), _run_moment, last=last) for function_id in functions]
 
-    async def event(self, event_id: str) -> dict[str, Json] | None:
-        """One event with the runs that it started, and the functions that it passed over, with the reasons."""
+    async def event(self, event_id: str, *, scan_limit: int = _LATER_RUNS) -> dict[str, Json] | None:
+        """One event with the runs that it started, and the functions that it passed over, with the reasons.
+
+        `runs_cut`: replays may be missing, since the newest `scan_limit` runs are not all that came later.
+        """
         event = await self.events.load(event_id)
         if event is None:
             return None
@@ -161,17 +168,37 @@ class Queries:
         candidates = (
             snapshot.known if event.name in _OWN_EVENTS else tuple({*snapshot.started_by(event.name), *snapshot.gone})
         )
-        where = RunFilter(functions=candidates, event_id=event_id, since=min(moment, event.received_at))
-        listed = await self.list_runs(where, limit=200) if candidates else {"runs": []}
-        started = {row["function_id"] for row in cast("list[Mapping[str, Json]]", listed["runs"])}
+        since, until = sorted((moment, event.received_at))
+        where = RunFilter(functions=candidates, event_id=event_id, since=since)
+        rows, cut = await self._runs_of(where, until, scan_limit) if candidates else ([], False)
+        started = {row["function_id"] for row in rows}
         reasons = await passed_over_by(self.table, event_id)
         return {
             "event_id": event_id,
             **event.wire(),
             "received_at": iso(event.received_at),
-            "runs": listed["runs"],
+            "runs": rows,
+            "runs_cut": cut,
             "passed_over": {name: why for name, why in reasons.items() if name not in started},
         }
+
+    async def _runs_of(
+        self, where: RunFilter, until: datetime, scan_limit: int
+    ) -> tuple[list[Mapping[str, Json]], bool]:
+        """The runs of an event, the newest first, and whether replays may be missing.
+
+        The id of a run that an event started has the moment of the event: those are found at once, however many runs
+        came after them. Replays came later and are searched for.
+        """
+        at_once = await self.list_runs(replace(where, until=until), limit=_MOST_RUNS)
+        searched = await self.list_runs(where, limit=_MOST_RUNS, scan_limit=scan_limit)
+        listed = (
+            *cast("list[Mapping[str, Json]]", searched["runs"]),
+            *cast("list[Mapping[str, Json]]", at_once["runs"]),
+        )
+        found = {str(row["run_id"]): row for row in listed}
+        cut = bool(searched["cut"] or searched["next"] or at_once["next"])
+        return [found[run_id] for run_id in sorted(found, reverse=True)], cut
 
     # --- one run --------------------------------------------------------------------------------------------------
 

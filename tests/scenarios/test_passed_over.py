@@ -111,6 +111,24 @@ async def test_reasons_are_kept_as_long_as_an_event_that_a_long_run_still_needs(
         assert sorted(await told(r, event_id)) == ["a-large", "a-once"]
 
 
+async def test_the_runs_of_an_old_event_are_found_however_many_came_later_and_a_missed_replay_is_admitted():
+    async with rig(listening()) as r:
+        event_id = await r.send("order", {"cents": 500})
+        [first] = await r.runs("a-large")
+        for _ in range(5):
+            await r.clock.advance(60)
+            await r.send("order", {"cents": 500})
+        await r.engine.operations.replay(first["run_id"])
+        await r.send("order", {"cents": 500})
+        all_of_them = await r.engine.queries.event(event_id)
+        assert all_of_them is not None
+        assert (len(all_of_them["runs"]), all_of_them["runs_cut"]) == (3, False)
+        few = await r.engine.queries.event(event_id, scan_limit=2)
+        assert few is not None
+        assert {row["function_id"] for row in few["runs"]} == {"a-large", "a-once"}
+        assert few["runs_cut"] is True
+
+
 async def test_hundreds_of_listeners_leave_a_bounded_note_that_says_how_many_more_there_were():
     app = App("a")
     for number in range(60):

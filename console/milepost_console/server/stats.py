@@ -23,19 +23,20 @@ Row = Mapping[str, Json]
 class Stats:
     """Reads a function's runs; what was read is kept for two seconds, since a page asks again and again."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, most: int = MAX_RUNS) -> None:
         self._engine = engine
+        self._most = most
         self._kept: dict[str, tuple[datetime, dict[str, Json]]] = {}
 
     async def of(self, function_id: str) -> dict[str, Json]:
-        """The statistics of one function; over its latest 5 000 runs where there are more."""
+        """The statistics of one function; over its latest 5 000 runs where there are more, and then `cut`."""
         now = self._engine.clock.now()
         kept = self._kept.get(function_id)
         if kept is not None and now - kept[0] < timedelta(seconds=KEEP_SECONDS):
             return kept[1]
         where = RunFilter(functions=(function_id,), since=now - HOURS * _HOUR)
-        page = await self._engine.queries.list_runs(where, limit=MAX_RUNS)
-        made = summary(cast("Sequence[Row]", page["runs"]), now)
+        page = await self._engine.queries.list_runs(where, limit=self._most)
+        made = summary(cast("Sequence[Row]", page["runs"]), now) | {"cut": bool(page["next"] or page["cut"])}
         self._kept[function_id] = (now, made)
         return made
 

@@ -21,15 +21,26 @@ export function clockOffset() {
   return offset;
 }
 
-/** The IANA zone that times are shown in. */
-export function zone() {
+/** Asked for with every moment of every row, and slow to find out. */
+let chosen = readZone();
+addEventListener("storage", ({ key }) => {
+  if (key === STORED) chosen = readZone();
+});
+
+function readZone() {
   if (localStorage.getItem(STORED) === "UTC") return "UTC";
   return Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
+}
+
+/** The IANA zone that times are shown in. */
+export function zone() {
+  return chosen;
 }
 
 export function switchZone() {
   if (zone() === "UTC") localStorage.removeItem(STORED);
   else localStorage.setItem(STORED, "UTC");
+  chosen = readZone();
   tick();
 }
 

@@ -80,7 +80,7 @@
 
 /** @typedef {{event_id: string, name: string, received_at: string}} EventRow */
 
-/** @typedef {EventRow & EventBody & {runs: RunRow[], passed_over?: Record<string, string>, waits_ended?: {run_id: string, function_id: string, step: string}[]|null}} EventDetail */
+/** @typedef {EventRow & EventBody & {runs: RunRow[], runs_cut?: boolean, passed_over?: Record<string, string>, waits_ended?: {run_id: string, function_id: string, step: string}[]|null}} EventDetail */
 
 /** @typedef {{event: string, expression?: string, cron?: undefined}} EventTrigger */
 /** @typedef {{cron: string, tz?: string, next?: string[], jitter?: string|number|null, catch_up?: string, event?: undefined}} CronTrigger */
@@ -97,6 +97,7 @@
  * @property {number|null} p50_ms
  * @property {number|null} p99_ms
  * @property {Bucket[]} series
+ * @property {boolean} [cut]
  */
 
 /** @typedef {Record<"queued"|"running"|"looked_at"|"working"|"retrying"|"sleeping"|"waiting"|"invoking", number> & {oldest_at: string|null, cut: boolean}} Backlog */

@@ -39,6 +39,7 @@ export function eventPanel(place, id, signal, back) {
       h("header", null, h("div", { class: "panel-title" }, h("span", { class: "muted" }, "Event, received ", time(event.received_at)), h("h2", null, visible(event.name))), close),
       h("div", { class: "panel-body" },
         h("h3", null, "Started"), shortRuns(event.runs, nothing),
+        event.runs_cut && h("p", { class: "muted" }, "Later replays may be missing here: too many runs came after this event to look at all of them."),
         waits.length > 0 && [h("h3", null, "Ended a wait of"), h("ul", { class: "passed" }, waits.map((wait) => h("li", null, h("a", { href: runPath(wait.run_id) }, visible(wait.function_id)), h("span", { class: "muted" }, "in step ", visible(wait.step)))))],
         event.waits_ended === null && h("p", { class: "muted" }, "Whether it ended a wait is only told by the runs that waited: this server did not see it arrive, or has forgotten."),
         passed.length > 0 && [h("h3", null, "Did not start"), h("ul", { class: "passed" }, passed.map(([name, why]) => h("li", null, passedOver(name), h("span", { class: "muted" }, visible(why)))))],

@@ -67,6 +67,7 @@ function view(info, recent, turn) {
           can("send") && h("button", { class: "button accent", type: "button", on: { click: () => trigger(info) } }, icon("play"), "Run it now"),
           can("pause") && h("button", { class: "button", type: "button", on: { click: turn } }, icon(info.paused ? "play" : "pause"), info.paused ? "Resume" : "Pause")))),
     info.paused && notice("warn", "This function is paused.", " Events and cron moments start nothing until it is resumed."),
+    stats.cut && notice("note", "", "More than 5,000 of its runs were queued in the last 24 hours: the numbers and charts are of the latest 5,000."),
     h("div", { class: "numbers" },
       number("Success, 24 h", share(stats.completed, stats.completed + stats.failed), counted(stats.failed, "failure")),
       number("Median, 24 h", duration(stats.p50_ms), "half are faster"),
