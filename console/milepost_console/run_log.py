@@ -25,6 +25,7 @@ __all__ = ["LoggedLine", "RunLog", "RunLogHandler", "RunLogMemory", "RunLogs", "
 
 LINES_OF_A_RUN: Final = 1000
 LINES_OF_ALL: Final = 20_000
+CHARS_OF_ALL: Final = 20_000_000
 MAX_CHARS: Final = 4000
 _MAX_WATCHED: Final = 50
 _MAX_COUNTED: Final = 20_000
@@ -79,15 +80,24 @@ class _Kept:
 class RunLogMemory:
     """See the module. `changed` is told, on the thread that logs, which run that somebody reads has a new line."""
 
-    def __init__(self, since: datetime, *, of_a_run: int = LINES_OF_A_RUN, of_all: int = LINES_OF_ALL) -> None:
+    def __init__(
+        self,
+        since: datetime,
+        *,
+        of_a_run: int = LINES_OF_A_RUN,
+        of_all: int = LINES_OF_ALL,
+        chars_of_all: int = CHARS_OF_ALL,
+    ) -> None:
         self.since = since
         self.changed: Callable[[str], None] = lambda _: None
         self._of_a_run = of_a_run
         self._of_all = of_all
+        self._chars_of_all = chars_of_all
         self._runs: OrderedDict[str, _Kept] = OrderedDict()
         self._counted: OrderedDict[str, int] = OrderedDict()
         self._watched: OrderedDict[str, None] = OrderedDict()
         self._total = 0
+        self._chars = 0
         self._lock = Lock()
 
     def write(self, run_id: str, line: LoggedLine) -> None:
@@ -96,22 +106,27 @@ class RunLogMemory:
             kept = self._runs.get(run_id) or _Kept(count=self._counted.pop(run_id, 0))
             self._runs[run_id] = kept
             self._runs.move_to_end(run_id)
-            kept.lines.append(_numbered(line, kept.count))
+            numbered = _numbered(line, kept.count)
+            kept.lines.append(numbered)
             kept.count += 1
-            self._total += 1
+            self._count(numbered, 1)
             if len(kept.lines) > self._of_a_run:
-                kept.lines.popleft()
-                self._total -= 1
-            while self._total > self._of_all and len(self._runs) > 1:
+                self._count(kept.lines.popleft(), -1)
+            while len(self._runs) > 1 and (self._total > self._of_all or self._chars > self._chars_of_all):
                 self._forget()
             watched = run_id in self._watched
         if watched:
             self.changed(run_id)
 
+    def _count(self, line: LoggedLine, sign: int) -> None:
+        self._total += sign
+        self._chars += sign * len(line.text)
+
     def _forget(self) -> None:
         """The run that logged longest ago; only how many lines it had is known on."""
         run_id, forgotten = self._runs.popitem(last=False)
-        self._total -= len(forgotten.lines)
+        for line in forgotten.lines:
+            self._count(line, -1)
         self._counted[run_id] = forgotten.count
         if len(self._counted) > _MAX_COUNTED:
             self._counted.popitem(last=False)

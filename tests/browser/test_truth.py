@@ -140,6 +140,11 @@ def test_why_an_event_started_nothing_is_still_told_after_a_restart_and_what_is_
         expect(reasons.filter(has_text="picky-once")).to_contain_text("was used within 24 hours before")
         expect(panel).to_contain_text("Whether it ended a wait is only told by the runs that waited")
         expect(page.locator(".event-row").first).to_contain_text("2 passed over")
+        [earlier, _] = server.runs()
+        page.goto(f"{server.url}/runs/{earlier['run_id']}")
+        logs = page.get_by_role("region", name="Logs")
+        expect(logs).to_contain_text("This run is older than the dev server")
+        expect(logs).to_contain_text("what it logged before that is not kept")
     finally:
         server.stop()
 

@@ -48,6 +48,7 @@ def test_every_address_is_described_with_a_summary_and_an_error_shape(server: Se
     }
     named = {
         "GET /api/runs/{run_id}",
+        "GET /api/runs/{run_id}/logs",
         "POST /api/runs/bulk",
         "POST /e/{key}",
         "POST /webhooks/{name}",

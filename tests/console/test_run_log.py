@@ -47,6 +47,15 @@ def test_the_run_that_logged_longest_ago_is_forgotten_first_and_still_says_how_m
     assert ([each.number for each in memory.read("a").lines], memory.read("a").cut) == ([3], 3)
 
 
+def test_long_lines_make_room_sooner():
+    memory = RunLogMemory(NOW, chars_of_all=25)
+    for run_id in "aab":
+        memory.write(run_id, line("x" * 10))
+    assert (texts(memory, "a"), texts(memory, "b")) == ([], ["x" * 10])
+    memory.write("b", line("y" * 10))
+    assert len(texts(memory, "b")) == 2
+
+
 def test_a_line_is_cut_where_it_would_fill_the_memory_alone():
     memory = RunLogMemory(NOW)
     memory.write("a", line("x" * (MAX_CHARS + 5)))
