@@ -35,6 +35,10 @@ def shop() -> App:
         await ctx.step.run("send", send)
         return paid
 
+    @app.function(id="talk", trigger=Event("talk"))
+    async def talk(ctx: Context) -> None:
+        await ctx.step.run("greet", ctx.logger.warning, "hello from a step")
+
     @app.function(id="patient", trigger=Event("wait"))
     async def patient(ctx: Context) -> object:
         return await ctx.step.wait_for_event("signal", "signal", timeout="1h")
@@ -359,3 +363,14 @@ def test_the_shell_completes_commands_and_function_ids(server: Served, typed: st
 def test_the_version_is_told(cli: Command):
     assert cli.bare("--version").out.startswith("milepost 0.")
     assert sys.version_info >= (3, 11)
+
+
+def test_what_a_run_logged_is_printed_with_its_step_or_it_is_said_that_there_is_nothing(cli: Command):
+    [run] = sent(cli, "talk")["runs"]
+    told = cli("logs", run["run_id"][-8:])
+    assert "WARNING [greet] hello from a step" in told.out
+    [line] = cli("logs", run["run_id"], "--json").json
+    assert (line["text"], line["step"], line["attempt"]) == ("hello from a step", "greet", 0)
+    [silent] = sent(cli, "order/created", data={"order_id": "1"})["runs"]
+    nothing = cli("logs", silent["run_id"])
+    assert (nothing.code, "has logged nothing" in nothing.out) == (1, True)

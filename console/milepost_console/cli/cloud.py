@@ -1,27 +1,21 @@
-"""Commands that only a deployed stack has: `milepost deploy`, `dashboard` and `logs`."""
+"""Commands that only a deployed stack has: `milepost deploy` and `dashboard`."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated
 
 import typer
 
 from milepost_console.client import ClientProblem
 
-from .desk import FAILED, AsJson, desk_of, open_stack_client, stack_package
+from .desk import open_stack_client, stack_package
 from .place import place, placed
 
-if TYPE_CHECKING:
-    from milepost_console.stack.logs import LogLine
-
-__all__ = ["dashboard", "deploy", "logs"]
-
-_STYLES: Final = {"ERROR": "red", "CRITICAL": "red", "WARNING": "yellow", "WARN": "yellow"}
+__all__ = ["dashboard", "deploy"]
 
 
 def deploy(
@@ -86,36 +80,3 @@ def dashboard(
         serve_stack(client.session, client.parts, port=port, say=say)
     except StartProblem as problem:
         raise ClientProblem("MP337", str(problem)) from problem
-
-
-@placed
-def logs(
-    *,
-    run_id: Annotated[str, typer.Argument(help="Run id, or its last letters.")],
-    as_json: AsJson = False,
-) -> None:
-    """What the logs of a deployed stack say of one run, its app's log included."""
-    client = open_stack_client(place())
-    desk = desk_of(client, as_json)
-    from milepost_console.stack.logs import log_group_of, run_log  # noqa: PLC0415 - needs boto3
-
-    run = client.get(f"/runs/{desk.run_id(run_id)}")
-    targets = [app["target"] for app in client.get("/apps")["apps"] if app["app_id"] == run["app_id"]]
-    groups = [log_group_of(client.session, target["address"]) for target in targets if target["kind"] == "lambda"]
-    lines = run_log(client.session, client.parts, run, groups, datetime.now(UTC))
-    if as_json:
-        desk.emit([{"at": line.at.isoformat(), "log_group": line.log_group, **line.fields} for line in lines])
-        return
-    for line in lines:
-        desk.say(_told(line), _STYLES.get(line.level, ""))
-    if not lines:
-        desk.say("The logs do not name this run. They arrive within a minute, and are kept for a month.", "dim")
-        raise typer.Exit(FAILED)
-
-
-def _told(line: LogLine) -> str:
-    """Time, level, where in the run, what."""
-    step, attempt = line.fields.get("step"), line.fields.get("attempt")
-    where = f"[{step}{f' #{attempt}' if attempt else ''}] " if step else ""
-    error = line.fields.get("error") or line.fields.get("exception") or ""
-    return f"{line.at:%H:%M:%S.%f}"[:-3] + f" {line.level:<7} {where}{line.message}{f'  {error}' if error else ''}"

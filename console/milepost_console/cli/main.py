@@ -15,10 +15,11 @@ from rich.console import Console
 from milepost import __version__
 from milepost_console.client import ClientProblem, Unreachable
 
-from .cloud import dashboard, deploy, logs
+from .cloud import dashboard, deploy
 from .desk import FAILED, UNREACHABLE
 from .doctor import doctor
 from .events import events, send
+from .logs import logs
 from .others import apps, dead_letters, erase, functions, redrive
 from .runs import runs
 

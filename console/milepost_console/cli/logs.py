@@ -1,0 +1,85 @@
+"""`milepost logs`: what the code of a run logged; from a dev server's memory, or from the logs of a stack."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+
+import typer
+
+from .desk import FAILED, AsJson, Desk, Url, desk_of, open_desk, open_stack_client
+from .place import Place, place, placed
+
+__all__ = ["logs"]
+
+_STYLES: Final = {"ERROR": "red", "CRITICAL": "red", "WARNING": "yellow", "WARN": "yellow"}
+_EMPTY: Final = {
+    "memory": "Its code has logged nothing since the dev server started.",
+    "elsewhere": "The app of this run is served at an address of its own: its logs are where it runs.",
+    "cloudwatch": "The logs do not name this run. They arrive within a minute, and are kept for a month.",
+}
+
+Line = Mapping[str, Any]
+
+
+@placed
+def logs(
+    *,
+    run_id: Annotated[str, typer.Argument(help="Run id, or its last letters.")],
+    url: Url = "",
+    as_json: AsJson = False,
+) -> None:
+    """What the code of a run logged; of a stack with the lines of its own Lambdas."""
+    where = place()
+    if where.stack:
+        desk, lines, kept = _of_stack(where, run_id, as_json=as_json)
+    else:
+        desk, lines, kept = _of_server(url, run_id, as_json=as_json)
+    if as_json:
+        desk.emit(lines)
+        return
+    for line in lines:
+        desk.say(_told(line), _STYLES.get(_level(line), ""))
+    if not lines:
+        desk.say(_EMPTY[kept], "dim")
+        raise typer.Exit(FAILED)
+
+
+def _of_server(url: str, run_id: str, *, as_json: bool) -> tuple[Desk, list[Line], str]:
+    desk = open_desk(url, as_json)
+    found = desk.client.get(f"/runs/{desk.run_id(run_id)}/logs")
+    if found["cut"]:
+        desk.say(f"{found['cut']} older lines of this run were dropped.", "yellow")
+    lines = [{**line, "message": line["text"]} for line in found["lines"]]
+    return desk, lines, str(found["kept"])
+
+
+def _of_stack(where: Place, run_id: str, *, as_json: bool) -> tuple[Desk, list[Line], str]:
+    """All that CloudWatch has, with every field of its lines; the API tells the dashboard less."""
+    client = open_stack_client(where)
+    desk = desk_of(client, as_json)
+    from milepost_console.stack.logs import log_group_of, run_log  # noqa: PLC0415 - needs boto3
+
+    run = client.get(f"/runs/{desk.run_id(run_id)}")
+    targets = [app["target"] for app in client.get("/apps")["apps"] if app["app_id"] == run["app_id"]]
+    groups = [log_group_of(client.session, target["address"]) for target in targets if target["kind"] == "lambda"]
+    found = run_log(client.session, client.parts, run, groups, datetime.now(UTC))
+    lines = [{**line.fields, "at": line.at.isoformat(), "log_group": line.log_group} for line in found]
+    return desk, lines, "cloudwatch"
+
+
+def _level(line: Line) -> str:
+    return str(line.get("level") or line.get("log_level") or "")
+
+
+def _told(line: Line) -> str:
+    """Time, level, where in the run, what."""
+    step, attempt = line.get("step"), line.get("attempt")
+    where = f"[{step}{f' #{attempt}' if attempt else ''}] " if step else ""
+    error = line.get("error") or line.get("exception") or ""
+    message = line.get("message", "")
+    said = message if isinstance(message, str) else json.dumps(message)
+    at = datetime.fromisoformat(str(line["at"]))
+    return f"{at:%H:%M:%S.%f}"[:-3] + f" {_level(line):<7} {where}{said}{f'  {error}' if error else ''}"
