@@ -52,7 +52,7 @@ def _of_server(url: str, run_id: str, *, as_json: bool) -> tuple[Desk, list[Line
     found = desk.client.get(f"/runs/{desk.run_id(run_id)}/logs")
     if found["cut"]:
         desk.say(f"{found['cut']} older lines of this run were dropped.", "yellow")
-    lines = [{**line, "message": line["text"]} for line in found["lines"]]
+    lines: list[Line] = [{**line, "message": line["text"]} for line in found["lines"]]
     return desk, lines, str(found["kept"])
 
 
@@ -66,7 +66,7 @@ def _of_stack(where: Place, run_id: str, *, as_json: bool) -> tuple[Desk, list[L
     targets = [app["target"] for app in client.get("/apps")["apps"] if app["app_id"] == run["app_id"]]
     groups = [log_group_of(client.session, target["address"]) for target in targets if target["kind"] == "lambda"]
     found = run_log(client.session, client.parts, run, groups, datetime.now(UTC))
-    lines = [{**line.fields, "at": line.at.isoformat(), "log_group": line.log_group} for line in found]
+    lines: list[Line] = [{**line.fields, "at": line.at.isoformat(), "log_group": line.log_group} for line in found]
     return desk, lines, "cloudwatch"
 
 
