@@ -442,7 +442,12 @@ class Orchestrator:
             pinned = Target(str(run.target["kind"]), str(run.target["address"]))
             timeout = run.target.get("timeout")
             return pinned if timeout is None else replace(pinned, timeout_seconds=float(cast("float", timeout)))
-        return (await self.registry.snapshot()).target_of(run.app_id)
+        target = (await self.registry.snapshot()).target_of(run.app_id)
+        if target is None:
+            # What started the run may have read the registry later than this process did.
+            self.registry.forget()
+            target = (await self.registry.snapshot()).target_of(run.app_id)
+        return target
 
 
 def _looks_only(run: Run, job: str) -> bool:

@@ -10,6 +10,7 @@ from tests.scenarios.rig import rig
 from milepost import App, Cancel, Context, Event
 from milepost_engine.manifest import ManifestError, read_manifest
 from milepost_engine.ports import Target
+from milepost_engine.registry import Registry
 
 
 def manifest(**function: Any) -> dict[str, Any]:
@@ -126,6 +127,23 @@ async def test_two_apps_whose_functions_have_the_same_full_id_are_told_apart_by_
     async with rig(first) as r:
         with pytest.raises(ManifestError, match="'a-b-c': app 'a' has a function with the same full id"):
             await r.serve(second)
+
+
+async def test_a_run_of_an_app_that_another_process_registered_a_moment_ago_is_called_at_once():
+    app = App("a")
+
+    @app.function(id="f", trigger="go", retries=0)
+    async def f(ctx: Context) -> int:
+        return 1
+
+    async with rig() as r:
+        # The orchestrator has just read a registry without the app; whoever takes events in read it later.
+        older = Registry(r.store.table, r.engine.values, r.clock)
+        await older.snapshot()
+        r.engine.orchestrator.registry = older
+        await r.serve(app)
+        await r.send("go")
+        assert (await r.only_run())["output"] == 1
 
 
 async def test_expressions_of_our_own_sdk_are_checked_at_registration():
