@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import string
 from typing import Final
 
 from aws_cdk import Duration, RemovalPolicy
@@ -29,6 +30,10 @@ _ROTATION: Final = (
     "AwsSolutions-SMG4",
     "Senders and apps hold the same key, so it is changed by hand, with the old one valid meanwhile.",
 )
+
+_KEY_DIGITS: Final = 64
+"""256 bits in hex: the only form of a signing key that the official SDKs take, and safe in an address."""
+_NOT_HEX: Final = "".join(sorted({*string.ascii_letters, *string.punctuation} - {*string.hexdigits.lower()}))
 
 _LOG_FIELDS: Final = json.dumps(
     {
@@ -105,7 +110,12 @@ class Api(Construct):
             self,
             construct_id,
             description=purpose,
-            generate_secret_string=secrets.SecretStringGenerator(password_length=48, exclude_punctuation=True),
+            generate_secret_string=secrets.SecretStringGenerator(
+                password_length=_KEY_DIGITS,
+                exclude_uppercase=True,
+                exclude_punctuation=True,
+                exclude_characters=_NOT_HEX,
+            ),
         )
         acknowledge(secret, _ROTATION)
         return secret
