@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jsii
 from aws_cdk import App, Aspects, Duration, IAspect, Stack
+from aws_cdk import aws_events as events
 from aws_cdk import aws_lambda as lambda_
 from constructs import IConstruct
 
@@ -18,6 +19,7 @@ from .tools import CACHE, ROOT
 _ENTRIES = {
     "shop": ROOT / "samples" / "shop" / "app.py",
     "trials": Path(__file__).parent / "apps" / "trials" / "app.py",
+    "latest": Path(__file__).parent / "apps" / "latest" / "app.py",
     "broken": Path(__file__).parent / "apps" / "broken" / "app.py",
 }
 _BOOTSTRAP = """#!/bin/sh
@@ -53,7 +55,9 @@ def main() -> None:
         # The emulator knows no saved queries; the template tests look at them.
         saved_queries=False,
         max_concurrency=4,
+        api=True,
     )
+    milepost.feed("Uploads", events.EventPattern(source=["aws.s3"], detail_type=["Object Created"]))
     folder = os.environ["EMULATOR_FOLDER"]
     for name in given("apps", "shop,trials").split(","):
         MilepostApp(
@@ -61,6 +65,7 @@ def main() -> None:
             name.title(),
             entry=_ENTRIES[name],
             timeout=Duration.seconds(3),
+            versioning="latest" if name == "latest" else "pinned",
             environment={"REVISION": given("revision", "1"), "SHOP_FOLDER": folder, "TRIALS_FOLDER": folder},
         )
     Aspects.of(app).add(RealRuntimeClient())

@@ -12,8 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import boto3
+import httpx
 from botocore.config import Config
 
 from milepost_console.stack.client import StackClient
@@ -141,6 +143,24 @@ class Cloud:
         answer = self.client("events").put_events(Entries=[entry])
         assert answer["FailedEntryCount"] == 0, answer
 
+    @property
+    def api(self) -> str:
+        """The HTTP API's address with its id in the path: that of the output needs a name service."""
+        api_id = urlsplit(self.outputs["MilepostApiUrl"]).netloc.split(".")[0]
+        return f"{self.emulator.url}/_aws/execute-api/{api_id}/$default"
+
+    def key(self, name: str) -> str:
+        """What a secret of the api holds: `EventKey` or `SigningKey`."""
+        client = self.client("secretsmanager")
+        (secret,) = [one["ARN"] for one in client.list_secrets()["SecretList"] if name in one["Name"]]
+        return str(client.get_secret_value(SecretId=secret)["SecretString"])
+
+    def ask(self, method: str, path: str, body: object = None, **headers: str) -> httpx.Response:
+        """A request to the HTTP API."""
+        content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        sent = {"content-type": "application/json", **headers}
+        return httpx.request(method, self.api + path, content=content, headers=sent, timeout=30, trust_env=False)
+
     def runs(self, function: str, word: str) -> list[dict[str, Any]]:
         """Runs of a function whose event has this word, the newest first."""
         return self.desk.get("/runs", {"function": function, "q": word})["runs"]
@@ -163,6 +183,19 @@ class Cloud:
         """How often a function of the trials wrote its mark."""
         mark = self.outside / f"{name}.tries"
         return mark.stat().st_size if mark.exists() else 0
+
+    def start_anew(self, part: str) -> None:
+        """Let the processes of a Lambda go, with all that they remember: the next call meets a fresh one."""
+        client = self.client("lambda")
+        (known,) = [one for one in client.list_functions()["Functions"] if part in one["FunctionName"]]
+        # The emulator keeps them unless something about them changes.
+        client.update_function_configuration(FunctionName=known["FunctionName"], MemorySize=known["MemorySize"] ^ 1)
+
+    def idle(self, output: str) -> bool:
+        """Whether a queue has nothing that is due or being worked off; what is delayed does not count."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        told = self.client("sqs").get_queue_attributes(QueueUrl=self.outputs[output], AttributeNames=names)
+        return all(told["Attributes"][name] == "0" for name in names)
 
     @contextmanager
     def queue_stopped(self, part: str) -> Iterator[None]:

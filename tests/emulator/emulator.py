@@ -76,6 +76,8 @@ def _own_environment(folder: Path, port: int, url: str, *, iam: bool) -> dict[st
         "IOT_MTLS_ENABLED": "0",
         "TMPDIR": str(folder),
         "HOME": str(folder),
+        # Requests to an HTTP API carry no key that would name the account.
+        "MINISTACK_ACCOUNT_ID": ACCOUNT,
         "AWS_ENDPOINT_URL": url,
         "AWS_DEFAULT_REGION": REGION,
         "AWS_ACCESS_KEY_ID": ACCOUNT,

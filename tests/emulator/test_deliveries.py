@@ -22,12 +22,6 @@ def drain(cloud: Cloud, queue: str) -> list[str]:
     return bodies
 
 
-def settled(cloud: Cloud, queue: str) -> bool:
-    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    told = cloud.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=names)["Attributes"]
-    return all(told[name] == "0" for name in names)
-
-
 def envelope(name: str, data: dict, id_: str) -> str:
     """What EventBridge puts into the queue."""
     return json.dumps(
@@ -44,7 +38,7 @@ def test_an_event_that_comes_three_times_starts_one_run(cloud: Cloud):
     for _ in range(3):
         cloud.client("sqs").send_message(QueueUrl=queue, MessageBody=body)
     run = cloud.ended("trials-once", "thrice")
-    eventually(lambda: settled(cloud, queue), "the intake is done", told=cloud.emulator.told)
+    eventually(lambda: cloud.idle("MilepostIntakeQueueUrl"), "the intake is done", told=cloud.emulator.told)
     assert run["output"] == 1
     assert cloud.tries("thrice") == 1
 
@@ -68,7 +62,7 @@ def test_work_messages_that_come_twice_and_in_reverse_order_change_nothing(cloud
         assert cloud.ended("trials-once", name)["output"] == 1
     for body in bodies:  # and once more when all is over
         cloud.client("sqs").send_message(QueueUrl=queue, MessageBody=body)
-    eventually(lambda: settled(cloud, queue), "the late ones are worked off", told=cloud.emulator.told)
+    eventually(lambda: cloud.idle("MilepostQueueUrl"), "the late ones are worked off", told=cloud.emulator.told)
     assert [cloud.tries(name) for name in names] == [1, 1, 1, 1]
 
 

@@ -9,26 +9,41 @@ from .cloud import CdkFailedError, Cloud, eventually
 pytestmark = pytest.mark.emulator
 
 
-def waits(cloud: Cloud, name: str) -> bool:
-    found = cloud.runs("trials-deploy-meanwhile", name)
-    return bool(found) and any(span["name"] == "go" for span in cloud.run(found[0]["run_id"])["trace"])
+LONG = "deploy-meanwhile"
+
+
+def until_it_waits(cloud: Cloud, function: str, name: str) -> None:
+    def waits() -> bool:
+        found = cloud.runs(function, name)
+        return bool(found) and any(span["name"] == "go" for span in cloud.run(found[0]["run_id"])["trace"])
+
+    eventually(waits, f"the run of {function} for {name!r} waits", told=cloud.emulator.told)
 
 
 def test_a_stack_goes_through_its_life(empty_cloud: Cloud):
     """One story, for each chapter needs the one before."""
     cloud = empty_cloud
-    cloud.deploy()
+    cloud.deploy(apps="shop,trials,latest")
     cloud.send("trial/deploy", {"name": "early"})
-    eventually(lambda: waits(cloud, "early"), "the run waits", told=cloud.emulator.told)
+    cloud.send("trial/leaving", {"name": "early"})
+    for function in (f"trials-{LONG}", f"latest-{LONG}", "trials-leaving"):
+        until_it_waits(cloud, function, "early")
 
-    # A new version: live runs stay on the code that they began with, new ones take the new code.
-    cloud.deploy(revision="2")
+    # A new version: live runs stay on the code that they began with, new ones take the new code. Where the app says
+    # `versioning="latest"`, live runs take it too. A function that is gone starts nothing more.
+    cloud.deploy(revision="2", apps="shop,trials,latest")
+    cloud.send("trial/leaving", {"name": "too-late"})
     cloud.send("trial/deploy", {"name": "later"})
-    eventually(lambda: waits(cloud, "later"), "the new run waits", told=cloud.emulator.told)
+    for function in (f"trials-{LONG}", f"latest-{LONG}"):
+        until_it_waits(cloud, function, "later")
     for name in ("early", "later"):
         cloud.send("trial/go", {"name": name})
-    assert cloud.ended("trials-deploy-meanwhile", "early")["output"] == ["1", "1"]
-    assert cloud.ended("trials-deploy-meanwhile", "later")["output"] == ["2", "2"]
+    assert cloud.ended(f"trials-{LONG}", "early")["output"] == ["1", "1"]
+    assert cloud.ended(f"trials-{LONG}", "later")["output"] == ["2", "2"]
+    assert cloud.ended(f"latest-{LONG}", "early")["output"] == ["1", "2"]
+    assert cloud.ended(f"latest-{LONG}", "later")["output"] == ["2", "2"]
+    assert cloud.ended("trials-leaving", "early")["output"] == "ended on the code that had it"
+    assert cloud.runs("trials-leaving", "too-late") == []
 
     # An app that cannot be registered fails the deployment with its reason, and what ran goes on.
     with pytest.raises(CdkFailedError, match="throttle"):

@@ -67,6 +67,19 @@ async def deploy_meanwhile(ctx: Context) -> list[str]:
     return [before, after]
 
 
+if REVISION == "1":
+
+    @app.function(id="leaving", trigger="trial/leaving")
+    async def leaving(ctx: Context) -> str:
+        await ctx.step.wait_for_event("go", "trial/go", timeout=timedelta(minutes=5), match="data.name")
+        return await ctx.step.run("end", lambda: "ended on the code that had it")
+
+
+@app.function(id="scan", trigger="aws.s3/Object Created")
+async def scan(ctx: Context) -> str:
+    return await ctx.step.run("name", lambda: ctx.event.data["object"]["key"])
+
+
 @app.function(id="large", trigger="trial/large")
 async def large(ctx: Context) -> int:
     text = await ctx.step.run("write", lambda: os.urandom(150_000).hex())

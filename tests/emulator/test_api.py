@@ -1,0 +1,105 @@
+"""The HTTP door of a deployed stack: real requests through the emulator's HTTP API to the api Lambda.
+
+The emulator serves the API under a path of its own instead of a host name; routes, payloads and the Lambda are real.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+from samples.shop.provider import refund, signature
+
+from milepost import App, Context, HttpTransport, SyncContext
+from milepost.protocol import Header, sign
+
+from .cloud import Cloud
+from .remote import serving
+
+pytestmark = pytest.mark.emulator
+
+
+def test_an_event_with_the_event_key_starts_its_function(cloud: Cloud):
+    answer = cloud.ask("POST", f"/e/{cloud.key('EventKey')}", {"name": "trial/once", "data": {"name": "by-http"}})
+    assert (answer.status_code, answer.headers[Header.SERVER_KIND.value]) == (200, "cloud")
+    run = cloud.ended("trials-once", "by-http")
+    assert (run["status"], [run["event_id"]]) == ("Completed", answer.json()["ids"])
+
+
+def test_an_event_with_another_key_is_refused_and_starts_nothing(cloud: Cloud):
+    for key in ("guessed", cloud.key("SigningKey")):
+        answer = cloud.ask("POST", f"/e/{key}", {"name": "trial/once", "data": {"name": "by-stranger"}})
+        assert answer.status_code == 401
+        assert answer.json()["error"].startswith("[MP505]")
+    cloud.send("trial/once", {"name": "behind-stranger"})
+    cloud.ended("trials-once", "behind-stranger")
+    assert cloud.runs("trials-once", "by-stranger") == []
+
+
+def test_a_webhook_signed_as_stripe_does_starts_its_function_and_a_forged_one_does_not(cloud: Cloud):
+    body = refund("o-refund", "evt_1")
+    now = int(time.time())
+    forged = cloud.ask("POST", "/webhooks/payments", body, **{"stripe-signature": signature(body, now, "guessed")})
+    assert (forged.status_code, "does not fit the body" in forged.json()["error"]) == (401, True)
+    for _ in range(2):  # the provider repeats itself: one event
+        answer = cloud.ask("POST", "/webhooks/payments", body, **{"stripe-signature": signature(body, now)})
+        assert answer.status_code == 200, answer.text
+    run = cloud.ended("shop-note-refund", "o-refund")
+    assert (run["status"], run["event_name"]) == ("Completed", "payment/refunded")
+
+
+def elsewhere(cloud: Cloud, key: str) -> App:
+    """An app outside of the stack, told where the stack's api is."""
+    app = App("elsewhere", signing_key=key, transport=HttpTransport(cloud.api, cloud.key("EventKey")))
+
+    @app.function(id="story", trigger="elsewhere/go")
+    async def story(ctx: Context) -> list[object]:
+        pair = await asyncio.gather(ctx.step.run("left", lambda: 1), ctx.step.run("right", lambda: 2))
+        await ctx.step.sleep("nap", "1s")
+        await ctx.step.send_event("tell", {"name": "elsewhere/told", "data": {"word": ctx.event.data["word"]}})
+        return [*pair, await ctx.step.invoke("call", count, {"n": 3})]
+
+    @app.function(id="count", triggers=[], mode="checkpoint")
+    def count(ctx: SyncContext) -> int:
+        return sum(ctx.step.run(f"part {n}", lambda n=n: n) for n in range(ctx.event.data["n"]))
+
+    @app.function(id="told", trigger="elsewhere/told")
+    async def told(ctx: Context) -> str:
+        return ctx.event.data["word"]
+
+    return app
+
+
+def register(url: str, key: str) -> httpx.Response:
+    """Ask the app to register itself, as whoever deploys it does."""
+    body = b"{}"
+    signed = {Header.SIGNATURE.value: sign(key, body, datetime.now(UTC))}
+    return httpx.put(url, content=body, headers=signed, trust_env=False, timeout=30)
+
+
+def test_an_app_elsewhere_registers_with_the_signing_key_and_its_runs_are_called_with_signed_requests(cloud: Cloud):
+    key = cloud.key("SigningKey")
+    with serving(elsewhere(cloud, key).asgi()) as url:
+        told = register(url, key)
+        assert (told.status_code, told.json()["ok"]) == (200, True), told.text
+        # Whoever calls it without a signature is refused, so what follows was signed.
+        assert httpx.post(f"{url}?fnId=elsewhere-count&stepId=step", content=b"{}", trust_env=False).status_code == 401
+
+        cloud.start_anew("Orchestrator")  # which remembers for five seconds which apps there are
+        answer = cloud.ask("POST", f"/e/{cloud.key('EventKey')}", {"name": "elsewhere/go", "data": {"word": "by-http"}})
+        assert answer.status_code == 200
+        run = cloud.ended("elsewhere-story", "by-http")
+        assert (run["status"], run["output"]) == ("Completed", [1, 2, 3])
+        assert cloud.ended("elsewhere-told", "by-http")["output"] == "by-http"
+
+
+def test_an_app_elsewhere_with_another_signing_key_is_not_registered(cloud: Cloud):
+    key = "00ff"
+    app = elsewhere(cloud, key)
+    with serving(app.asgi()) as url:
+        told = register(url, key)
+        assert told.status_code == 401
+        assert "[MP506]" in told.text
