@@ -1,12 +1,13 @@
 """A whole engine on a wound clock: real store, real queue, real SDK, user code in this process.
 
-Where its things lie is chosen by `PLACE`, so that every story is told everywhere (see conftest).
+Where its things lie is chosen by `PLACE`, so that every story is told everywhere (see conftest). Those that need no
+wound clock are told over a deployed stack too: `tests/emulator/test_scenarios.py` names them.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -24,8 +25,8 @@ from milepost_engine.queries import RunFilter
 from tests.cloud.place import cloud_place
 from tests.cloud.wound_queue import Delivery
 
-PLACE: ContextVar[str] = ContextVar("PLACE", default="sqlite")
-"""`sqlite`, `moto`, or the endpoint of a DynamoDB that holds the table (moto has the rest)."""
+PLACE: ContextVar[str | Callable[[], AbstractAsyncContextManager[Rig]]] = ContextVar("PLACE", default="sqlite")
+"""`sqlite`, `moto`, or the endpoint of a DynamoDB that holds the table (moto has the rest); or what opens a rig."""
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 TICK = timedelta(minutes=1)
@@ -108,9 +109,12 @@ class Rig:
         await self.clock.advance_to(end)
         await self.settle()
 
+    def which(self, function_id: str | None) -> RunFilter:
+        """The runs that a story looks at."""
+        return RunFilter(functions=(function_id,) if function_id else ())
+
     async def runs(self, function_id: str | None = None) -> list[dict]:
-        where = RunFilter(functions=(function_id,) if function_id else ())
-        rows = (await self.engine.queries.list_runs(where, limit=5000))["runs"]
+        rows = (await self.engine.queries.list_runs(self.which(function_id), limit=5000))["runs"]
         return [await self.engine.queries.run(row["run_id"]) for row in rows]
 
     async def only_run(self, function_id: str | None = None) -> dict:
@@ -121,8 +125,17 @@ class Rig:
 
 @asynccontextmanager
 async def rig(*apps: App, start: datetime = START, longest_delay: float = 900) -> AsyncIterator[Rig]:
+    chosen = PLACE.get()
+    async with _wound(chosen, start, longest_delay) if isinstance(chosen, str) else chosen() as made:
+        for app in apps:
+            await made.serve(app)
+        yield made
+
+
+@asynccontextmanager
+async def _wound(chosen: str, start: datetime, longest_delay: float) -> AsyncIterator[Rig]:
     clock = WoundClock(start)
-    async with _place(clock) as (store, sender, queue):
+    async with _place(chosen, clock) as (store, sender, queue):
         served = Served({})
         engine = Engine.build(
             table=store.table,
@@ -134,15 +147,11 @@ async def rig(*apps: App, start: datetime = START, longest_delay: float = 900) -
             settings=Settings(longest_delay_seconds=longest_delay),
         )
         served.invoker.saver = engine.saver
-        made = Rig(engine, queue, clock, served, store)
-        for app in apps:
-            await made.serve(app)
-        yield made
+        yield Rig(engine, queue, clock, served, store)
 
 
 @asynccontextmanager
-async def _place(clock: WoundClock) -> AsyncIterator[tuple[Store, Queue, Consumer]]:
-    chosen = PLACE.get()
+async def _place(chosen: str, clock: WoundClock) -> AsyncIterator[tuple[Store, Queue, Consumer]]:
     if chosen == "sqlite":
         store = SqliteStore.open(":memory:", clock=clock)
         queue = LocalQueue(store, clock, "work")
