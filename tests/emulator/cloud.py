@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import subprocess
 import sys
 import time
@@ -159,7 +160,10 @@ class Cloud:
         """A request to the HTTP API."""
         content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         sent = {"content-type": "application/json", **headers}
-        return httpx.request(method, self.api + path, content=content, headers=sent, timeout=30, trust_env=False)
+        trusted = self.emulator.environment.get("AWS_CA_BUNDLE")
+        verify = ssl.create_default_context(cafile=trusted) if trusted else True
+        with httpx.Client(verify=verify, timeout=30, trust_env=False) as client:
+            return client.request(method, self.api + path, content=content, headers=sent)
 
     def runs(self, function: str, word: str) -> list[dict[str, Any]]:
         """Runs of a function whose event has this word, the newest first."""

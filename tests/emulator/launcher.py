@@ -1,13 +1,15 @@
 """Starts the emulator with its clocks quickened. Runs in the emulator's own venv: nothing of this project is imported.
 
 Two waits of the emulator have no setting: its sweep for scheduled rules (10 s) and, after each invocation, its wait for
-a log line that quiet handlers never write (50 ms and 100 ms). And where permissions count, it asks for the permission
-`sqs:SendMessageBatch`, which AWS does not know: a batch needs what its messages need.
+a log line that quiet handlers never write (50 ms and 100 ms). And where permissions count, two things differ from AWS:
+it asks for the permission `sqs:SendMessageBatch`, which AWS does not know (a batch needs what its messages need), and a
+template's `Ref` of a secret is its name instead of its ARN, so that a grant on it fits nothing.
 """
 
 from ministack import app
 from ministack.core import iam_actions, lambda_runtime
-from ministack.services import eventbridge, scheduler
+from ministack.services import eventbridge, scheduler, secretsmanager
+from ministack.services.cloudformation import provisioners
 
 SWEEP_SECONDS = 0.25
 LOG_WAIT_SECONDS = 0.003
@@ -32,5 +34,25 @@ def as_aws_does(*args, **named):
 
 
 iam_actions.extract_iam_action = as_aws_does
+
+secret = provisioners._RESOURCE_HANDLERS["AWS::SecretsManager::Secret"]
+
+
+def arn_of(made):
+    _, attributes = made
+    return attributes["Arn"], attributes
+
+
+def name_of(arn):
+    name, _ = secretsmanager._resolve(arn)
+    return name
+
+
+provisioners._RESOURCE_HANDLERS["AWS::SecretsManager::Secret"] = {
+    **secret,
+    "create": lambda *args: arn_of(secret["create"](*args)),
+    "update": lambda arn, *args: arn_of(secret["update"](name_of(arn), *args)),
+    "delete": lambda arn, *args: secret["delete"](name_of(arn), *args),
+}
 
 app.main()

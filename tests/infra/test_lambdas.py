@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import string
 import re
 import sys
 
@@ -143,6 +144,15 @@ def test_the_keys_of_the_api_are_made_by_secrets_manager_and_read_only_where_the
     assert readers(event_keys) == {"MilepostApi"}
     # Apps outside of AWS are called, and asked for their functions, with signed requests.
     assert readers(signing_keys) == {"MilepostApi", "MilepostOrchestrator", "MilepostRegistrar"}
+
+
+def test_the_keys_of_the_api_are_hex_for_the_official_sdks_take_no_others(full):
+    left = {*string.ascii_letters, *string.digits, *string.punctuation}
+    for secret in full.all("AWS::SecretsManager::Secret").values():
+        made = secret["GenerateSecretString"]
+        assert made["ExcludeUppercase"]
+        assert left - {*made["ExcludeCharacters"]} == {*"0123456789abcdef"}
+        assert made["PasswordLength"] == 64
 
 
 def test_tracing_is_off_unless_asked_for(plain, full):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
-from milepost import App, Context, Cron, Retries, SyncContext
+from milepost import App, Context, Cron, Retries, SyncContext, WebhookRequest
 
 REVISION = os.environ.get("REVISION", "")
 FOLDER = Path(os.environ.get("TRIALS_FOLDER", "/tmp"))
@@ -89,6 +91,29 @@ async def large(ctx: Context) -> int:
 @app.function(id="many", trigger="trial/many", mode="checkpoint")
 async def many(ctx: Context) -> int:
     return sum([await ctx.step.run(f"step {number}", lambda number=number: number) for number in range(10)])
+
+
+@app.function(id="heavy", trigger="trial/heavy", mode="checkpoint")
+async def heavy(ctx: Context) -> int:
+    """Saves values in the bucket itself, more than a call can carry; after its death another process reads them."""
+    texts = [await ctx.step.run(f"write {n}", lambda: os.urandom(900_000).hex()) for n in range(3)]
+    await ctx.step.run("fall", fall_once, f"{ctx.event.data['name']}-heavy", "exit")
+    return await ctx.step.run("read", lambda: sum(map(len, texts)))
+
+
+@app.function(id="pair", trigger="trial/pair")
+async def pair(ctx: Context) -> list[int]:
+    return list(await asyncio.gather(ctx.step.run("left", lambda: 1), ctx.step.run("right", lambda: 2)))
+
+
+@app.function(id="tell", trigger="trial/tell")
+async def tell(ctx: Context) -> None:
+    await ctx.step.send_event("tell", {"name": "trial/once", "data": ctx.event.data})
+
+
+@app.webhook("bank", secret="whsec", header="x-signature")
+def bank(request: WebhookRequest) -> Any:
+    return {"name": "trial/once", "data": request.json}
 
 
 @app.function(id="once", trigger="trial/once")
