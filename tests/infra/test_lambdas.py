@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import string
 import re
+import string
 import sys
 
 import pytest
