@@ -188,6 +188,13 @@ class Cloud:
         mark = self.outside / f"{name}.tries"
         return mark.stat().st_size if mark.exists() else 0
 
+    def log(self, part: str) -> list[dict[str, Any]]:
+        """The JSON lines that a Lambda of the engine has written."""
+        (group,) = [name for name in self.outputs["MilepostLogGroups"].split(",") if f"{part}LambdaLogs" in name]
+        events = self.client("logs").filter_log_events(logGroupName=group)["events"]
+        lines = [each["message"].strip() for each in events]
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
     def start_anew(self, part: str) -> None:
         """Let the processes of a Lambda go, with all that they remember: the next call meets a fresh one."""
         client = self.client("lambda")
@@ -200,6 +207,21 @@ class Cloud:
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         told = self.client("sqs").get_queue_attributes(QueueUrl=self.outputs[output], AttributeNames=names)
         return all(told["Attributes"][name] == "0" for name in names)
+
+    def dead_letters(self, part: str) -> str:
+        """The address of a queue of dead letters: of `Events`, `Work` or `Bus`."""
+        (address,) = [url for url in self.outputs["MilepostDeadLetterQueueUrls"].split(",") if part in url]
+        return address
+
+    def drain(self, queue: str) -> list[str]:
+        """Take all messages out of a queue."""
+        client = self.client("sqs")
+        bodies: list[str] = []
+        while messages := client.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
+            for message in messages:
+                bodies.append(message["Body"])
+                client.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+        return bodies
 
     @contextmanager
     def queue_stopped(self, part: str) -> Iterator[None]:

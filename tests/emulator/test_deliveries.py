@@ -11,17 +11,6 @@ from .cloud import Cloud, eventually
 pytestmark = pytest.mark.emulator
 
 
-def drain(cloud: Cloud, queue: str) -> list[str]:
-    """Take all messages out of a queue."""
-    client = cloud.client("sqs")
-    bodies: list[str] = []
-    while messages := client.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
-        for message in messages:
-            bodies.append(message["Body"])
-            client.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
-    return bodies
-
-
 def envelope(name: str, data: dict, id_: str) -> str:
     """What EventBridge puts into the queue."""
     return json.dumps(
@@ -52,7 +41,7 @@ def test_work_messages_that_come_twice_and_in_reverse_order_change_nothing(cloud
         bodies: list[str] = []
 
         def all_there() -> bool:
-            bodies.extend(drain(cloud, queue))
+            bodies.extend(cloud.drain(queue))
             return len(bodies) >= len(names)
 
         eventually(all_there, "a work message for each run", told=cloud.emulator.told)
@@ -64,16 +53,3 @@ def test_work_messages_that_come_twice_and_in_reverse_order_change_nothing(cloud
         cloud.client("sqs").send_message(QueueUrl=queue, MessageBody=body)
     eventually(lambda: cloud.idle("MilepostQueueUrl"), "the late ones are worked off", told=cloud.emulator.told)
     assert [cloud.tries(name) for name in names] == [1, 1, 1, 1]
-
-
-def test_what_cannot_be_read_ends_in_the_dead_letters_and_stops_nobody(cloud: Cloud):
-    queue = cloud.outputs["MilepostIntakeQueueUrl"]
-    cloud.client("sqs").send_message(QueueUrl=queue, MessageBody="{ no event")
-    cloud.send("trial/once", {"name": "behind-poison"})
-    assert cloud.ended("trials-once", "behind-poison")["status"] == "Completed"
-    letters = [url for url in cloud.outputs["MilepostDeadLetterQueueUrls"].split(",") if "Events" in url]
-
-    def dead() -> list[str]:
-        return drain(cloud, letters[0])
-
-    assert eventually(dead, "the message is dead", seconds=60, told=cloud.emulator.told) == ["{ no event"]

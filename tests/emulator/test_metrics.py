@@ -22,11 +22,7 @@ NAMESPACE = "Milepost"
 
 def metric_lines(cloud: Cloud, part: str) -> list[dict[str, Any]]:
     """The lines of a Lambda's log that CloudWatch turns into metrics."""
-    logs = cloud.client("logs")
-    (group,) = [name for name in cloud.outputs["MilepostLogGroups"].split(",") if f"{part}LambdaLogs" in name]
-    events = logs.filter_log_events(logGroupName=group)["events"]
-    lines = [each["message"].strip() for each in events]
-    return [json.loads(line) for line in lines if line.startswith("{") and '"_aws"' in line]
+    return [line for line in cloud.log(part) if "_aws" in line]
 
 
 def told(line: dict[str, Any]) -> set[tuple[str, tuple[str, ...]]]:
