@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
@@ -34,6 +35,9 @@ class MilepostApp(Construct):
         entry: The file that makes the `App`. Its folder (or topmost package) is packed with the requirements of
             `requirements.txt` and the SDK.
         function: An existing function instead, container images included, whose handler is `app.lambda_handler()`.
+        saves_steps: Let `function` reach its runs' steps itself, as apps with an entry do: then its handler must be
+            `milepost_handlers.app.lambda_handler(app)`. Without it, checkpoint mode saves through the api, if there is
+            one, or is step mode, and a run whose results are over 4 MB together cannot be called.
         attribute: Name of the `App` in the entry file.
         environment: Environment variables.
         requirements: Further requirements, besides those of `requirements.txt`.
@@ -54,6 +58,7 @@ class MilepostApp(Construct):
         *,
         entry: str | Path | None = None,
         function: lambda_.IFunction | None = None,
+        saves_steps: bool = False,
         attribute: str = "app",
         environment: Mapping[str, str] | None = None,
         requirements: Sequence[str] = (),
@@ -74,6 +79,8 @@ class MilepostApp(Construct):
             function = self._from_entry(
                 entry, attribute, environment or {}, requirements, memory_mb, timeout, layers, vpc
             )
+        elif saves_steps:
+            self._let_save(construct_id, function)
         assert function is not None  # one of the two is given
         self.function: lambda_.IFunction = function
         self._check_timeout(construct_id)
@@ -119,9 +126,7 @@ class MilepostApp(Construct):
             # Versions stay when a newer one comes: runs are pinned to them.
             current_version_options=lambda_.VersionOptions(removal_policy=RemovalPolicy.RETAIN),
         )
-        milepost.grant_send(role)
-        milepost.table.grant_steps(role)
-        milepost.blobs.grant_steps(role)
+        self._grant_steps(role)
         milepost.include_logs(log_group)
         acknowledge(made, RUNTIME)
         if milepost.tracing:
@@ -129,6 +134,25 @@ class MilepostApp(Construct):
         if vpc is not None:
             grant_network(role)
         return made
+
+    def _let_save(self, construct_id: str, function: lambda_.IFunction | None) -> None:
+        """What an app with an entry has from the start."""
+        role = function.role if isinstance(function, lambda_.Function) else None
+        if not isinstance(function, lambda_.Function) or not isinstance(role, iam.Role):
+            raise InfraError(
+                "MP612",
+                f"The app {construct_id!r} cannot be given saves_steps=True: its function or its role is made "
+                "elsewhere, so this stack can neither set its environment nor grant it anything. Make both here, or "
+                "leave saves_steps out.",
+            )
+        for name, value in self._milepost.app_environment.items():
+            function.add_environment(name, value)
+        self._grant_steps(role)
+
+    def _grant_steps(self, role: iam.Role) -> None:
+        self._milepost.grant_send(role)
+        self._milepost.table.grant_steps(role)
+        self._milepost.blobs.grant_steps(role)
 
     def _publish(self, versioning: Versioning, revision: str) -> tuple[str, str]:
         """The address that runs call, and what changes when the code does."""

@@ -186,8 +186,50 @@ def test_an_entry_that_is_no_python_file_is_refused(tmp_path):
         make(tmp_path, app_options={"entry": tmp_path / "nothing.py"})
 
 
-def test_an_app_may_add_steps_to_runs_and_read_them_but_change_nothing_else(tmp_path):
-    made = with_app(tmp_path)
+def own_function(stack: Stack, folder: Path) -> lambda_.Function:
+    return lambda_.Function(
+        stack, "Shop", description="app Shop", code=lambda_.Code.from_asset(str(folder)), handler="mine.handler",
+        runtime=lambda_.Runtime.PYTHON_3_12, timeout=Duration.seconds(30),
+    )  # fmt: skip
+
+
+def with_own_function(folder: Path, **options) -> Synthesised:
+    app = App()
+    stack = Stack(app, "Stack")
+    milepost = Milepost(stack, "Milepost", assets=EmptyAssets(folder))
+    made = Made(stack, milepost, [MilepostApp(milepost, "Mine", function=own_function(stack, folder), **options)])
+    return Synthesised(made, Path(app.synth().directory) / "Stack.template.json")
+
+
+def test_a_function_of_ones_own_reaches_nothing_of_milepost_unless_asked_to(tmp_path):
+    made = with_own_function(tmp_path)
+    assert made.statements("Shop") == []
+    assert "Environment" not in shop(made)
+
+
+def test_a_function_that_milepost_does_not_make_cannot_be_let_save_its_steps(tmp_path):
+    stack = Stack(App(), "Stack")
+    milepost = Milepost(stack, "Milepost", assets=EmptyAssets(tmp_path))
+    theirs = lambda_.Function.from_function_arn(
+        stack, "Theirs", "arn:aws:lambda:eu-west-1:123456789012:function:theirs"
+    )
+    with pytest.raises(InfraError, match="MP612"):
+        MilepostApp(milepost, "Theirs", function=theirs, saves_steps=True)
+
+
+def from_entry(folder: Path) -> Synthesised:
+    return with_app(folder)
+
+
+def saving(folder: Path) -> Synthesised:
+    return with_own_function(folder, saves_steps=True)
+
+
+@pytest.mark.parametrize("write", [from_entry, saving])
+def test_an_app_may_add_steps_to_runs_and_read_them_but_change_nothing_else(tmp_path, write):
+    made = write(tmp_path)
+    assert "events:PutEvents" in json.dumps(made.statements("Shop"))
+    assert "s3:PutObject" in json.dumps(made.statements("Shop"))
     statements = [s for s in made.statements("Shop") if "dynamodb" in json.dumps(s["Action"])]
     allowed = {
         action: s["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
