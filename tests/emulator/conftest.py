@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,8 +35,9 @@ def empty_cloud(tools: Tools, tmp_path: Path) -> Iterator[Cloud]:
 
 
 @contextmanager
-def account(tools: Tools, folder: Path) -> Iterator[Cloud]:
-    with running(tools, folder / "emulator") as emulator:
+def account(tools: Tools, folder: Path, **options: Any) -> Iterator[Cloud]:
+    """A bootstrapped account; the options are those of `running`."""
+    with running(tools, folder / "emulator", **options) as emulator:
         cloud = Cloud(tools, emulator, folder)
         try:
             cloud.bootstrap()

@@ -11,7 +11,8 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,11 +26,12 @@ _READY_SECONDS = 30
 
 @dataclass(frozen=True)
 class Emulator:
-    """A running emulator; `environment` is what its clients need."""
+    """A running emulator; `environment` is what its clients need, `proxy` what its Lambdas call instead of it."""
 
     url: str
     log: Path
     environment: dict[str, str]
+    proxy: str | None = None
 
     def told(self) -> str:
         """The end of its log, for the message of a test that failed."""
@@ -37,16 +39,25 @@ class Emulator:
 
 
 @contextlib.contextmanager
-def running(tools: Tools, folder: Path, *, iam: bool = False) -> Iterator[Emulator]:
-    """Start it, wait until it answers, stop it with everything that it started. With `iam`, permissions count."""
+def running(
+    tools: Tools,
+    folder: Path,
+    *,
+    iam: bool = False,
+    proxy: Callable[[str], AbstractContextManager[str]] | None = None,
+) -> Iterator[Emulator]:
+    """Start it, wait until it answers, stop it with everything that it started.
+
+    With `iam`, permissions count. `proxy` opens one in front of the emulator, for the calls of its Lambdas.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     port = _free_port()
     url = f"https://localhost:{port}" if iam else f"http://127.0.0.1:{port}"
     log = folder / "emulator.log"
-    with log.open("wb") as output:
+    with log.open("wb") as output, proxy(url) if proxy else contextlib.nullcontext() as between:
         process = subprocess.Popen(
             [str(tools.python), "-W", "ignore", str(Path(__file__).with_name("launcher.py"))],
-            env=_own_environment(folder, port, url, iam=iam),
+            env=_own_environment(folder, port, between or url, iam=iam),
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -54,7 +65,7 @@ def running(tools: Tools, folder: Path, *, iam: bool = False) -> Iterator[Emulat
         try:
             certificate = folder / "ministack-tls" / "server.crt"
             _wait_until_ready(process, port, log, secure=iam)
-            yield Emulator(url, log, _client_environment(url, certificate if iam else None))
+            yield Emulator(url, log, _client_environment(url, certificate if iam else None), between)
         finally:
             # Its workers ignore a polite end now and then; the group is ours alone.
             with contextlib.suppress(ProcessLookupError):

@@ -1,24 +1,17 @@
-"""Somebody else's proxy spoils the calls to somebody else's DynamoDB: the production adapter over real sockets holds.
+"""Somebody else's proxy spoils the calls to somebody else's AWS: the production adapters over real sockets hold.
 
-microburst stands in front of Amazon's DynamoDB Local: writes are throttled, and every so often one is done and its
-answer cut off, so that nobody can know.
+microburst stands in front of Amazon's DynamoDB Local, then between the deployed Lambdas and the emulator: calls are
+throttled or late, and every so often one is done and its answer cut off, so that nobody can know.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,14 +19,15 @@ from milepost import App, Context, Event, Retries
 from tests.contract.conftest import dynamodb_endpoint
 from tests.scenarios.rig import PLACE, rig
 
-from .tools import CACHE, _once, _run
+from .cloud import Cloud
+from .conftest import account
+from .proxy import control, microburst
+from .tools import Tools
 
 __all__ = ["dynamodb_endpoint"]
 
 pytestmark = pytest.mark.emulator
 
-MICROBURST = "microburst==0.10.0"
-READY_SECONDS = 30
 RULES = [
     {
         "service": "dynamodb",
@@ -49,55 +43,6 @@ RULES = [
     },
     {"service": "dynamodb", "operation": "Query", "sequence": {"fail": 1, "pass": 9}, "reset": True},
 ]
-
-
-@contextmanager
-def microburst(upstream: str, folder: Path) -> Iterator[str]:
-    """The proxy's URL while it runs, in a venv of its own."""
-    venv = CACHE / "microburst"
-    python = venv / "bin" / "python"
-
-    def make() -> None:
-        _run([sys.executable, "-m", "venv", str(venv)])
-        _run([str(python), "-m", "pip", "install", "--quiet", MICROBURST])
-
-    CACHE.mkdir(exist_ok=True)
-    _once(venv / ".installed", MICROBURST + sys.version, make)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "AWS_"))}
-    with (folder / "microburst.log").open("wb") as log:
-        process = subprocess.Popen(
-            [str(venv / "bin" / "microburst"), "--host", "127.0.0.1", "--port", str(port), "--upstream", upstream],
-            stdout=log, stderr=subprocess.STDOUT, start_new_session=True, env=environment, cwd=folder,
-        )  # fmt: skip
-        try:
-            _wait(process, url, folder / "microburst.log")
-            yield url
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    deadline = time.monotonic() + READY_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            _control(url, "rules")
-        except (OSError, urllib.error.URLError):
-            time.sleep(0.05)
-        else:
-            return
-    raise RuntimeError(f"microburst did not start:\n{log.read_text()[-2000:]}")
-
-
-def _control(url: str, what: str, body: object = None) -> list[dict[str, object]]:
-    content = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(f"{url}/_microburst/{what}", content, method="PATCH" if content else "GET")
-    with urllib.request.urlopen(request, timeout=5) as answer:
-        return json.loads(answer.read())
 
 
 def shop(bodies: list[tuple[str, str]]) -> App:
@@ -122,12 +67,12 @@ async def test_runs_come_to_their_end_behind_a_proxy_that_throttles_and_swallows
     with microburst(dynamodb_endpoint, tmp_path) as url:
         PLACE.set(url)
         async with rig(shop(bodies)) as made:
-            _control(url, "rules", RULES)
+            control(url, "rules", RULES)
             for _ in range(5):
                 await made.engine.accept({"name": "go"})
             await made.wind(timedelta(minutes=5))
-            fired = [str(each["action"]) for each in _control(url, "fired")]
-            _control(url, "rules", [])
+            fired = [str(each["action"]) for each in control(url, "fired")]
+            control(url, "rules", [])
             await made.wind(timedelta(minutes=40))
             runs = await made.runs()
             assert [(run["status"], run["output"]) for run in runs] == [("Completed", ["one", "two", "three"])] * 5
@@ -135,3 +80,90 @@ async def test_runs_come_to_their_end_behind_a_proxy_that_throttles_and_swallows
             assert sorted(bodies) == sorted(set(bodies))
             assert any("ProvisionedThroughput" in action for action in fired), fired
             assert len(set(fired)) >= 2, fired
+
+
+@pytest.fixture(scope="module")
+def behind(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """A stack whose Lambdas reach AWS through the proxy; the test's own calls go past it."""
+    folder = tmp_path_factory.mktemp("behind")
+    with account(tools, folder, proxy=lambda url: microburst(url, folder)) as cloud:
+        cloud.deploy(apps="trials")
+        yield cloud
+
+
+def spoiled(service: str, operation: str, every: int, **how: object) -> dict[str, object]:
+    """One in so many calls of an operation goes wrong."""
+    return {"service": service, "operation": operation, "sequence": {"fail": 1, "pass": every - 1}, **how}
+
+
+def throttled(service: str, operation: str, every: int, code: str) -> dict[str, object]:
+    """Refused before it took effect."""
+    return spoiled(service, operation, every, error={"code": code})
+
+
+def unheard(service: str, operation: str, every: int) -> dict[str, object]:
+    """It took effect, and its answer was lost."""
+    return spoiled(service, operation, every, response={"abort_frac": 0.0})
+
+
+@contextmanager
+def bad_days(cloud: Cloud, rules: list[dict[str, object]]) -> Iterator[None]:
+    """The rules hold for the Lambdas' calls meanwhile, and each of them was felt."""
+    proxy = cloud.emulator.proxy
+    assert proxy
+    rules = control(proxy, "rules", rules)
+    began = time.time()
+    try:
+        yield
+    finally:
+        control(proxy, "rules", [])
+    fired = control(proxy, f"fired?limit=10000&since={began}")
+    assert {each["rule_id"] for each in fired} == {rule["id"] for rule in rules}, fired
+
+
+WRITING_SECONDS = 2
+"""From the moment that a record names to the one at which everybody sees it, with its writes throttled."""
+
+STORE = [
+    throttled("dynamodb", "PutItem", 6, "ProvisionedThroughputExceededException"),
+    throttled("dynamodb", "UpdateItem", 6, "ThrottlingException"),
+    unheard("dynamodb", "PutItem", 9),
+    unheard("dynamodb", "UpdateItem", 12),
+    spoiled("dynamodb", "Query", 9, reset=True),
+    spoiled("dynamodb", "GetItem", 3, latency={"fixed_ms": 300}),
+]
+CARRIERS = [
+    unheard("sqs", "SendMessageBatch", 3),
+    throttled("lambda", "Invoke", 4, "TooManyRequestsException"),
+    spoiled("lambda", "Invoke", 3, latency={"fixed_ms": 400}),
+]
+
+
+def check_that_no_recorded_step_ran_again(cloud: Cloud, run: dict[str, Any], name: str) -> None:
+    """Two deliveries of a message may both begin a step of which there is no record yet; afterwards nobody may."""
+    for span in (span for span in run["trace"] if span["kind"] == "run"):
+        recorded = datetime.fromisoformat(span["ended_at"]).timestamp()
+        begun = [float(line) for line in (cloud.outside / f"{name}-{span['output']}.begun").read_text().split()]
+        assert begun
+        assert max(begun) < recorded + WRITING_SECONDS, (span["name"], begun, recorded)
+
+
+@pytest.mark.parametrize("rules", [STORE, CARRIERS], ids=["store", "carriers"])
+def test_runs_of_deployed_lambdas_end_and_no_recorded_step_runs_again(
+    behind: Cloud, rules: list[dict[str, object]], request: pytest.FixtureRequest
+):
+    started = [(kind, f"{request.node.callspec.id}-{n}-{kind}") for n in range(2) for kind in ("three", "many")]
+    with bad_days(behind, rules):
+        for kind, name in started:
+            behind.send(f"trial/{kind}", {"name": name})
+        for kind, name in started:
+            run = behind.ended(f"trials-{kind}", name, seconds=120)
+            assert (run["status"], run["output"]) == ("Completed", {"three": 6, "many": 45}[kind])
+            check_that_no_recorded_step_ran_again(behind, run, name)
+
+
+def test_a_step_whose_answer_is_lost_on_its_way_from_the_app_runs_again_and_its_run_ends(behind: Cloud):
+    with bad_days(behind, [unheard("lambda", "Invoke", 2)]):
+        behind.send("trial/three", {"name": "lost-answer"})
+        run = behind.ended("trials-three", "lost-answer", seconds=120)
+    assert (run["status"], run["output"]) == ("Completed", 6)

@@ -21,7 +21,7 @@ from milepost import App
 from milepost.protocol import bearer
 
 from .cloud import Cloud, eventually
-from .emulator import running
+from .conftest import account
 from .tools import Tools
 
 pytestmark = pytest.mark.emulator
@@ -29,13 +29,9 @@ pytestmark = pytest.mark.emulator
 
 @pytest.fixture(scope="module")
 def guarded(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    folder = tmp_path_factory.mktemp("guarded")
-    with running(tools, folder / "emulator", iam=True) as emulator:
-        cloud = Cloud(tools, emulator, folder)
-        cloud.bootstrap()
+    with account(tools, tmp_path_factory.mktemp("guarded"), iam=True) as cloud:
         cloud.deploy(apps="trials")
         yield cloud
-        cloud.close()
 
 
 @contextmanager

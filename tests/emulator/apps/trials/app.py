@@ -88,9 +88,24 @@ async def large(ctx: Context) -> int:
     return await ctx.step.run("read", len, text)
 
 
+def timed(name: str, value: int) -> int:
+    """Notes each moment at which its body begins."""
+    with (FOLDER / f"{name}-{value}.begun").open("a") as mark:
+        mark.write(f"{time.time()}\n")
+    return value
+
+
 @app.function(id="many", trigger="trial/many", mode="checkpoint")
 async def many(ctx: Context) -> int:
-    return sum([await ctx.step.run(f"step {number}", lambda number=number: number) for number in range(10)])
+    return sum([await ctx.step.run(f"step {n}", timed, ctx.event.data["name"], n) for n in range(10)])
+
+
+@app.function(id="three", trigger="trial/three")
+async def three(ctx: Context) -> int:
+    one = await ctx.step.run("one", timed, ctx.event.data["name"], 1)
+    await ctx.step.sleep("a moment", timedelta(seconds=1))
+    pair = await asyncio.gather(*(ctx.step.run(f"side {n}", timed, ctx.event.data["name"], n) for n in (2, 3)))
+    return one + sum(pair)
 
 
 @app.function(id="heavy", trigger="trial/heavy", mode="checkpoint")
