@@ -6,6 +6,8 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Unpack, cast, overload
 
+from pydantic_core import to_json
+
 from ._durations import Duration, retention_duration, to_duration
 from ._function import Function, FunctionOptions, Mode, build_function, check_id, refuse_unknown
 from ._manifest import registration
@@ -18,7 +20,7 @@ from ._signatures import Provider
 from ._triggers import Cron, Event, Trigger, list_triggers
 from ._webhooks import Webhook, WebhookHandler, build_webhook
 from ._wiring import read_secrets, utc_now, wire
-from .errors import ConfigError, DuplicateFunctionError
+from .errors import ConfigError, DuplicateFunctionError, SendError
 
 if TYPE_CHECKING:
     import logging
@@ -240,6 +242,19 @@ class App:
     def manifest(self, serve_url: str) -> dict[str, object]:
         """The registration of the app: what `POST /fn/register` carries, as a JSON object."""
         return registration(self._settings, self._functions.values(), serve_url, self._webhooks)
+
+    def register(self, serve_url: str) -> None:
+        """Register at MILEPOST_API_URL an app that is served at this address; blocks. Call it at each deployment.
+
+        Raises SendError when it is refused or nobody answers, ConfigError when MILEPOST_API_URL is not set.
+        """
+        api = self._settings.api
+        if api is None:
+            raise ConfigError(f"app {self.id!r} does not know where to register: set MILEPOST_API_URL")
+        reply = api.request("POST", "/fn/register", to_json(self.manifest(serve_url)))
+        if reply.status != 200:
+            said = reply.body[:2000].decode("utf-8", "replace")
+            raise SendError(f"app {self.id!r} was not registered at {api.base_url}: HTTP {reply.status}: {said}")
 
     def asgi(self) -> AsgiApp:
         """The app as ASGI application: serve it, or mount it under a path."""

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from milepost import App, Context, Event, Request
+from milepost.errors import ConfigError, SendError
 from milepost.protocol import bearer, sign, verify
 
 from .fake_server import FakeServer
@@ -150,6 +151,24 @@ async def test_a_sync_that_does_not_know_where_to_register_says_what_to_set() ->
     response = await App("shop", dev=False).handle(Request("PUT", url="http://127.0.0.1/api"))
     assert response.status == 500
     assert "MILEPOST_API_URL" in json.loads(response.body)["message"]
+
+
+def test_an_app_registers_itself_under_the_address_that_it_is_served_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving((200, {"ok": True})) as server:
+        monkeypatch.setenv("MILEPOST_API_URL", server.url)
+        signed_app().register("https://app.example/api")
+    [heard] = server.heard
+    assert (heard.method, heard.path, heard.json["url"]) == ("POST", "/fn/register", "https://app.example/api")
+    assert heard.headers["authorization"] == bearer(KEY)
+
+
+def test_an_app_that_is_not_registered_is_told_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="MILEPOST_API_URL"):
+        App("shop", dev=False).register("https://app.example/api")
+    with serving((401, {"error": "[MP506] The request is not authorised"})) as server:
+        monkeypatch.setenv("MILEPOST_API_URL", server.url)
+        with pytest.raises(SendError, match=r"'shop' was not registered at .*HTTP 401.*MP506"):
+            signed_app().register("https://app.example/api")
 
 
 @pytest.mark.parametrize(
