@@ -30,7 +30,7 @@ from .live import Live, Several
 from .loader import CodeProblem, Loader, Stamp, parse_place
 from .local import LocalEngine, default_file, open_local
 from .remote import Remotes
-from .run_log import RunLogMemory, keeping_lines
+from .run_log import RunLogMemory, keeping_lines, place_of
 from .server.app import build_app
 from .server.backend import Backend
 from .terminal import JsonLines, Lines
@@ -297,8 +297,7 @@ class _LogLines(logging.Handler):
         self._lines = lines
 
     def emit(self, record: logging.LogRecord) -> None:
-        style = "red" if record.levelno >= logging.ERROR else "yellow" if record.levelno >= logging.WARNING else ""
         try:
-            self._lines.say(f"{record.levelname.lower():7} {record.name}  {self.format(record)}", style)
+            self._lines.logged(record.levelname, record.name, self.format(record), place_of(record))
         except Exception:  # noqa: BLE001 - logging must never break what logs
             self.handleError(record)

@@ -21,7 +21,7 @@ from milepost._logger import place_of_code
 from milepost_engine.core.run import Run
 from milepost_engine.registry import App
 
-__all__ = ["LoggedLine", "RunLog", "RunLogHandler", "RunLogMemory", "RunLogs", "keeping_lines"]
+__all__ = ["LoggedLine", "RunLog", "RunLogHandler", "RunLogMemory", "RunLogs", "keeping_lines", "place_of"]
 
 LINES_OF_A_RUN: Final = 1000
 LINES_OF_ALL: Final = 20_000
@@ -30,6 +30,7 @@ MAX_CHARS: Final = 4000
 _MAX_WATCHED: Final = 50
 _MAX_COUNTED: Final = 20_000
 _NEWS_SECONDS: Final = 0.1
+_PLACE: Final[tuple[str, ...]] = ("function_id", "run_id", "attempt", "step")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +152,16 @@ def _numbered(line: LoggedLine, number: int) -> LoggedLine:
     return replace(line, number=number, text=text)
 
 
+def place_of(record: logging.LogRecord) -> Mapping[str, object]:
+    """Where in which run a record was made: as it says itself, else as the context says; empty outside of runs."""
+    here = place_of_code()
+    own: dict[str, object] = {name: record.__dict__[name] for name in _PLACE if name in record.__dict__}
+    if "run_id" not in own:
+        return {**here, **own} if here else {}
+    # A held-back line may be written by another context than made it: then only its own word counts.
+    return {**here, **own} if here.get("run_id") == own["run_id"] and own.get("step") == here.get("step") else own
+
+
 class RunLogHandler(logging.Handler):
     """Takes the records that the code of runs logs; others are none of its business."""
 
@@ -160,24 +171,22 @@ class RunLogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            here = place_of_code()
-            run_id = str(getattr(record, "run_id", "") or here.get("run_id", ""))
-            if run_id:
-                self._memory.write(run_id, self._line(record, here if here.get("run_id") == run_id else {}))
+            place = place_of(record)
+            if place:
+                self._memory.write(str(place["run_id"]), self._line(record, place))
         except Exception:  # noqa: BLE001 - logging must never break what logs
             self.handleError(record)
 
-    def _line(self, record: logging.LogRecord, here: Mapping[str, object]) -> LoggedLine:
-        step = str(getattr(record, "step", "") or here.get("step", ""))
-        attempt = getattr(record, "attempt", here.get("attempt"))
+    def _line(self, record: logging.LogRecord, place: Mapping[str, object]) -> LoggedLine:
+        attempt = place.get("attempt")
         return LoggedLine(
             number=0,
             at=datetime.fromtimestamp(record.created, UTC),
             level=record.levelname,
             source=record.name,
             text=self.format(record),
-            step=step,
-            step_id=str(here.get("step_id", "")) if here.get("step") == step else "",
+            step=str(place.get("step", "")),
+            step_id=str(place.get("step_id", "")),
             attempt=attempt if isinstance(attempt, int) else None,
         )
 

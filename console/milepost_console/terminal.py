@@ -32,6 +32,7 @@ from milepost_engine.core.run import (
 )
 from milepost_engine.events import Event
 from milepost_engine.observe import Silent
+from milepost_engine.passed_over import EVERY_FUNCTION
 from milepost_engine.ports import Clock
 from milepost_engine.queries import iso
 
@@ -78,7 +79,9 @@ class Line:
     rest: str = ""
 
 
-_ASCII: Final = {"✓": "+", "✗": "x", "▸": ">", "■": "#", "◦": ".", "∥": "|", "!": "!"}
+_ASCII: Final = {"✓": "+", "✗": "x", "▸": ">", "■": "#", "◦": ".", "·": ".", "∥": "|", "!": "!"}
+
+_LOG_STYLES: Final = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
 
 
 class Lines(Silent):
@@ -92,14 +95,10 @@ class Lines(Silent):
 
     def event_received(self, event: Event, started: tuple[str, ...], passed_over: dict[str, str]) -> None:
         if not started and not event.name.startswith("inngest/"):
-            rest = (
-                "; ".join(f"{function}: {why}" for function, why in passed_over.items())
-                or "no function is started by it"
-            )
+            rest = _reasons(passed_over) or "no function is started by it"
             self._print(event.name, event.event_id, Line("◦", "dim", "starts nothing", rest))
         elif passed_over:
-            rest = "; ".join(f"{function}: {why}" for function, why in passed_over.items())
-            self._print(event.name, event.event_id, Line("◦", "dim", "passes over", rest))
+            self._print(event.name, event.event_id, Line("◦", "dim", "passes over", _reasons(passed_over)))
         if self._show_payloads:
             self._payload(event.event_id, text(event.data))
 
@@ -141,6 +140,15 @@ class Lines(Silent):
         shown.append(message, style=style or "default")
         self._console.print(shown, soft_wrap=True, highlight=False)
 
+    def logged(self, level: str, logger: str, message: str, place: Mapping[str, object]) -> None:
+        """What code logged; under its run, if it is a run's."""
+        style = _LOG_STYLES.get(level, "")
+        if not place:
+            self.say(f"{level.lower():7} {logger}  {message}", style)
+            return
+        line = Line("·", style, str(place.get("step") or "(function)"), f"{level.lower()}: {message}")
+        self._print(str(place.get("function_id", "")), str(place["run_id"]), line)
+
     def _now(self) -> str:
         moment = self._clock.now().astimezone()
         return f"{moment:%H:%M:%S}.{moment.microsecond // 1000:03d}"
@@ -159,6 +167,12 @@ class Lines(Silent):
         cut = payload if len(payload) <= _MAX_PAYLOAD else payload[:_MAX_PAYLOAD] + "…"
         pad = " " * (12 + 2 + FUNCTION_WIDTH + 2)
         self._console.print(Text(f"{pad}{id_[-ID_LETTERS:]}    {cut}", style="dim"), soft_wrap=True, highlight=False)
+
+
+def _reasons(passed_over: Mapping[str, str]) -> str:
+    return "; ".join(
+        f"{'every function' if name == EVERY_FUNCTION else name}: {why}" for name, why in passed_over.items()
+    )
 
 
 def _stored_text(stored: Stored) -> str:
@@ -290,6 +304,10 @@ class JsonLines(Silent):
     def say(self, message: str, style: str = "") -> None:
         """A line that is about no run."""
         self._print("note", level="error" if "red" in style else "info", message=message)
+
+    def logged(self, level: str, logger: str, message: str, place: Mapping[str, object]) -> None:
+        """What code logged, with its place if it is a run's."""
+        self._print("log", level=level.lower(), logger=logger, message=message, **place)
 
     def _run(self, what: str, run: Run, **more: object) -> None:
         self._print(what, function_id=run.function_id, run_id=run.run_id, **more)

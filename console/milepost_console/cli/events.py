@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from milepost_console.client import ClientProblem
+from milepost_engine.passed_over import EVERY_FUNCTION
 
 from .desk import DONE, FAILED, AsJson, Desk, Url, ago, open_desk, read_json
 from .place import placed
@@ -61,7 +62,7 @@ def show(*, event_id: Annotated[str, typer.Argument()], url: Url = "", as_json: 
     columns = (("RUN", "run_id"), ("FUNCTION", "function_id"), ("STATUS", "status"))
     desk.rows(event["runs"], columns, "It started no run.")
     for function_id, why in event["passed_over"].items():
-        desk.say(f"passed over {'every function' if function_id == '*' else function_id}: {why}", "yellow")
+        desk.say(f"passed over {'every function' if function_id == EVERY_FUNCTION else function_id}: {why}", "yellow")
 
 
 @events.command("send")
