@@ -239,7 +239,7 @@ def test_messages_that_were_given_up_are_shown_and_delivered_again(server: Serve
     [
         (("runs", "show", "01ZZZZZZZZZZZZZZZZZZZZZZZZ"), "MP301"),
         (("runs", "show", "zzzzzz"), "no recent run ends with it"),
-        (("runs", "show", "0"), "recent run"),
+        (("runs", "show", "U"), "recent run"),
         (("runs", "cancel", "01ZZZZZZZZZZZZZZZZZZZZZZZZ", "--json"), "MP301"),
         (("runs", "list", "--status", "sleepy"), "no run status 'Sleepy'"),
         (("runs", "list", "-q", "cel:event.("), "MP316"),
