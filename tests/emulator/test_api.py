@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import UTC, datetime
 
 import httpx
 import pytest
 from samples.shop.provider import refund, signature
 
 from milepost import App, Context, HttpTransport, SyncContext
-from milepost.protocol import Header, sign
+from milepost.errors import SendError
+from milepost.protocol import Header
 
 from .cloud import Cloud
 from .remote import serving
@@ -51,9 +51,9 @@ def test_a_webhook_signed_as_stripe_does_starts_its_function_and_a_forged_one_do
     assert (run["status"], run["event_name"]) == ("Completed", "payment/refunded")
 
 
-def elsewhere(cloud: Cloud, key: str) -> App:
+def elsewhere(cloud: Cloud, key: str, app_id: str = "elsewhere") -> App:
     """An app outside of the stack, told where the stack's api is."""
-    app = App("elsewhere", signing_key=key, transport=HttpTransport(cloud.api, cloud.key("EventKey")))
+    app = App(app_id, signing_key=key, transport=HttpTransport(cloud.api, cloud.key("EventKey")))
 
     @app.function(id="story", trigger="elsewhere/go")
     async def story(ctx: Context) -> list[object]:
@@ -73,18 +73,10 @@ def elsewhere(cloud: Cloud, key: str) -> App:
     return app
 
 
-def register(url: str, key: str) -> httpx.Response:
-    """Ask the app to register itself, as whoever deploys it does."""
-    body = b"{}"
-    signed = {Header.SIGNATURE.value: sign(key, body, datetime.now(UTC))}
-    return httpx.put(url, content=body, headers=signed, trust_env=False, timeout=30)
-
-
 def test_an_app_elsewhere_registers_with_the_signing_key_and_its_runs_are_called_with_signed_requests(cloud: Cloud):
-    key = cloud.key("SigningKey")
-    with serving(elsewhere(cloud, key).asgi()) as url:
-        told = register(url, key)
-        assert (told.status_code, told.json()["ok"]) == (200, True), told.text
+    app = elsewhere(cloud, cloud.key("SigningKey"))
+    with serving(app.asgi()) as url:
+        app.register(url)
         # Whoever calls it without a signature is refused, so what follows was signed.
         assert httpx.post(f"{url}?fnId=elsewhere-count&stepId=step", content=b"{}", trust_env=False).status_code == 401
 
@@ -97,9 +89,6 @@ def test_an_app_elsewhere_registers_with_the_signing_key_and_its_runs_are_called
 
 
 def test_an_app_elsewhere_with_another_signing_key_is_not_registered(cloud: Cloud):
-    key = "00ff"
-    app = elsewhere(cloud, key)
-    with serving(app.asgi()) as url:
-        told = register(url, key)
-        assert told.status_code == 401
-        assert "[MP506]" in told.text
+    with pytest.raises(SendError, match=r"HTTP 401.*\[MP506\]"):
+        elsewhere(cloud, "00ff", "strangers").register("http://127.0.0.1:9/api")
+    assert "strangers" not in {app["app_id"] for app in cloud.desk.get("/apps")["apps"]}

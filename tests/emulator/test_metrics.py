@@ -89,6 +89,8 @@ def test_a_run_is_told_in_lines_that_cloudwatch_turns_into_the_metrics_that_dash
             return looked_up <= found
 
         eventually(come, f"the {part} tells {sorted(looked_up)}", told=cloud.emulator.told)
+    # Nobody else is to meet it among the dead letters.
+    cloud.client("sqs").purge_queue(QueueUrl=cloud.outputs["MilepostIntakeQueueUrl"])
     # And under the name by which they are looked up.
     services = {line["service"] for part in by_part for line in metric_lines(cloud, part)}
     alarms = [about["Properties"] for about in template(cloud).values() if about["Type"] == "AWS::CloudWatch::Alarm"]
