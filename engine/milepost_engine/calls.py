@@ -11,7 +11,7 @@ from milepost.protocol import DISCOVERY, Header, sign
 
 from .codec import dumps
 from .core.inputs import Call
-from .core.run import BlobRef, Run
+from .core.run import BlobRef, Run, Stored
 from .ports import Request
 from .values import Values
 
@@ -35,14 +35,29 @@ def max_attempts(run: Run, job: str) -> int:
     return policy.max_attempts
 
 
-async def memo_json(run: Run, order: Sequence[str], values: Values) -> bytes:
-    """The memoised steps by id, as JSON text."""
-    memos = {step_id: run.closed[step_id].memo for step_id in order}
-    large = [step_id for step_id, memo in memos.items() if isinstance(memo, BlobRef)]
+async def memo_json(run: Run, order: Sequence[str], values: Values, texts: dict[str, bytes] | None = None) -> bytes:
+    """The memoised steps by id, as JSON text.
+
+    `texts` keeps each step's own part for the next call: it has all that this one has, and a closed step never changes.
+    """
+    texts = {} if texts is None else texts
+    large: dict[str, Stored] = {}
+    for step_id in order:
+        if step_id not in texts:
+            memo = run.closed[step_id].memo
+            if isinstance(memo, BlobRef):
+                large[step_id] = memo
+            else:
+                texts[step_id] = _part(step_id, memo)
     if large:
-        loaded = await asyncio.gather(*(values.load(memos[step_id]) for step_id in large))
-        memos.update(zip(large, loaded, strict=True))
-    return b"{" + b",".join([b'"%s":%s' % (step_id.encode(), memo) for step_id, memo in memos.items()]) + b"}"
+        loaded = await asyncio.gather(*map(values.load, large.values()))
+        # Not kept: `values` remembers as much as there is room for.
+        texts = {**texts, **{step_id: _part(step_id, memo) for step_id, memo in zip(large, loaded, strict=True)}}
+    return b"{%s}" % b",".join([texts[step_id] for step_id in order])
+
+
+def _part(step_id: str, memo: bytes) -> bytes:
+    return b'"%s":%s' % (step_id.encode(), memo)
 
 
 async def build_request(
@@ -55,9 +70,10 @@ async def build_request(
     signing_key: str | None,
     now: datetime,
     inline_bytes: float = INLINE_CALL_BYTES,
+    texts: dict[str, bytes] | None = None,
 ) -> Request:
-    """The signed request. `events` are JSON texts; the first is the trigger event."""
-    steps = await memo_json(run, call.order, values)
+    """The signed request. `events` are JSON texts; the first is the trigger event. `texts`: see `memo_json`."""
+    steps = await memo_json(run, call.order, values, texts)
     use_api = len(steps) + sum(map(len, events)) > inline_bytes
     if use_api:
         steps = b"{}"

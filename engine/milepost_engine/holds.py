@@ -20,7 +20,10 @@ __all__ = ["Hold", "LiveRun"]
 
 @dataclass(slots=True)
 class LiveRun:
-    """One run in hand. `holders` counts the messages about it; `kept_until` is when retention lets go of it."""
+    """One run in hand. `holders` counts the messages about it; `kept_until` is when retention lets go of it.
+
+    `texts` are its memoised steps as calls carry them.
+    """
 
     run_id: str
     function_id: str
@@ -29,6 +32,7 @@ class LiveRun:
     holders: int = 0
     written: list[Record] = field(default_factory=list)
     kept_until: datetime | None = None
+    texts: dict[str, bytes] = field(default_factory=dict)
 
     async def read(self, runs: RunStore) -> Run | None:
         """Read the run anew; None when it is gone. What is known here already is not lost sight of.

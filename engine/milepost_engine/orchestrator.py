@@ -429,6 +429,7 @@ class Orchestrator:
                 signing_key=self.signing_key,
                 now=self.clock.now(),
                 inline_bytes=_INLINE.get(target.kind, INLINE_CALL_BYTES),
+                texts=self.live[run.run_id].texts,
             )
             response = await self.invokers[target.kind].invoke(target, request)
         except InvocationProblem as problem:

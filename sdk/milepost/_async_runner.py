@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ._execute import Saver, run_step
@@ -46,6 +46,9 @@ class AsyncRunner:
         self._waited_since: float | None = None
         self._invocation: Invocation | None = None
         self._gave_up: asyncio.Future[None] = worker.loop.create_future()
+        self._woken: asyncio.Task[Any] | None = None
+        self._calls = 0
+        self._timers = worker.loop.timers
 
     # --- the bridge ------------------------------------------------------------------------------------------------
 
@@ -85,7 +88,7 @@ class AsyncRunner:
         try:
             await decided
         finally:
-            self._worker.selector.idle = None
+            self._worker.selector.idle = self._woken = None
             await self._clear_up(invocation)
         del task
 
@@ -129,8 +132,17 @@ class AsyncRunner:
                 await self.stop()
             # What ends tasks on a loop; an exception of our own would be complained about by the loop.
             raise asyncio.CancelledError from None
+        task = asyncio.current_task(self._loop)
+        if self._is_alone(task) and invocation.follows(step):
+            return invocation.outcome(step)
         waiter: asyncio.Future[None] = self._loop.create_future()
-        step.wake = lambda: None if waiter.done() else waiter.set_result(None)
+
+        def wake() -> None:
+            if not waiter.done():
+                waiter.set_result(None)
+                self._woken, self._calls = task, self._loop.calls
+
+        step.wake = wake
         try:
             await waiter
         except BaseException:
@@ -139,6 +151,15 @@ class AsyncRunner:
         if step.runs:
             return await run_step(invocation, step, self)
         return invocation.outcome(step)
+
+    def _is_alone(self, task: asyncio.Task[Any] | None) -> bool:
+        """Whether the function has this one task to run and nothing besides: then it is idle already.
+
+        The task was woken at an idle moment, when nothing waited its turn, and has put nothing on the loop since. So a
+        function that does one thing after the other replays without a turn of the loop for each step.
+        """
+        loop = self._loop
+        return task is self._woken and loop.calls == self._calls and loop.timers == self._timers and not self._busy
 
     def _idle(self, timeout: float | None, watched: int) -> float | None:
         invocation = self._invocation
@@ -189,7 +210,8 @@ class AsyncRunner:
                 seconds = ends_at - self._loop.time()
                 if seconds <= 0:
                     break
-                await asyncio.wait([*left, self._gave_up], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+                if not await self._end_soon(left):
+                    await asyncio.wait([*left, self._gave_up], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
                 for task in left:
                     if task.done() and not task.cancelled():
                         # Asked for, so that the loop does not complain that nobody did.
@@ -202,9 +224,18 @@ class AsyncRunner:
             "they are cancelled; they are left behind. Let CancelledError pass."
         )
 
+    async def _end_soon(self, tasks: Iterable[asyncio.Task[Any]]) -> bool:
+        """Let cancelled tasks end, as nearly all do within a few turns; to wait for them takes a timer and more."""
+        for _ in range(_ROUNDS):
+            await asyncio.sleep(0)
+            if all(task.done() for task in tasks):
+                return True
+        return False
+
     def _left(self) -> set[asyncio.Task[Any]]:
         """Tasks of this invocation that have not ended."""
-        return asyncio.all_tasks(self._loop) - {asyncio.current_task()} - self._worker.left_behind
+        tasks = {task for task in self._loop.tasks if not task.done()}
+        return tasks - {asyncio.current_task(self._loop)} - self._worker.left_behind
 
 
 async def _as_coroutine(awaitable: Awaitable[None]) -> None:

@@ -15,14 +15,17 @@ import os
 import queue
 import selectors
 import threading
-from collections.abc import Callable
-from contextvars import copy_context
+import weakref
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context, copy_context
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, TypeVarTuple
 
 __all__ = ["IdleSelector", "Pool", "Worker", "pool", "run_in_worker"]
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 MAX_WORKERS: Final = 64
 """Invocations that one process serves at the same moment; more wait their turn."""
@@ -41,16 +44,53 @@ class IdleSelector(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Wait for file objects, after having asked `idle`."""
-        if self.idle is None or (timeout is not None and timeout <= 0):
-            return super().select(timeout)
-        ready = super().select(0)
+        # One is the loop's own socket, by which other threads wake it: it has no need of that while it is awake. Asking
+        # the system costs little, but whoever asks gives the interpreter away, and has to wait for it then.
+        watched = len(self.get_map())
+        blocks = timeout is None or timeout > 0
+        if self.idle is None or not blocks:
+            return super().select(timeout) if blocks or watched > 1 else []
+        ready = super().select(0) if watched > 1 else []
         if ready:
             return ready
-        most = self.idle(timeout, len(self.get_map()))
+        most = self.idle(timeout, watched)
         if most is None:
             return super().select(timeout)
         # At zero there are callbacks to run now; what the sockets say was asked a moment ago.
         return super().select(most if timeout is None else min(timeout, most)) if most > 0 else ready
+
+
+class WorkerLoop(asyncio.SelectorEventLoop):
+    """Counts what is put on it: so a task that was woken alone can tell that nothing else has a turn to wait for.
+
+    It knows its own tasks: asyncio would look for them among those of all loops of the process.
+    """
+
+    def __init__(self, selector: selectors.BaseSelector) -> None:
+        super().__init__(selector)
+        self.calls = 0
+        self.timers = 0
+        self.tasks: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
+
+    def create_task(self, coro: Generator[Any, None, T] | Coroutine[Any, Any, T], **options: Any) -> asyncio.Task[T]:
+        """As the base class has it, noted."""
+        task = super().create_task(coro, **options)
+        self.tasks.add(task)
+        return task
+
+    def call_soon(
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
+        """As the base class has it, counted."""
+        self.calls += 1
+        return super().call_soon(callback, *args, context=context)
+
+    def call_at(
+        self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """As the base class has it, counted."""
+        self.timers += 1
+        return super().call_at(when, callback, *args, context=context)
 
 
 Job = Callable[["Worker"], Callable[[], None]]
@@ -62,7 +102,7 @@ class Worker:
 
     def __init__(self, owner: Pool) -> None:
         self.selector = IdleSelector()
-        self.loop = asyncio.SelectorEventLoop(self.selector)
+        self.loop = WorkerLoop(self.selector)
         self.left_behind: set[asyncio.Task[Any]] = set()
         """Tasks that did not end when they were cancelled. Kept, or the loop would complain when they vanish."""
         self._owner = owner
@@ -156,32 +196,58 @@ def pool() -> Pool:
     return _pool_of(os.getpid())
 
 
+class _Mailbox:
+    """Takes outcomes from workers to a loop, as many at once as have come: each call from a thread costs a system call.
+
+    worker    puts one in ── finds the flag up: tells nobody
+    loop         ······················ lets the flag down ── takes all out
+    """
+
+    def __init__(self) -> None:
+        self._outcomes: deque[tuple[asyncio.Future[Any], object, BaseException | None]] = deque()
+        self._told = False
+
+    def put(self, done: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
+        """Settle a future of the loop, from any thread."""
+        self._outcomes.append((done, result, error))
+        if not self._told:
+            self._told = True
+            # A closed loop has nobody waiting any more.
+            with contextlib.suppress(RuntimeError):
+                done.get_loop().call_soon_threadsafe(self._empty)
+
+    def _empty(self) -> None:
+        self._told = False
+        while self._outcomes:
+            done, result, error = self._outcomes.popleft()
+            if done.done():
+                continue
+            if error is not None:
+                done.set_exception(error)
+            else:
+                done.set_result(result)
+
+
+_mailboxes: Final[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Mailbox]] = weakref.WeakKeyDictionary()
+
+
 async def run_in_worker(job: Callable[[Worker], T]) -> T:
     """Run a job on a worker of the process and wait for it; context variables travel along."""
     loop = asyncio.get_running_loop()
-    done: asyncio.Future[Any] = loop.create_future()
+    done: asyncio.Future[T] = loop.create_future()
     context = copy_context()
-
-    def settle(result: object, error: BaseException | None) -> None:
-        if done.done():
-            return
-        if error is not None:
-            done.set_exception(error)
-        else:
-            done.set_result(result)
-
-    def deliver(result: object, problem: BaseException | None = None) -> None:
-        # A closed loop has nobody waiting any more.
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(settle, result, problem)
+    mailbox = _mailboxes.get(loop)
+    if mailbox is None:
+        mailbox = _mailboxes[loop] = _Mailbox()
+    put = mailbox.put
 
     def work(worker: Worker) -> Callable[[], None]:
-        worker.deliver = deliver
+        worker.deliver = lambda result: put(done, result, None)
         try:
             result = context.run(job, worker)
         except BaseException as error:  # noqa: BLE001 - handed to the waiting caller
-            return partial(deliver, None, error)
-        return partial(deliver, result)
+            return partial(put, done, None, error)
+        return partial(put, done, result, None)
 
     pool().submit(work)
-    return await done  # type: ignore[no-any-return]
+    return await done

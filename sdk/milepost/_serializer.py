@@ -131,12 +131,7 @@ _NOTHING: Final = _Nothing()
 
 def returned_type(fn: Callable[..., object]) -> object:
     """What a callable says it returns; for a coroutine function, what awaiting it gives."""
-    while isinstance(fn, functools.partial):
-        fn = cast("Callable[..., object]", fn.func)
-    target: Any = fn if isinstance(fn, type) or hasattr(fn, "__code__") else getattr(fn, "__func__", None)
-    if target is None:
-        # An object with __call__, or a builtin, which has no annotations.
-        target = getattr(type(fn).__call__, "__func__", type(fn).__call__)
+    target: Any = fn if isinstance(fn, types.FunctionType) else _annotated(fn)
     if isinstance(target, type):
         return target
     try:
@@ -147,6 +142,17 @@ def returned_type(fn: Callable[..., object]) -> object:
     if annotation is not _NOTHING and (isinstance(annotation, str) or _has_names(annotation)):
         return _resolve(target, annotation)
     return annotation
+
+
+def _annotated(fn: Callable[..., object]) -> object:
+    """What carries the annotations of a callable."""
+    while isinstance(fn, functools.partial):
+        fn = cast("Callable[..., object]", fn.func)
+    target: object = fn if isinstance(fn, type) or hasattr(fn, "__code__") else getattr(fn, "__func__", None)
+    if target is None:
+        # An object with __call__, or a builtin, which has no annotations.
+        return getattr(type(fn).__call__, "__func__", type(fn).__call__)
+    return target
 
 
 def _has_names(annotation: object) -> bool:
