@@ -18,6 +18,7 @@ from .ports import InvocationProblem, ProblemKind, Response
 __all__ = ["problem_input", "read_answer", "read_ops"]
 
 _COMPLETE_ID: Final = hash_step_id("complete")
+_SAYS_NOTHING: Final = frozenset({Opcode.NONE, Opcode.DISCOVERY_REQUEST})
 _UNCOUNTED: Final = frozenset({ProblemKind.THROTTLED})
 _FINAL: Final = frozenset({ProblemKind.TOO_LARGE})
 
@@ -86,7 +87,7 @@ def _op(raw: Json) -> Op | None:
     kind = Opcode.parse(word)
     if kind is None:
         raise ValueError(f"{word} does not belong to Opcode values")
-    if kind in {Opcode.NONE, Opcode.DISCOVERY_REQUEST}:
+    if kind in _SAYS_NOTHING:
         return None
     step_id = str(raw.get("id") or (_COMPLETE_ID if kind is Opcode.RUN_COMPLETE else ""))
     if not step_id:

@@ -19,6 +19,13 @@ __all__ = ["INLINE_CALL_BYTES", "build_call", "build_request", "memo_json"]
 
 INLINE_CALL_BYTES: Final = 4 * 1024 * 1024 - 1024
 """A larger call carries no steps: the SDK fetches them (protocol §2.3, `use_api`)."""
+_RUN_ID: Final = Header.RUN_ID.value
+_REQUEST_ID: Final = Header.REQUEST_ID.value
+_HEADERS: Final = {
+    "content-type": "application/json",
+    "user-agent": "Milepost",
+    Header.REQUEST_VERSION.value: "-1",
+}
 
 
 def build_call(run: Run, job: str, attempt: int, now: datetime) -> Call:
@@ -79,6 +86,7 @@ async def build_request(
         steps = b"{}"
     # Rule 4 of the machine: with open work an invocation only looks.
     looks_only = bool(run.view.open) and call.target == DISCOVERY
+    job_id = f"{run.run_id}.{call.job}.{call.attempt}"
     context = {
         "attempt": call.attempt,
         "max_attempts": max_attempts(run, call.job),
@@ -87,8 +95,8 @@ async def build_request(
         "fn_id": run.function_id,
         "run_id": run.run_id,
         "request_id": request_id,
-        "job_id": f"{run.run_id}.{call.job}.{call.attempt}",
-        "qi_id": f"{run.run_id}.{call.job}.{call.attempt}",
+        "job_id": job_id,
+        "qi_id": job_id,
         "generation_id": 1,
         "stack": {"stack": list(call.order), "current": len(call.order)},
         "step_id": call.target,
@@ -104,14 +112,7 @@ async def build_request(
         steps,
         b"true" if use_api else b"false",
     )
-    headers = {
-        "content-type": "application/json",
-        "user-agent": "Milepost",
-        Header.RUN_ID.value: run.run_id,
-        Header.REQUEST_ID.value: request_id,
-        Header.REQUEST_VERSION.value: "-1",
-        "x-inngest-step-id": call.target,
-    }
+    headers = {**_HEADERS, _RUN_ID: run.run_id, _REQUEST_ID: request_id, "x-inngest-step-id": call.target}
     if signing_key:
         headers[Header.SIGNATURE.value] = sign(signing_key, body, now)
     return Request({"fnId": run.function_id, "stepId": call.target}, headers, body)

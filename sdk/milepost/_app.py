@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Unpack, cast, overload
@@ -273,6 +274,7 @@ class App:
         return lambda_handler(self, keeper)
 
 
+@functools.lru_cache
 def _logger(app_id: str) -> logging.Logger:
     import logging  # noqa: PLC0415 - 6 ms that an importing module need not pay
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ._execute import Saver, run_step
-from ._invocation import Invocation, Move
+from ._invocation import Invocation, Move, Step
 from ._ops import Op
 from .errors import Interrupt
 from .protocol import DISCOVERY
@@ -47,8 +47,7 @@ class AsyncRunner:
         self._invocation: Invocation | None = None
         self._gave_up: asyncio.Future[None] = worker.loop.create_future()
         self._woken: asyncio.Task[Any] | None = None
-        self._calls = 0
-        self._timers = worker.loop.timers
+        self._calls = self._timers = 0
 
     # --- the bridge ------------------------------------------------------------------------------------------------
 
@@ -84,7 +83,8 @@ class AsyncRunner:
         decided: asyncio.Future[None] = self._loop.create_future()
         invocation.on_answer = lambda: None if decided.done() else decided.set_result(None)
         self._worker.selector.idle = self._idle
-        task = self._loop.create_task(self._function(invocation, function, finish))
+        task = self._woken = self._loop.create_task(self._function(invocation, function, finish))
+        self._calls, self._timers = self._loop.calls, self._loop.timers
         try:
             await decided
         finally:
@@ -133,8 +133,21 @@ class AsyncRunner:
             # What ends tasks on a loop; an exception of our own would be complained about by the loop.
             raise asyncio.CancelledError from None
         task = asyncio.current_task(self._loop)
-        if self._is_alone(task) and invocation.follows(step):
-            return invocation.outcome(step)
+        chosen: Step | None = None
+        if self._is_alone(task):
+            if invocation.follows(step):
+                return invocation.outcome(step)
+            chosen = self._decide(invocation, quiet=False)[1]
+        if chosen is not step:
+            await self._wait(invocation, step, task, chosen)
+        if step.runs:
+            return await run_step(invocation, step, self)
+        return invocation.outcome(step)
+
+    async def _wait(
+        self, invocation: Invocation, step: Step, task: asyncio.Task[Any] | None, chosen: Step | None
+    ) -> None:
+        """Wait until a step is decided; `chosen` is another one that goes on first."""
         waiter: asyncio.Future[None] = self._loop.create_future()
 
         def wake() -> None:
@@ -143,20 +156,19 @@ class AsyncRunner:
                 self._woken, self._calls = task, self._loop.calls
 
         step.wake = wake
+        if chosen is not None:
+            chosen.wake()
         try:
             await waiter
         except BaseException:
             invocation.abandon(step)
             raise
-        if step.runs:
-            return await run_step(invocation, step, self)
-        return invocation.outcome(step)
 
     def _is_alone(self, task: asyncio.Task[Any] | None) -> bool:
         """Whether the function has this one task to run and nothing besides: then it is idle already.
 
-        The task was woken at an idle moment, when nothing waited its turn, and has put nothing on the loop since. So a
-        function that does one thing after the other replays without a turn of the loop for each step.
+        The task has begun the function, or was woken at an idle moment, when nothing waited its turn; and it has put
+        nothing on the loop since. So a function that does one thing after the other needs no turn of the loop for each.
         """
         loop = self._loop
         return task is self._woken and loop.calls == self._calls and loop.timers == self._timers and not self._busy
@@ -167,10 +179,7 @@ class AsyncRunner:
             return None
         looks = invocation.call.target == DISCOVERY
         quiet = looks or self._grace_is_over(timeout, watched)
-        move, step = invocation.decide(quiet=quiet)
-        while move is Move.GO_LIVE and self._go_live is None:
-            invocation.go_live()
-            move, step = invocation.decide(quiet=quiet)
+        move, step = self._decide(invocation, quiet=quiet)
         if move is Move.NOTHING:
             return None if looks else _QUIET_GRACE_SECONDS
         self._waited_since = None
@@ -180,6 +189,13 @@ class AsyncRunner:
         elif step is not None:
             step.wake()
         return 0.0
+
+    def _decide(self, invocation: Invocation, *, quiet: bool) -> tuple[Move, Step | None]:
+        move, step = invocation.decide(quiet=quiet)
+        while move is Move.GO_LIVE and self._go_live is None:
+            invocation.go_live()
+            move, step = invocation.decide(quiet=quiet)
+        return move, step
 
     def _grace_is_over(self, timeout: float | None, watched: int) -> bool:
         if self._waited_since is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -127,7 +128,7 @@ class Function(Generic[D, T]):
         """The full id, as registered: app id and function id."""
         return f"{self.app_id}-{self.id}"
 
-    @property
+    @functools.cached_property
     def is_async(self) -> bool:
         """Whether the handler is a coroutine function."""
         return inspect.iscoroutinefunction(self.handler) or inspect.iscoroutinefunction(type(self.handler).__call__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from pydantic_core import to_json
 
@@ -14,6 +15,13 @@ from .protocol import Header
 __all__ = ["SDK_NAME", "Request", "Response", "json_response"]
 
 SDK_NAME = f"milepost:v{VERSION}"
+
+
+_COMMON: Final = {
+    Header.CONTENT_TYPE.value: "application/json",
+    Header.SDK.value: SDK_NAME,
+    Header.REQUEST_VERSION.value: protocol.REQUEST_VERSION,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +55,4 @@ class Response:
 def json_response(status: int, body: object, headers: Mapping[str, str] | None = None) -> Response:
     """A response with what every answer carries. `body` is made JSON unless it is bytes already."""
     data = body if isinstance(body, bytes) else to_json(body)
-    common = {
-        Header.CONTENT_TYPE.value: "application/json",
-        Header.SDK.value: SDK_NAME,
-        Header.REQUEST_VERSION.value: protocol.REQUEST_VERSION,
-    }
-    return Response(status, {**common, **(headers or {})}, data)
+    return Response(status, {**_COMMON, **(headers or {})}, data)

@@ -74,6 +74,8 @@ SIGNATURE_WINDOW_SECONDS: Final = 300
 class Opcode(StrEnum):
     """What an invocation reports."""
 
+    __hash__ = str.__hash__  # an enum's own is Python code, and every table of opcodes asks for it
+
     STEP_RUN = "StepRun"
     STEP_ERROR = "StepError"
     STEP_FAILED = "StepFailed"

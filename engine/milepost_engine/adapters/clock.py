@@ -9,6 +9,7 @@ import itertools
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 
 __all__ = ["SystemClock", "WoundClock"]
@@ -17,8 +18,7 @@ _SETTLING_TURNS: Final = 100
 """Turns of the event loop granted to what a wake-up sets in motion; an idle turn costs 2 µs."""
 
 
-def _wall() -> datetime:
-    return datetime.now(UTC)
+_wall: Final = partial(datetime.now, UTC)
 
 
 class SystemClock:
@@ -36,11 +36,11 @@ class SystemClock:
     def now(self) -> datetime:
         """The current moment, with microseconds."""
         read_at = self._monotonic()
-        elapsed = timedelta(seconds=read_at - self._read_at)
-        wall = self._wall()
-        self._latest = wall if wall >= self._latest else self._latest + elapsed
-        self._read_at = read_at
-        return self._latest
+        moment = self._wall()
+        if moment < self._latest:
+            moment = self._latest + timedelta(seconds=read_at - self._read_at)
+        self._latest, self._read_at = moment, read_at
+        return moment
 
     async def sleep(self, seconds: float) -> None:
         """Returns after at least so many seconds of the event loop's monotonic time."""

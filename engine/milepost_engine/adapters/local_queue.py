@@ -33,6 +33,9 @@ MAX_RECEIVES: Final = 10
 FIRST_BACKOFF_SECONDS: Final = 0.5
 MAX_BACKOFF_SECONDS: Final = 60.0
 
+_SMALL: Final = 4096
+_MOST_BODIES: Final = 4096
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _log = logging.getLogger("milepost.queue")
@@ -100,6 +103,8 @@ class LocalQueue:
         self._wake: asyncio.Event | None = None  # made by each consumer: an event belongs to one loop
         self._idlers: list[asyncio.Future[None]] = []
         self._in_flight = 0
+        self._bodies: dict[int, str] = {}
+        """Small messages that were just sent: to read them again would take longer than to write them."""
         statement = "SELECT due_at, id FROM messages WHERE queue = ? AND dead_at IS NULL"
         self._waiting: list[tuple[int, int]] = store.connection.execute(statement, (name,)).fetchall()
         heapq.heapify(self._waiting)
@@ -135,8 +140,14 @@ class LocalQueue:
             statement = "INSERT INTO messages (queue, body, due_at) VALUES (?, ?, ?)"
             return [(row[2], connection.execute(statement, row).lastrowid or 0) for row in rows]
 
+        def sent(entries: list[tuple[int, int]]) -> None:
+            for (_, id_), message in zip(entries, messages, strict=True):
+                if not message.delay_seconds and len(message.body) < _SMALL and len(self._bodies) < _MOST_BODIES:
+                    self._bodies[id_] = message.body
+            self._wait(entries)
+
         # Not after the await: a sender that is cancelled meanwhile must not strand rows that were committed.
-        await self._store.commits.write(insert, self._wait)
+        await self._store.commits.write(insert, sent)
 
     async def run(self, handler: Handler, *, concurrency: int) -> None:
         """Handles messages as they become due, at most `concurrency` at once, until cancelled.
@@ -259,8 +270,10 @@ class LocalQueue:
             self._changed()
 
     def _receive(self, id_: int) -> Received:
-        statement = "SELECT body, receive_count FROM messages WHERE id = ?"
-        body, failures = self._store.connection.execute(statement, (id_,)).fetchone()
+        body, failures = self._bodies.pop(id_, None), 0
+        if body is None:
+            statement = "SELECT body, receive_count FROM messages WHERE id = ?"
+            body, failures = self._store.connection.execute(statement, (id_,)).fetchone()
         before = max(failures, int(id_ in self._received_before))
         return Received(id_, body, before + 1)
 

@@ -4,6 +4,7 @@ Calls run on the event loop's own thread (a commit takes about 45 µs, a read 15
 much), and all writes of one turn share one commit (`sqlite_file.GroupCommit`).
 """
 
+import functools
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -126,14 +127,11 @@ class SqliteTable:
     ) -> Page:
         """Items of a partition within a range of sort keys."""
         check_query(partition, first, last, limit)
-        wheres, values = ["pk = ?", _LIVE], [partition, self._now()]
         beyond = None if after is None else sort_key_of(after)
-        for bound, comparison in ((first, ">="), (last, "<="), (beyond, "<" if newest_first else ">")):
-            if bound is not None:
-                wheres.append(f"sk {comparison} ?")
-                values.append(bound)
-        statement = f"{_SELECT}{' AND '.join(wheres)} ORDER BY sk {'DESC' if newest_first else 'ASC'} LIMIT ?"
-        rows = self._connection.execute(statement, (*values, -1 if limit is None else limit + 1)).fetchall()
+        bounds = [bound for bound in (first, last, beyond) if bound is not None]
+        values = (partition, self._now(), *bounds, -1 if limit is None else limit + 1)
+        statement = _query(first is not None, last is not None, beyond is not None, newest_first)
+        rows = self._connection.execute(statement, values).fetchall()
         more = limit is not None and len(rows) > limit
         items = [item_of(row) for row in rows[:limit]]
         return Page(items, cursor_of(str(items[-1]["sk"])) if more else None)
@@ -175,6 +173,15 @@ class SqliteBlobs:
         statement = "DELETE FROM blobs WHERE key >= ?1 AND substr(key, 1, length(?1)) = ?1"
         deleted: int = await self._commits.write(lambda rows: rows.execute(statement, (prefix,)).rowcount)
         return deleted
+
+
+@functools.cache
+def _query(first: bool, last: bool, after: bool, newest_first: bool) -> str:  # noqa: FBT001 - a key
+    """The statement of a query with so many bounds."""
+    beyond, order = ("<", "DESC") if newest_first else (">", "ASC")
+    bounds = ((first, ">="), (last, "<="), (after, beyond))
+    wheres = ["pk = ?", _LIVE, *(f"sk {comparison} ?" for wanted, comparison in bounds if wanted)]
+    return f"{_SELECT}{' AND '.join(wheres)} ORDER BY sk {order} LIMIT ?"
 
 
 def _row_at(connection: sqlite3.Connection, key: Key) -> Row | None:

@@ -3,12 +3,12 @@
 The keys and the expiry are columns. The other attributes are one body: JSON text, which
 keeps str, int (of any length) and bool apart by itself. An item with bytes has a binary body instead: the
 JSON, a NUL byte (JSON text never holds one), and the bytes one after the other; the JSON's member ""
-(no attribute has that name) lists their names and lengths. Encoding 1 KB takes about 3 µs.
+(no attribute has that name) lists their names and lengths. Encoding 1 KB takes about 1 µs.
 """
 
-import json
-from typing import Final
+from typing import Any, Final, cast
 
+from milepost_engine.codec import dumps, loads, text
 from milepost_engine.ports import Item, Value
 
 __all__ = ["COLUMNS", "Row", "item_of", "row_of"]
@@ -16,7 +16,6 @@ __all__ = ["COLUMNS", "Row", "item_of", "row_of"]
 COLUMNS: Final = ("pk", "sk", "expires_at", "body")
 Row = tuple[Value | None, ...]
 
-_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 
 
 def row_of(item: Item) -> Row:
@@ -25,11 +24,11 @@ def row_of(item: Item) -> Row:
     keys = (rest.pop("pk"), rest.pop("sk"), rest.pop("expires_at", None))
     binary = [(name, value) for name, value in rest.items() if isinstance(value, bytes)]
     if not binary:
-        return (*keys, _encode(rest))  # type: ignore[return-value]
+        return (*keys, text(rest))  # type: ignore[return-value]
     for name, _ in binary:
         del rest[name]
     rest[""] = [[name, len(value)] for name, value in binary]
-    body = b"".join([_encode(rest).encode(), b"\0", *(value for _, value in binary)])
+    body = b"".join([dumps(rest), b"\0", *(value for _, value in binary)])
     return (*keys, body)  # type: ignore[return-value]
 
 
@@ -40,13 +39,13 @@ def item_of(row: Row) -> Item:
     if expires_at is not None:
         item["expires_at"] = expires_at
     if isinstance(body, bytes):
-        text, _, binary = body.partition(b"\0")
-        rest = json.loads(text)
+        head, _, binary = body.partition(b"\0")
+        rest = cast("dict[str, Any]", loads(head))
         position = 0
         for name, length in rest.pop(""):
             item[name] = binary[position : position + length]
             position += length
     else:
-        rest = json.loads(body)  # type: ignore[arg-type]
+        rest = cast("dict[str, Any]", loads(body))  # type: ignore[arg-type]
     item.update(rest)
     return item

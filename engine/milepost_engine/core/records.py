@@ -39,6 +39,8 @@ Json = object
 
 
 class RunStatus(StrEnum):
+    __hash__ = str.__hash__  # an enum's own is Python code, and each decision asks for it
+
     QUEUED = "Queued"
     RUNNING = "Running"
     COMPLETED = "Completed"
