@@ -20,18 +20,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from milepost.protocol import parse_duration
 
 from .codec import Json
-from .core.expressions import Scalar, bind, compile_expression, equality_keys, index_hash, lookup, matches, restore
+from .core.expressions import bind, compile_expression, equality_keys, index_hash, lookup, matches, restore
 from .core.ids import short_hash, to_ms, ulid
 from .core.run import CancelOn, OpenOp, Run
 from .events import Event, EventStore, list_of_events, place_in_list
 from .ports import Item, Key, Table
 from .registry import Registry
 from .run_items import list_of_runs
+
+if TYPE_CHECKING:
+    from .core.expressions import Scalar
 
 __all__ = ["CANCEL", "Match", "WaitIndex", "bind_text"]
 

@@ -2,18 +2,48 @@
 
 Used for trigger conditions, waits and cancellations, keys of limits, and priorities. Parsed once, limited in
 size, depth and work; nothing here reads a clock, a file or the environment.
+
+The parts are imported when they are first called: a cold start without an expression need not pay for them.
 """
 
 from __future__ import annotations
 
-from milepost_engine.core.expressions.bind import Bound, bind, restore
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
 from milepost_engine.core.expressions.errors import ExpressionError
-from milepost_engine.core.expressions.evaluate import evaluate
-from milepost_engine.core.expressions.keys import Scalar, equality_keys, index_hash, lookup
-from milepost_engine.core.expressions.match import Outcome, explain, matches
-from milepost_engine.core.expressions.parser import compile_expression
-from milepost_engine.core.expressions.tree import Expression
-from milepost_engine.core.expressions.values import key_text
+
+if TYPE_CHECKING:
+    from milepost_engine.core.expressions.binding import Bound, bind, restore
+    from milepost_engine.core.expressions.evaluation import evaluate
+    from milepost_engine.core.expressions.keys import Scalar, equality_keys, index_hash, lookup
+    from milepost_engine.core.expressions.match import Outcome, explain, matches
+    from milepost_engine.core.expressions.parser import compile_expression
+    from milepost_engine.core.expressions.tree import Expression
+    from milepost_engine.core.expressions.values import key_text
+else:
+
+    def _late(part: str, name: str) -> Any:
+        """A function of a part, imported when it is called first."""
+        found: list[Any] = []
+
+        def call(*args: Any, **named: Any) -> Any:
+            if not found:
+                found.append(getattr(import_module(f"{__name__}.{part}"), name))
+            return found[0](*args, **named)
+
+        return call
+
+    bind, restore = _late("binding", "bind"), _late("binding", "restore")
+    evaluate = _late("evaluation", "evaluate")
+    equality_keys, index_hash, lookup = (
+        _late("keys", "equality_keys"),
+        _late("keys", "index_hash"),
+        _late("keys", "lookup"),
+    )
+    explain, matches = _late("match", "explain"), _late("match", "matches")
+    compile_expression = _late("parser", "compile_expression")
+    key_text = _late("values", "key_text")
 
 __all__ = [
     "Bound",
@@ -32,3 +62,11 @@ __all__ = [
     "matches",
     "restore",
 ]
+
+_TYPES: Final = {"Bound": "binding", "Expression": "tree", "Outcome": "match", "Scalar": "keys"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _TYPES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_TYPES[name]}"), name)

@@ -12,9 +12,9 @@ import math
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from milepost_engine.core.expressions.bind import Bound, conjuncts, constant
+from milepost_engine.core.expressions.binding import Bound, conjuncts, constant
 from milepost_engine.core.expressions.errors import ExpressionError
-from milepost_engine.core.expressions.evaluate import follow
+from milepost_engine.core.expressions.evaluation import follow
 from milepost_engine.core.expressions.parser import compile_expression
 from milepost_engine.core.expressions.printing import keys_text
 from milepost_engine.core.expressions.tree import Compare, Expression, Key, Node, Path

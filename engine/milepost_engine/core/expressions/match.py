@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from milepost_engine.core.expressions.errors import ExpressionError
-from milepost_engine.core.expressions.evaluate import evaluate
+from milepost_engine.core.expressions.evaluation import evaluate
 from milepost_engine.core.expressions.values import kind_of
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Final
 
 from milepost_engine.core.expressions.errors import ExpressionError
-from milepost_engine.core.expressions.evaluate import follow, run
+from milepost_engine.core.expressions.evaluation import follow, run
 from milepost_engine.core.expressions.parser import BOUND_LIMITS, compile_within
 from milepost_engine.core.expressions.printing import text_of
 from milepost_engine.core.expressions.tree import (
