@@ -55,17 +55,13 @@ class _Connection:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     used_at: datetime
+    poll: select.poll
 
     def is_usable(self, now: datetime) -> bool:
         # A Lambda that was frozen finds its connections dead without having seen them close. What is readable while
         # nobody asked is the other side's good-bye.
         rested = now - self.used_at > _REST
-        return not (rested or self.writer.is_closing() or self.reader.at_eof() or self._is_readable())
-
-    def _is_readable(self) -> bool:
-        poll = select.poll()
-        poll.register(self.writer.get_extra_info("socket").fileno(), select.POLLIN)
-        return bool(poll.poll(0))
+        return not (rested or self.writer.is_closing() or self.reader.at_eof() or self.poll.poll(0))
 
 
 class Connections:
@@ -147,7 +143,9 @@ class Connections:
                 )
         except (TimeoutError, OSError) as error:  # ssl.SSLError is an OSError
             raise NotConnected(f"{origin}: {_told(error, _CONNECT_SECONDS)}") from error
-        return _Connection(reader, writer, self._clock.now())
+        poll = select.poll()
+        poll.register(writer.get_extra_info("socket").fileno(), select.POLLIN)
+        return _Connection(reader, writer, self._clock.now(), poll)
 
 
 def _request(origin: str, target: str, headers: dict[str, str], body: bytes) -> bytes:

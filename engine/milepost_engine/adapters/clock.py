@@ -12,13 +12,14 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
 
-__all__ = ["SystemClock", "WoundClock"]
+__all__ = ["SystemClock", "WoundClock", "wall"]
 
 _SETTLING_TURNS: Final = 100
 """Turns of the event loop granted to what a wake-up sets in motion; an idle turn costs 2 µs."""
 
 
-_wall: Final = partial(datetime.now, UTC)
+wall: Final = partial(datetime.now, UTC)
+"""What the system's clock shows, whether that has been set back or not."""
 
 
 class SystemClock:
@@ -27,7 +28,7 @@ class SystemClock:
     Standing still instead would keep every timer from its end for as long. `wall` and `monotonic` are for tests.
     """
 
-    def __init__(self, wall: Callable[[], datetime] = _wall, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, wall: Callable[[], datetime] = wall, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._wall = wall
         self._monotonic = monotonic
         self._latest = wall()
