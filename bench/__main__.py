@@ -9,6 +9,7 @@ import asyncio
 import os
 import time
 
+from bench.aws import orchestrator_cpu
 from bench.cold import cold_starts
 from bench.runs import between_steps, fan_out, latency, long_run, throughput, wide_run
 from bench.waiting import lateness, waits
@@ -25,6 +26,7 @@ async def main() -> None:
     await long_run("long-checkpointed", 1000)
     await wide_run(200)
     await fan_out()
+    await orchestrator_cpu()
     await waits((100, 1_000, 10_000, 100_000))
     await lateness(200)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from botocore.credentials import Credentials
@@ -88,7 +90,10 @@ class Apps:
 
 @dataclass
 class Load:
-    """The intake's and the orchestrator's engines; `work` is the queue between them."""
+    """The intake's and the orchestrator's engines; `work` is the queue between them.
+
+    `spent` are seconds of CPU: of the orchestrator's thread, and of the threads on which steps run.
+    """
 
     bill: Bill
     intake: Engine
@@ -99,6 +104,7 @@ class Load:
     teller: Teller
     dynamodb: Caller
     table: str
+    spent: Counter[str] = field(default_factory=Counter)
 
     async def run(self, name: str, runs: int) -> None:
         """So many events to the ends of their runs, each role in batches of ten."""
@@ -117,10 +123,13 @@ class Load:
             self.outbox.join(size)
             await asyncio.gather(*(self._take(name) for _ in range(size)))
             self.teller.flush()
+        own, whole = time.thread_time(), time.process_time()
         while batch := self.work.receive():
             self.bill.add("orchestrator invocations")
             await asyncio.gather(*(self.orchestrator.handle(body) for body in batch))
             self.teller.flush()
+        own, whole = time.thread_time() - own, time.process_time() - whole
+        self.spent.update({"orchestrator": own, "steps": whole - own})
 
     async def _take(self, name: str) -> None:
         try:
