@@ -8,6 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 try:
+    # The engine asks for it with the first cron line: too late to say what to install.
+    import croniter as _croniter  # noqa: F401  # pyright: ignore[reportUnusedImport]
+
     from milepost_console.testing.crashes import Crashed
     from milepost_console.testing.harness import Harness
 except ModuleNotFoundError as missing:
