@@ -171,9 +171,7 @@ class CountedTable:
     ],
     ids=["all started", "nobody listens", "expression false", "paused"],
 )
-async def test_reasons_that_are_known_beforehand_cost_no_write(
-    name: str, data: dict[str, object], written: list[str]
-):
+async def test_reasons_that_are_known_beforehand_cost_no_write(name: str, data: dict[str, object], written: list[str]):
     async with rig(listening()) as r:
         counted = CountedTable(r.store.table)
         events = EventStore(cast("Table", counted), r.engine.values, timedelta(days=1))

@@ -17,7 +17,6 @@ COLUMNS: Final = ("pk", "sk", "expires_at", "body")
 Row = tuple[Value | None, ...]
 
 
-
 def row_of(item: Item) -> Row:
     """The row of a checked item, in the order of COLUMNS."""
     rest: dict[str, object] = dict(item)
