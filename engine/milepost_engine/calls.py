@@ -15,7 +15,7 @@ from .core.run import BlobRef, Run, Stored
 from .ports import Request
 from .values import Values
 
-__all__ = ["INLINE_CALL_BYTES", "build_call", "build_request", "memo_json"]
+__all__ = ["INLINE_CALL_BYTES", "build_call", "build_request", "looks_only", "memo_json"]
 
 INLINE_CALL_BYTES: Final = 4 * 1024 * 1024 - 1024
 """A larger call carries no steps: the SDK fetches them (protocol §2.3, `use_api`)."""
@@ -34,6 +34,11 @@ def build_call(run: Run, job: str, attempt: int, now: datetime) -> Call:
         return Call(job, attempt, run.order, now)
     plan = run.plan_of(job)
     return Call(job, attempt, plan.order if plan else run.order, now)
+
+
+def looks_only(run: Run, job: str) -> bool:
+    """Whether a job is a look at a run with open work (rule 4 of the machine); others may move it on meanwhile."""
+    return job.startswith(DISCOVERY) and bool(run.view.open)
 
 
 def max_attempts(run: Run, job: str) -> int:
@@ -84,13 +89,11 @@ async def build_request(
     use_api = len(steps) + sum(map(len, events)) > inline_bytes
     if use_api:
         steps = b"{}"
-    # Rule 4 of the machine: with open work an invocation only looks.
-    looks_only = bool(run.view.open) and call.target == DISCOVERY
     job_id = f"{run.run_id}.{call.job}.{call.attempt}"
     context = {
         "attempt": call.attempt,
         "max_attempts": max_attempts(run, call.job),
-        "disable_immediate_execution": looks_only,
+        "disable_immediate_execution": looks_only(run, call.job),
         "env": "",
         "fn_id": run.function_id,
         "run_id": run.run_id,
@@ -105,9 +108,10 @@ async def build_request(
         "milepost": {"version": 1, "replay": bool(run.origin_run_id), "checkpoint": run.checkpoint},
     }
     inline = [] if use_api and sum(map(len, events)) > inline_bytes else events
+    first = events[0] if len(events[0]) <= inline_bytes else b"{}"
     body = b'{"ctx":%s,"event":%s,"events":[%s],"steps":%s,"defers":{},"use_api":%s,"version":-1}' % (
         dumps(context),
-        events[0],
+        first,
         b",".join(inline),
         steps,
         b"true" if use_api else b"false",

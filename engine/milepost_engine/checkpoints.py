@@ -94,6 +94,8 @@ class Saver:
 
     open: Callable[[], Awaitable[CheckpointSession | Refusal]]
     session: CheckpointSession | None = None
+    unsure: bool = False
+    """Whether a step may have been saved although its write failed: the answer got lost."""
 
     async def save(self, ops: Sequence[Mapping[str, object]]) -> None:
         """Save finished steps. Raises CheckpointRefused when the invocation must stop."""
@@ -106,5 +108,8 @@ class Saver:
             refusal = await self.session.save(list(ops))
         except ValueError as error:
             raise CheckpointRefused(str(error), stale=False) from error
+        except Exception:
+            self.unsure = True
+            raise
         if refusal is not None:
             raise CheckpointRefused(f"the run is {refusal.value}", stale=True)

@@ -17,11 +17,12 @@ from .endings import Endings
 from .erasure import Erasure
 from .events import Event, EventStore, Read, read_events
 from .intake import Intake
+from .invocations import Invocations
 from .messages import Sender
 from .observe import Observer, Silent
 from .operations import Operations
 from .orchestrator import Orchestrator
-from .ports import MAX_DELAY_SECONDS, Blobs, Chance, Clock, Invoker, Queue, Table
+from .ports import MAX_DELAY_SECONDS, Blobs, Chance, Clock, Handover, Invoker, Queue, Table
 from .queries import Queries
 from .registry import Registry
 from .run_items import DEFAULT_RETENTION
@@ -74,10 +75,11 @@ class Engine:
         invokers: Mapping[str, Invoker],
         clock: Clock,
         chance: Chance,
+        handovers: Mapping[str, Handover] | None = None,
         observer: Observer | None = None,
         settings: Settings | None = None,
     ) -> Engine:
-        """Wire the parts; nothing is read or written yet."""
+        """Wire the parts; nothing is read or written yet. `handovers`: to apps that report back themselves, by kind."""
         settings = settings or Settings()
         watcher = observer or Silent()
         values = Values(blobs, settings.inline_bytes)
@@ -88,20 +90,10 @@ class Engine:
         waits = WaitIndex(table, events, registry)
         intake = Intake(table, events, runs, registry, waits, sender, clock, watcher)
         endings = Endings(runs, events, registry, waits, values, sender, intake, clock)
-        orchestrator = Orchestrator(
-            runs,
-            events,
-            registry,
-            waits,
-            values,
-            sender,
-            endings,
-            invokers,
-            clock,
-            chance,
-            watcher,
-            settings.signing_key,
+        invocations = Invocations(
+            events, registry, values, invokers, handovers or {}, clock, chance, settings.signing_key
         )
+        orchestrator = Orchestrator(runs, events, waits, blobs, sender, endings, invocations, clock, watcher)
         timers = Timers(table, registry, sender, clock)
         queries = Queries(table, runs, events, registry, values, clock)
         erasure = Erasure(table, blobs, runs, events, queries, endings)

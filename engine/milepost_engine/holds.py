@@ -94,6 +94,8 @@ class Hold:
     """Whether the run was read for this message, and nothing was written since."""
     shares: bool = False
     """Whether other messages may be about to go on with the run, too: those of other branches."""
+    reports: bool = False
+    """Whether the message brings the answer of an invocation that nobody waited for."""
 
     @property
     def run(self) -> Run:

@@ -291,7 +291,8 @@ def _cancellation(run: Run | Match, event: Event) -> dict[str, Json]:
 
 def _pinned(target: Target) -> dict[str, Json]:
     """What a run keeps of its target: the code that it began with."""
-    return {"kind": target.kind, "address": target.address, "timeout": target.timeout_seconds}
+    pinned: dict[str, Json] = {"kind": target.kind, "address": target.address, "timeout": target.timeout_seconds}
+    return {**pinned, "reports": True} if target.reports else pinned
 
 
 def _mismatch(trigger: EventTrigger, event: Event, now: datetime) -> str:

@@ -2,6 +2,7 @@
 
     {"t": "start" | "job" | "timer" | "event" | "child" | "cancel" | "watch", "run": …, "fn": …, …}   about a run
     {"t": "start", "again": true, …}   sent once more: for a run that nobody has begun
+    {"t": "report", "run": …, "fn": …, "job": …, …}   about an invocation that nobody waited for (`reports.py`)
     {"t": "cron", "fn": …, "line": …, "at": ms}                                              a cron tick
     {"t": "events", "events": […]}                                                           events to take in
 A message due later than the queue can hold becomes a timer item; `timers.py` moves it to the queue in time.

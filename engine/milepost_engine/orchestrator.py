@@ -19,20 +19,17 @@ Both may find none open. Whoever may not be alone claims the run first, and only
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, cast
 
 from milepost.protocol import DISCOVERY, Opcode
 
-from .answers import problem_input, read_answer
-from .calls import INLINE_CALL_BYTES, build_call, build_request
+from .calls import build_call, looks_only
 from .codec import Json, dumps
 from .core.commands import Command, FinishRun, Invoke, OpenWait, SetTimer, StartRunFor
 from .core.expressions import ExpressionError
-from .core.ids import to_ms, ulid
 from .core.inputs import (
-    Call,
     CancelRequested,
     ChildFinished,
     EventMatched,
@@ -50,13 +47,13 @@ from .core.run import ClosedStep, Outcome, Plan, Run, RunStatus
 from .endings import Endings
 from .events import Event, EventStore
 from .holds import Hold, LiveRun
+from .invocations import Invocations
 from .keeping import outlive
 from .messages import Sender, about
 from .observe import Observer
-from .ports import Chance, Clock, InvocationProblem, Invoker, ProblemKind, Target
-from .registry import Registry
+from .ports import Blobs, Clock
+from .reports import answer_of, rebased
 from .store import Claim, Pulse, RunStore
-from .values import Values
 from .waits import WaitIndex
 from .watching import Found, look, next_look
 
@@ -66,10 +63,6 @@ _NEWS: Final = (TimerDue, EventMatched, ChildFinished)
 
 MAX_TURNS: Final = 25_000
 """More turns than the largest run can have; a loop without progress ends here, and its message in the dead letters."""
-
-
-_INLINE: Final = {"inprocess": float("inf")}
-"""Within one process a call may carry any state."""
 
 
 class _NoProgress(Exception):
@@ -82,16 +75,13 @@ class Orchestrator:
 
     runs: RunStore
     events: EventStore
-    registry: Registry
     waits: WaitIndex
-    values: Values
+    blobs: Blobs
     sender: Sender
     endings: Endings
-    invokers: Mapping[str, Invoker]
+    invocations: Invocations
     clock: Clock
-    chance: Chance
     observer: Observer
-    signing_key: str | None = None
     live: dict[str, LiveRun] = field(default_factory=dict)
 
     async def handle(
@@ -119,7 +109,7 @@ class Orchestrator:
             owner = cast("Run", live.run).owner
             hold = Hold(live, owner, redelivered=redelivered, takes_over=redelivered, fresh=reads)
             given = await self._input(message, hold)
-            if redelivered and given is not None and self._applied(hold.run, given):
+            if redelivered and given is not None and not hold.reports and self._applied(hold.run, given):
                 # Whatever it led to may not have come about; everything outstanding is asked for again.
                 given = RunResumed(None)
             if given is not None:
@@ -177,12 +167,15 @@ class Orchestrator:
             if pulse is None or pulse.status.ended:
                 return None
             if discovers and pulse.owner != hold.owner and not (hold.takes_over or hold.shares):
-                return None
+                if not hold.reports:
+                    return None
+                # What this message told was taken in, so whoever has taken the run over will find that out and stop.
+                hold.owner = pulse.owner
             if pulse.closed:
                 return await self._resumed(hold, invoke.job)
             run = hold.run
             if self._current(run, invoke) == invoke:
-                claim = await self._own(hold, run) if discovers else Claim.MINE
+                claim = await self._own(hold, run, invoke) if discovers else Claim.MINE
                 if claim is Claim.LOST:
                     return None
                 if claim is Claim.MINE:
@@ -207,21 +200,22 @@ class Orchestrator:
         claims = hold.shares and not hold.run.view.open and invoke.job.startswith(DISCOVERY)
         return claims or hold.take(invoke.job)
 
-    async def _own(self, hold: Hold, run: Run) -> Claim:
+    async def _own(self, hold: Hold, run: Run, invoke: Invoke) -> Claim:
         """Make the run this message's before a discovery, where another message may be about to begin the same."""
         if hold.takes_over:
             # Whoever had this message before may still be at work; it stops before its next discovery.
-            hold.owner, hold.takes_over = (await self.runs.take_over(run, self._fresh_id())).owner, False
+            hold.owner = (await self.runs.take_over(run, self.invocations.fresh_id())).owner
+            hold.takes_over = False
         elif hold.shares and not run.view.open:
-            owner = self._fresh_id()
+            owner = self.invocations.fresh_id()
             claim = await self.runs.claim(run, owner)
             if claim is Claim.MINE:
                 hold.owner, hold.shares = owner, False
             return claim
+        elif run.checkpoint and await self.invocations.hands_over(run, invoke.job):
+            # By its owner such an invocation is known again, wherever its own checkpoints have brought the run.
+            hold.owner = (await self.runs.take_over(run, self.invocations.fresh_id())).owner
         return Claim.MINE
-
-    def _fresh_id(self) -> str:
-        return ulid(to_ms(self.clock.now()), self.chance.random_bytes(10))
 
     async def _follow(self, hold: Hold, before: Run, decision: Decision) -> Invoke | None:
         """Do what a decision leads to, now that it is written; returns the invocation to go on with."""
@@ -297,6 +291,8 @@ class Orchestrator:
                 return RunStarted()
             case "job":
                 return self._job(hold, str(message["job"]))
+            case "report":
+                return await self._reported(message, hold)
             case "timer":
                 return TimerDue(TimerKind(str(message["kind"])), step_id)
             case "event":
@@ -322,6 +318,17 @@ class Orchestrator:
             return RunResumed(job)
         hold.shares = True
         return RunResumed("") if hold.run.view.sees_branches else None
+
+    async def _reported(self, message: Mapping[str, Json], hold: Hold) -> Input | None:
+        """The answer of an invocation that nobody waited for. Told before, it leads to whatever it led to then."""
+        run, hold.reports = hold.run, True
+        answer = await answer_of(run, message, self.blobs, self.clock.now())
+        if answer is not None:
+            hold.basis = run if answer.call.target == DISCOVERY else None
+            return answer
+        job = str(message["job"])
+        left_at = str(message.get("at") or job) if job.startswith(DISCOVERY) else job
+        return RunResumed(left_at) if hold.redelivered else None
 
     async def _matched(self, step_id: str, event_id: str) -> Input | None:
         event = await self.events.load(event_id)
@@ -385,11 +392,14 @@ class Orchestrator:
     # --- invocations --------------------------------------------------------------------------------------------------
 
     async def _invoke(self, hold: Hold, run: Run, invoke: Invoke) -> Input | None:
-        """Call user code with the run as given and read the answer. None: another worker has the run now."""
+        """Call user code with the run as given. None: the call was handed over, or another worker has the run now."""
         call = build_call(run, invoke.job, invoke.attempt, self.clock.now())
         self.observer.invoked(run, call)
-        answer = await self._answer(run, call)
-        if _looks_only(run, call.job):
+        answer = await self.invocations.make(run, call, hold.owner, hold.live.texts)
+        if answer is None:
+            return None  # handed over: its report goes on
+        hold.reports = False
+        if looks_only(run, call.job):
             hold.basis = run
             after = await self.runs.pulse(run)
             return answer if after is not None and after.owner == hold.owner else None
@@ -397,7 +407,7 @@ class Orchestrator:
         if run.checkpoint and discovers:
             # Its own checkpoints have moved the run on meanwhile.
             fresh = await hold.live.read_records(self.runs)
-            return None if fresh is None else _rebased(fresh, answer)
+            return None if fresh is None else rebased(fresh, answer)
         hold.basis = run if discovers else None
         return answer
 
@@ -410,63 +420,9 @@ class Orchestrator:
         hold.owner, hold.shares = fresh.owner, True
         return RunResumed(job)
 
-    async def _answer(self, run: Run, call: Call) -> InvocationReturned | InvocationFailed:
-        target = await self._target(run)
-        if target is None:
-            return _unserved(run, call)
-        events = [await self.events.load(event_id) for event_id in run.event_ids]
-        if any(event is None for event in events):
-            error = failure_text("EventGone", f"The event {run.event_ids[0]} of run {run.run_id} was erased.")
-            return InvocationFailed(call, error, no_retry=True)
-        bodies = [dumps(cast("Event", event).wire()) for event in events]
-        try:
-            request = await build_request(
-                run,
-                call,
-                bodies,
-                self.values,
-                request_id=self._fresh_id(),
-                signing_key=self.signing_key,
-                now=self.clock.now(),
-                inline_bytes=_INLINE.get(target.kind, INLINE_CALL_BYTES),
-                texts=self.live[run.run_id].texts,
-            )
-            response = await self.invokers[target.kind].invoke(target, request)
-        except InvocationProblem as problem:
-            return problem_input(call, problem, f"function {run.function_id}, run {run.run_id}, {target.address}")
-        except LookupError as error:
-            return InvocationFailed(call, failure_text("ValueGone", str(error)), no_retry=True)
-        return read_answer(call, response, self.clock.now())
-
-    async def _target(self, run: Run) -> Target | None:
-        if run.target:
-            pinned = Target(str(run.target["kind"]), str(run.target["address"]))
-            timeout = run.target.get("timeout")
-            return pinned if timeout is None else replace(pinned, timeout_seconds=float(cast("float", timeout)))
-        target = (await self.registry.snapshot()).target_of(run.app_id)
-        if target is None:
-            # What started the run may have read the registry later than this process did.
-            self.registry.forget()
-            target = (await self.registry.snapshot()).target_of(run.app_id)
-        return target
-
-
-def _looks_only(run: Run, job: str) -> bool:
-    """Whether a job is a look at a run with open work, which other messages may be moving on meanwhile."""
-    return job.startswith(DISCOVERY) and bool(run.view.open)
-
 
 def _looked_only(run: Run, given: Input) -> bool:
-    return isinstance(given, InvocationReturned | InvocationFailed) and _looks_only(run, given.call.job)
-
-
-def _unserved(run: Run, call: Call) -> InvocationFailed:
-    error = failure_text(
-        "AppUnknown",
-        f"App {run.app_id!r} is not registered, so function {run.function_id!r} cannot be called. "
-        "Serve the app again; the run goes on with its next attempt.",
-    )
-    return InvocationFailed(call, {**error, "code": ProblemKind.MISSING})
+    return isinstance(given, InvocationReturned | InvocationFailed) and looks_only(run, given.call.job)
 
 
 def _knows(live: LiveRun, message: Mapping[str, Json]) -> bool:
@@ -495,12 +451,3 @@ def _job_of(given: Input) -> str | None:
 
 def _event_input(step_id: str, event: Event) -> EventMatched:
     return EventMatched(step_id, event.event_id, dumps(event.wire()), event.received_at)
-
-
-def _rebased(run: Run, answer: InvocationReturned | InvocationFailed) -> InvocationReturned | InvocationFailed:
-    """The answer of a checkpointing discovery, counted from where its own checkpoints have brought the run."""
-    call = answer.call
-    fruitless = isinstance(answer, InvocationReturned) and not answer.ops
-    if call.target != DISCOVERY or call.job == run.discovery_job or fruitless:
-        return answer
-    return replace(answer, call=replace(call, job=run.discovery_job, attempt=0, order=run.order))

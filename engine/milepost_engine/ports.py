@@ -24,6 +24,7 @@ __all__ = [
     "ConditionFailed",
     "Delete",
     "Equals",
+    "Handover",
     "Has",
     "HasNot",
     "In",
@@ -259,12 +260,14 @@ class Queue(Protocol):
 class Target:
     """Where a function's code is served. `kind` picks the invoker: "inprocess", "http" or "lambda".
 
-    `address` is the app id, the serve URL, or the (versioned) function ARN.
+    `address` is the app id, the serve URL, or the (versioned) function ARN. `reports`: the app may run for longer than
+    anybody waits; it is handed its calls and reports back itself.
     """
 
     kind: str
     address: str
     timeout_seconds: float = 900.0
+    reports: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +315,16 @@ class Invoker(Protocol):
     """Calls user code. Promises: at most one answer; raises InvocationProblem and nothing else when there is none."""
 
     async def invoke(self, target: Target, request: Request) -> Response: ...
+
+
+class Handover(Protocol):
+    """Hands a call over to an app that reports back itself.
+
+    Promises: once it returned, the call will be made, once or more, or a failure reported; raises InvocationProblem and
+    nothing else when that is not sure. `slip` travels along and comes back with the report.
+    """
+
+    async def hand_over(self, target: Target, request: Request, slip: Mapping[str, object]) -> None: ...
 
 
 class Clock(Protocol):

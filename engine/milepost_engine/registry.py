@@ -179,11 +179,13 @@ class Registry:
         self._snapshot = None
 
     def _item(self, app: App, body: bytes) -> Item:
-        target = {
+        target: dict[str, Json] = {
             "kind": app.target.kind,
             "address": app.target.address,
             "timeout": app.target.timeout_seconds,
         }
+        if app.target.reports:
+            target["reports"] = True
         return {
             "pk": _PARTITION,
             "sk": f"app#{app.app_id}",
@@ -226,7 +228,8 @@ class Registry:
         manifest = cast("Mapping[str, Json]", loads(self._values.unpack("manifest", item)))
         functions = read_manifest(manifest)[1] if manifest else ()
         raw = cast("Mapping[str, Json]", loads(str(item["target"])))
-        target = Target(str(raw["kind"]), str(raw["address"]), float(cast("float", raw["timeout"])))
+        timeout, reports = float(cast("float", raw["timeout"])), bool(raw.get("reports"))
+        target = Target(str(raw["kind"]), str(raw["address"]), timeout, reports)
         return App(
             app_id,
             target,

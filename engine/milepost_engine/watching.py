@@ -4,18 +4,31 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Final, cast
 
 from milepost.protocol import Opcode
 
 from .core.run import Run
 
-__all__ = ["WATCH_GRACE", "WATCH_LONGEST", "Found", "dues", "look", "next_look", "quiet_since"]
+__all__ = [
+    "LATEST_START",
+    "WATCH_GRACE",
+    "WATCH_LONGEST",
+    "Found",
+    "dues",
+    "grace_of",
+    "look",
+    "next_look",
+    "quiet_since",
+]
 
 WATCH_GRACE: Final = timedelta(minutes=15)
 """A run that has been quiet for this long, with nothing under way, is overdue."""
+LATEST_START: Final = timedelta(minutes=4)
+"""An invocation that was handed over and has not begun by then never begins; a signature is good for five minutes."""
 WATCH_LONGEST: Final = timedelta(days=7)
 """A run is looked at at least this often."""
+_JUST_AFTER: Final = timedelta(seconds=1)
 _YOUNG: Final = timedelta(hours=1)
 """Looks get rarer: within this time a plan is looked at twice."""
 
@@ -26,6 +39,13 @@ def quiet_since(run: Run) -> datetime:
     traces += [plan.recorded_at for plan in run.plans]
     traces += [tried.next_at for tries in run.failures.values() for tried in tries]
     return max(traces)
+
+
+def grace_of(run: Run) -> timedelta:
+    """How long a run may be quiet: nothing is heard of an invocation that was handed over before its app reports."""
+    if not run.target.get("reports"):
+        return WATCH_GRACE
+    return WATCH_GRACE + LATEST_START + timedelta(seconds=float(cast("float", run.target["timeout"])))
 
 
 def dues(run: Run, now: datetime) -> list[datetime]:
@@ -48,7 +68,7 @@ def look(run: Run, now: datetime) -> Found:
     wait or started the child. Asking once more is harmless, so it is done while the plan is young.
     """
     quiet = now - quiet_since(run)
-    if quiet <= WATCH_GRACE:
+    if quiet <= grace_of(run):
         return Found.WELL
     if run.in_flight or not dues(run, now):
         return Found.OVERDUE
@@ -67,7 +87,11 @@ def next_look(run: Run, now: datetime) -> datetime:
     if ahead and _only_sleeps(run):
         return min(soonest, now + WATCH_LONGEST)
     after_quiet = now + max(WATCH_GRACE, now - quiet_since(run))
-    return min(after_quiet, now + WATCH_LONGEST, *((soonest,) if ahead else ()))
+    moments = [after_quiet, now + WATCH_LONGEST, *([soonest] if ahead else [])]
+    lost_from = quiet_since(run) + grace_of(run) + _JUST_AFTER
+    if run.target.get("reports") and lost_from > now:
+        moments.append(lost_from)
+    return min(moments)
 
 
 def _only_sleeps(run: Run) -> bool:

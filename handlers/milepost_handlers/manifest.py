@@ -55,7 +55,8 @@ async def _apply(here: Place, event: Mapping[str, Any], resource: str) -> tuple[
             await registry.remove(app_id)
             logger.info("app removed", extra={"app_id": app_id})
         return resource, {}
-    target = Target("lambda", address, float(properties["TimeoutSeconds"]))
+    reports = properties.get("Reports") == "true"
+    target = Target("lambda", address, float(properties["TimeoutSeconds"]), reports)
     app = await sync_app(here.engine, here.invokers["lambda"], target)
     functions = [spec.function_id for spec in app.functions]
     logger.info("app registered", extra={"app_id": app.app_id, "functions": functions, "version": app.version})

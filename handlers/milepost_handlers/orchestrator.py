@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
+from milepost_engine.adapters.lambda_destination import is_record, read_record
+from milepost_engine.codec import loads
+from milepost_engine.reports import failure_body
+
 from .batch import receives, work
-from .wiring import place, traced
+from .telling import logger
+from .wiring import Place, place, traced
 
 __all__ = ["handler"]
 
@@ -21,6 +26,22 @@ def handler(event: Mapping[str, Any], context: Any) -> PartialItemFailureRespons
     deadline = here.deadline(context)
 
     async def drive(record: SQSRecord) -> None:
-        await here.engine.handle(record.body, deadline, redelivered=receives(record) > 1)
+        body = _message(here, record.body)
+        if body is not None:
+            await here.engine.handle(body, deadline, redelivered=receives(record) > 1)
 
     return work(here, event, drive)
+
+
+def _message(here: Place, body: str) -> str | None:
+    """The engine's message; None for what is nothing to it. What Lambda tells of a failure becomes a report."""
+    told = loads(body) if '"requestPayload"' in body else None
+    if not is_record(told):
+        return body
+    try:
+        slip, problem = read_record(cast("Mapping[str, Any]", told))
+    except ValueError as error:
+        logger.warning("a record of Lambda's was passed over", extra={"error": str(error)})
+        return None
+    here.teller.throttled(problem, slip.fn)
+    return failure_body(slip, problem)

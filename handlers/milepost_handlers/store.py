@@ -1,4 +1,4 @@
-"""What the user's side of a run may touch: its steps and its events, over the same adapters as the engine."""
+"""What the user's side of a run may touch, over the same adapters as the engine: its steps, its events, its report."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from milepost_engine.adapters.chance import SystemChance
 from milepost_engine.adapters.clock import SystemClock
 from milepost_engine.adapters.dynamodb import DynamoTable
 from milepost_engine.adapters.s3 import S3Blobs
+from milepost_engine.adapters.sqs import SqsQueue
 from milepost_engine.calls import memo_json
 from milepost_engine.checkpoints import Saver, open_session
 from milepost_engine.codec import loads
 from milepost_engine.events import EventStore
 from milepost_engine.observe import Silent
-from milepost_engine.ports import Clock
+from milepost_engine.ports import Blobs, Chance, Clock, Queue
 from milepost_engine.store import RunStore
 from milepost_engine.values import Values
 
@@ -31,12 +32,15 @@ __all__ = ["RunStores", "open_stores"]
 
 @dataclass(frozen=True, slots=True)
 class RunStores:
-    """The stores of runs and events."""
+    """The stores of runs and events; `queue` takes the report of an invocation that nobody waits for."""
 
     runs: RunStore
     events: EventStore
     values: Values
+    blobs: Blobs
+    queue: Queue | None
     clock: Clock
+    chance: Chance
 
     def saver(self, run_id: str, function_id: str) -> Saver:
         """Saves the steps of an invocation that has just begun."""
@@ -57,11 +61,17 @@ class RunStores:
 
 def open_stores(environment: Mapping[str, str]) -> RunStores:
     """The stores that the environment names; nothing is called yet."""
-    clock = SystemClock()
+    clock, chance = SystemClock(), SystemChance()
+    retries = Retries(clock, chance)
     session = get_session()
     region = environment.get("AWS_REGION") or "us-east-1"
-    aws = AwsHttp(session.get_credentials(), region, retries=Retries(clock, SystemChance()), environment=environment)
+    aws = AwsHttp(session.get_credentials(), region, retries=retries, environment=environment)
     table = DynamoTable(aws.service("dynamodb"), environment["MILEPOST_TABLE"], clock=clock)
-    values = Values(S3Blobs(LazyS3(session), environment["MILEPOST_BUCKET"]))
+    blobs = S3Blobs(LazyS3(session), environment["MILEPOST_BUCKET"])
+    values = Values(blobs)
     retention = timedelta(days=float(environment.get("MILEPOST_RETENTION_DAYS", "30")))
-    return RunStores(RunStore(table, values, retention), EventStore(table, values, retention), values, clock)
+    url = environment.get("MILEPOST_QUEUE_URL")
+    queue = SqsQueue(aws.service("sqs"), url, retries=retries) if url else None
+    return RunStores(
+        RunStore(table, values, retention), EventStore(table, values, retention), values, blobs, queue, clock, chance
+    )

@@ -7,7 +7,8 @@ own, so there are no others. Logs: one line for a run that went well, every deta
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Final
 
@@ -15,10 +16,11 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from milepost.protocol import Opcode
+from milepost_engine.adapters.invoke_lambda import LambdaInvoker
 from milepost_engine.core.inputs import Call
 from milepost_engine.core.run import ClosedStep, FailedAttempt, Record, Run, RunEnded, RunStatus
 from milepost_engine.events import Event
-from milepost_engine.ports import InvocationProblem, Invoker, ProblemKind, Request, Response, Target
+from milepost_engine.ports import InvocationProblem, ProblemKind, Request, Response, Target
 
 __all__ = ["MetricName", "Teller", "ThrottleTelling", "logger"]
 
@@ -103,6 +105,11 @@ class Teller:
         self.count(MetricName.RUNS_RESCUED, run.function_id)
         logger.warning("run rescued: its next step was overdue", extra=_ids(run))
 
+    def throttled(self, problem: InvocationProblem, function_id: str) -> None:
+        """An invocation came to nothing; counted if Lambda was too busy."""
+        if problem.kind == ProblemKind.THROTTLED:
+            self.count(MetricName.INVOCATIONS_THROTTLED, function_id)
+
     # --- metrics --------------------------------------------------------------------------------------------------
 
     def count(self, name: str, function_id: str = "") -> None:
@@ -163,19 +170,28 @@ class Teller:
 
 
 class ThrottleTelling:
-    """An invoker that counts how often Lambda was too busy."""
+    """Calls and hands over through Lambda, and counts how often Lambda was too busy."""
 
-    def __init__(self, invoker: Invoker, teller: Teller) -> None:
-        self._invoker = invoker
+    def __init__(self, inner: LambdaInvoker, teller: Teller) -> None:
+        self._inner = inner
         self._teller = teller
 
     async def invoke(self, target: Target, request: Request) -> Response:
         """See `Invoker`."""
+        with self._telling(request):
+            return await self._inner.invoke(target, request)
+
+    async def hand_over(self, target: Target, request: Request, slip: Mapping[str, object]) -> None:
+        """See `Handover`."""
+        with self._telling(request):
+            await self._inner.hand_over(target, request, slip)
+
+    @contextmanager
+    def _telling(self, request: Request) -> Iterator[None]:
         try:
-            return await self._invoker.invoke(target, request)
+            yield
         except InvocationProblem as problem:
-            if problem.kind == ProblemKind.THROTTLED:
-                self._teller.count(MetricName.INVOCATIONS_THROTTLED, request.query.get("fnId", ""))
+            self._teller.throttled(problem, request.query.get("fnId", ""))
             raise
 
 

@@ -4,7 +4,7 @@ MILEPOST_TABLE                  name of the table
 MILEPOST_BUCKET                 bucket of large values
 MILEPOST_QUEUE_URL              the work queue
 MILEPOST_RETENTION_DAYS         how long ended runs are kept; 30 by default
-MILEPOST_INVOCATION_SECONDS     longest invocation of an app; 60 by default
+MILEPOST_INVOCATION_SECONDS     longest invocation that is waited for; 60 by default
 MILEPOST_EVENT_KEY_SECRET       ARN of the secret with the event keys       (api)
 MILEPOST_SIGNING_KEY_SECRET     ARN of the secret with the signing keys     (api, orchestrator)
 POWERTOOLS_TRACE_DISABLED       "false" for X-Ray; off by default
@@ -149,16 +149,16 @@ def wire(environment: Mapping[str, str]) -> Place:
     table = DynamoTable(aws.service("dynamodb"), _needed(environment, Variable.TABLE), clock=clock)
     sqs = aws.service("sqs")
     outbox = GatheringQueue(SqsQueue(sqs, _needed(environment, Variable.QUEUE_URL), retries=retries))
-    invokers: dict[str, Invoker] = {
-        "lambda": ThrottleTelling(LambdaInvoker(invoking), teller),
-        "http": _HttpApps(),
-    }
+    longest = float(environment.get(Variable.INVOCATION_SECONDS, "60"))
+    lambdas = ThrottleTelling(LambdaInvoker(invoking, longest), teller)
+    invokers: dict[str, Invoker] = {"lambda": lambdas, "http": _HttpApps()}
     secret = environment.get(Variable.SIGNING_KEY_SECRET)
     engine = Engine.build(
         table=table,
         blobs=S3Blobs(LazyS3(session), _needed(environment, Variable.BUCKET)),
         queue=outbox,
         invokers=invokers,
+        handovers={"lambda": lambdas},
         clock=clock,
         chance=chance,
         observer=teller,
@@ -176,7 +176,7 @@ def wire(environment: Mapping[str, str]) -> Place:
         sqs=sqs,
         outbox=outbox,
         queue_address=functools.partial(_queue_address, endpoint_url("sqs", region, environment)),
-        longest_invocation=timedelta(seconds=float(environment.get(Variable.INVOCATION_SECONDS, "60"))),
+        longest_invocation=timedelta(seconds=longest),
         event_key_secret=environment.get(Variable.EVENT_KEY_SECRET),
         signing_key_secret=secret,
         keys=functools.partial(read_keys, session),

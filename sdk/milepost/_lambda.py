@@ -7,9 +7,9 @@ import atexit
 import base64
 import functools
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from urllib.parse import parse_qsl
 
 from ._web import Request
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from ._app import App
     from ._execute import Keeper
 
-__all__ = ["LambdaHandler", "lambda_handler", "read_event"]
+__all__ = ["LambdaHandler", "budget_of", "lambda_handler", "read_event", "run_at_home"]
+
+T = TypeVar("T")
 
 LambdaHandler = Callable[[Mapping[str, Any], Any], dict[str, Any]]
 
@@ -37,8 +39,8 @@ def lambda_handler(app: App, keeper: Callable[[str, str], Keeper] | None = None)
         request = read_event(event)
         run_id = request.headers.get(Header.RUN_ID.value)
         keeps = keeper(run_id, request.query.get("fnId", "")) if keeper is not None and run_id else None
-        serving = app.handle(request, checkpointer=keeps, keeper=keeps, budget=_budget(context))
-        response = asyncio.run_coroutine_threadsafe(serving, _home()).result()
+        serving = app.handle(request, checkpointer=keeps, keeper=keeps, budget=budget_of(context))
+        response = run_at_home(serving)
         text, is_base64 = _encode(response.body)
         return {
             "statusCode": response.status,
@@ -48,6 +50,11 @@ def lambda_handler(app: App, keeper: Callable[[str, str], Keeper] | None = None)
         }
 
     return handler
+
+
+def run_at_home(work: Coroutine[Any, Any, T]) -> T:
+    """Do the work on the loop that requests are handled on, where connections belong to it; to be called elsewhere."""
+    return asyncio.run_coroutine_threadsafe(work, _home()).result()
 
 
 @functools.cache
@@ -72,7 +79,7 @@ def _home() -> asyncio.AbstractEventLoop:
     return loop
 
 
-def _budget(context: Any) -> timedelta | None:
+def budget_of(context: Any) -> timedelta | None:
     """Less than the app's own budget only if Lambda leaves less time."""
     remaining = getattr(context, "get_remaining_time_in_millis", None)
     if remaining is None:

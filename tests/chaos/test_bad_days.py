@@ -74,17 +74,20 @@ def _schedules(config: pytest.Config, seam: str) -> range:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "seam" in metafunc.fixturenames:
-        pairs = [(seam, seed) for seam in SCHEDULES for seed in _schedules(metafunc.config, seam)]
-        metafunc.parametrize(("seam", "seed"), pairs)
+        waited = [(seam, seed, False) for seam in SCHEDULES for seed in _schedules(metafunc.config, seam)]
+        reported = [("ports", seed, True) for seed in _schedules(metafunc.config, "ports")]
+        metafunc.parametrize(("seam", "seed", "reports"), [*waited, *reported])
 
 
-async def test_on_any_bad_day_nothing_is_lost_and_nothing_recorded_runs_again(seam: str, seed: int) -> None:
+async def test_on_any_bad_day_nothing_is_lost_and_nothing_recorded_runs_again(
+    seam: str, seed: int, *, reports: bool
+) -> None:
     share = (0.02, 0.08, 0.2)[seed % 3]
-    async with world(seed, shop, share=share, seam=seam) as made:
+    async with world(seed, shop, share=share, seam=seam, reports=reports) as made:
         await _story(made)
         runs = await made.runs()
         ended = sorted((run["function_id"], run["status"], str(run.get("output"))) for run in runs)
-        told = f"{made.storm.happened}, {made.deaths} deaths"
+        told = f"{made.storm.happened}, {made.deaths} deaths, {made.later.crashes} crashes of {made.later.begun}"
         assert made.ledger.broken == [], told
         assert made.queue.dead == [], told
         assert ended == [

@@ -45,6 +45,7 @@ from tests.cloud.place import CREDENTIALS, REGION, fresh_name, open_table
 from tests.cloud.wound_queue import Delivery, WoundQueue
 from tests.scenarios.rig import START, TICK
 
+from .later import Later
 from .ledger import LOOKS, Ledger, Recorder, Watch, Witness
 
 __all__ = ["Worker", "World", "world"]
@@ -104,8 +105,13 @@ class World:
     ledger: Ledger
     make_app: Callable[[Ledger], App]
     open_ports: Callable[[Storm], Ports]
+    reports: bool = False
+    later: Later = field(init=False)
     workers: list[Worker] = field(default_factory=list)
     deaths: int = 0
+
+    def __post_init__(self) -> None:
+        self.later = Later(self)
 
     async def start(self) -> None:
         for _ in range(WORKERS):
@@ -115,7 +121,9 @@ class World:
         quiet = Storm(random.Random(1), share=0.0)
         app = self.make_app(self.ledger)
         engine = self._engine(quiet, app)
-        await engine.registry.sync(app.manifest("http://local/a"), Target("inprocess", app.id))
+        # A run is pinned to its Lambda, and with it to whether that reports.
+        target = Target("lambda", app.id, 60.0, reports=True) if self.reports else Target("inprocess", app.id)
+        await engine.registry.sync(app.manifest("http://local/a"), target)
         return Worker(self._engine(self.storm, app))
 
     def _engine(self, storm: Storm, app: App) -> Engine:
@@ -126,7 +134,8 @@ class World:
             table=witness,
             blobs=ports.blobs,
             queue=ports.queue,
-            invokers={"inprocess": served},
+            invokers={"inprocess": served, "lambda": served},
+            handovers={"lambda": self.later},
             clock=self.clock,
             chance=SeededChance(self.storm.draw.randrange(2**32)),
             observer=Watch(),
@@ -148,6 +157,10 @@ class World:
                 read = await self._any().engine.accept(body, seed=(1_800_000_000_000, seed))
                 return read.events[0].event_id
 
+    @property
+    def impatient(self) -> Impatient:
+        return Impatient(self.clock.now())
+
     def _any(self) -> Worker:
         return self.storm.draw.choice(self.workers)
 
@@ -161,9 +174,11 @@ class World:
                 self.storm.draw.shuffle(batch)
                 for delivery in batch:
                     self._deliver(delivery)
+            elif self.later.begin():
+                pass
             elif not self._under_way():
-                due = self.queue.next_due()
-                moment = min(next_tick, due) if due else next_tick
+                dues = [next_tick, self.queue.next_due(), self.later.queue.next_due()]
+                moment = min(due for due in dues if due)
                 if moment > end:
                     await self.clock.advance_to(end)
                     return
@@ -181,11 +196,12 @@ class World:
         for worker in self.workers:
             for task in [task for task in worker.tasks if task.done()]:
                 self._ended(task, worker.tasks.pop(task))
+        self.later.look()
         if self.storm.draw.random() < self.storm.share / 20:
             await self._die()
 
     def _under_way(self) -> list[asyncio.Task[None]]:
-        return [task for worker in self.workers for task in worker.tasks]
+        return [*(task for worker in self.workers for task in worker.tasks), *self.later.tasks]
 
     def _deliver(self, delivery: Delivery) -> None:
         self._begin(self._any(), delivery)
@@ -234,12 +250,17 @@ async def _work(engine: Engine, delivery: Delivery | None) -> None:
 
 
 @asynccontextmanager
-async def world(seed: int, make_app: Callable[[Ledger], App], *, share: float, seam: str) -> AsyncIterator[World]:
-    """`seam`: the faults strike at `http`, in front of moto, or at the engine's `ports`, over SQLite."""
+async def world(
+    seed: int, make_app: Callable[[Ledger], App], *, share: float, seam: str, reports: bool = False
+) -> AsyncIterator[World]:
+    """`seam`: the faults strike at `http`, in front of moto, or at the engine's `ports`, over SQLite.
+
+    With `reports` nobody waits for user code: it reports back itself.
+    """
     clock, storm, ledger = WoundClock(START), Storm(random.Random(seed), share), Ledger()
     queue = WoundQueue(clock, visibility=VISIBILITY, max_receives=1000)
     async with (_over_moto if seam == "http" else _over_sqlite)(clock, queue, ledger) as open_ports:
-        made = World(clock, queue, storm, ledger, make_app, open_ports)
+        made = World(clock, queue, storm, ledger, make_app, open_ports, reports)
         await made.start()
         yield made
 

@@ -21,8 +21,8 @@ from milepost_handlers import app as users_side
 from milepost_handlers import wiring
 from milepost_handlers.app import lambda_handler
 
-from .lambda_service import LambdaService, running_lambda_service
-from .recorded import Context, sqs_record
+from .lambda_service import FunctionError, LambdaService, running_lambda_service
+from .recorded import Context, failure_record, sqs_record
 
 REGION = "us-east-1"
 _numbers = itertools.count()
@@ -63,13 +63,16 @@ class World:
             self.clients[service] = boto3.client(service)
         return self.clients[service]
 
-    def serve(self, app: App, address: str = "", timeout_seconds: float = 60.0, *, keeps: bool = True) -> str:
+    def serve(
+        self, app: App, address: str = "", timeout_seconds: float = 60.0, *, keeps: bool = True, reports: bool = False
+    ) -> str:
         """Deploy an app: its handler answers at an address, its manifest is registered."""
         address = address or f"arn:aws:lambda:{REGION}:123456789012:function:{app.id}:1"
         handler = lambda_handler(app) if keeps else app.lambda_handler()
-        self.lambdas.functions[address] = lambda event: handler(event, Context(30_000))
+        # An app that reports tries to send as long as it has time: it has little.
+        self.lambdas.functions[address] = lambda event: handler(event, Context(1_500 if reports else 30_000))
         manifest = app.manifest("https://lambda.invalid/")
-        target = Target("lambda", address, timeout_seconds)
+        target = Target("lambda", address, timeout_seconds, reports)
         self.here.run(self.here.engine.registry.sync(manifest, target))
         return address
 
@@ -124,6 +127,35 @@ class World:
             assert time.monotonic() < end, f"a run still lives after {seconds} s: {self.runs()}"
             self.pump()
 
+    def deliver(self) -> list[Any]:
+        """Make the calls that Lambda has accepted, and tell of failures as it does; what they returned."""
+        accepted, self.lambdas.accepted[:] = list(self.lambdas.accepted), []
+        return [self.call(name, json.loads(body)) for name, body in accepted]
+
+    def call(self, name: str, event: Any) -> Any:
+        """One call of a Lambda that nobody waits for."""
+        try:
+            return self.lambdas.functions[name](event)
+        except FunctionError as error:
+            self.tell(failure_record(event, "RetriesExhausted", error.payload))
+        except Exception as error:  # noqa: BLE001 - as the runtime's client tells of it
+            told = {"errorType": type(error).__name__, "errorMessage": str(error)}
+            self.tell(failure_record(event, "RetriesExhausted", told))
+        return None
+
+    def tell(self, message: Mapping[str, Any]) -> None:
+        """Put a message on the work queue."""
+        self.client("sqs").send_message(QueueUrl=self.work_url, MessageBody=json.dumps(message))
+
+    def settle(self, seconds: float = 30) -> None:
+        """Let orchestrator and app call each other until no run lives, delayed messages included."""
+        end = time.monotonic() + seconds
+        while True:
+            assert self.pump() == []
+            if not self.deliver() and all(run["status"] not in {"Queued", "Running"} for run in self.runs()):
+                return
+            assert time.monotonic() < end, f"a run still lives after {seconds} s: {self.runs()}"
+
     def runs(self) -> list[dict[str, Any]]:
         from milepost_engine.queries import RunFilter  # noqa: PLC0415 - keeps the fixtures' imports small
 
@@ -177,8 +209,7 @@ def world(environment: dict[str, str], lambda_service: LambdaService) -> Iterato
     world.events_url = sqs.create_queue(
         QueueName=f"events-{number}", Attributes={"VisibilityTimeout": "360", "RedrivePolicy": redrive}
     )["QueueUrl"]
-    lambda_service.functions.clear()
-    lambda_service.calls.clear()
+    lambda_service.clear()
     wiring.place.cache_clear()
     yield world
     if wiring.place.cache_info().currsize:

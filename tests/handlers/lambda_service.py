@@ -35,25 +35,37 @@ class Refusal(Exception):
 
 @dataclass
 class LambdaService:
-    """`functions` by the name or ARN that is invoked; an unknown one is a ResourceNotFoundException."""
+    """`functions` by the name or ARN that is invoked; an unknown one is a ResourceNotFoundException.
+
+    An asynchronous call lies in `accepted` until somebody makes it. `refuses` is asked first.
+    """
 
     url: str = ""
     functions: dict[str, Function] = field(default_factory=dict)
     calls: list[tuple[str, str]] = field(default_factory=list)
+    accepted: list[tuple[str, bytes]] = field(default_factory=list)
+    refuses: list[Refusal] = field(default_factory=list)
+
+    def clear(self) -> None:
+        for each in (self.functions, self.calls, self.accepted, self.refuses):
+            each.clear()
 
     def answer(self, name: str, kind: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
         self.calls.append((name, kind))
         try:
             function = self.functions.get(name)
+            if self.refuses:
+                raise self.refuses.pop()
             if function is None:
                 raise Refusal(404, "ResourceNotFoundException", f"Function not found: {name}")
+            if kind == "Event":
+                self.accepted.append((name, body))
+                return 202, {}, b""
             told = function(json.loads(body))
         except Refusal as refusal:
             return refusal.status, {"x-amzn-errortype": refusal.code}, json.dumps({"message": refusal.message}).encode()
         except FunctionError as error:
             return 200, {"x-amz-function-error": "Unhandled"}, json.dumps(error.payload).encode()
-        if kind == "Event":
-            return 202, {}, b""
         return 200, {}, told if isinstance(told, bytes) else json.dumps(told).encode()
 
 

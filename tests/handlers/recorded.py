@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Context", "envelope", "s3_object_created", "sqs_record"]
+__all__ = ["Context", "envelope", "failure_record", "s3_object_created", "sqs_record"]
 
 _numbers = itertools.count()
 
@@ -75,3 +75,22 @@ def s3_object_created() -> Mapping[str, Any]:
                            "version-id": "IYV3p45BT0ac8hjHg1houSdS1a.Mro8e", "sequencer": "617f08299329d189"},
                 "request-id": "N4N7GDK58NMKJ12R", "requester": "123456789012",
                 "source-ip-address": "1.2.3.4", "reason": "PutObject"}}""")
+
+
+def failure_record(payload: object, condition: str, error: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """From "Capturing records of Lambda asynchronous invocations" in the Lambda developer guide."""
+    told: dict[str, Any] = {
+        "version": "1.0",
+        "timestamp": "2019-11-14T18:16:05.568Z",
+        "requestContext": {
+            "requestId": "e4b46cbf-b738-xmpl-8880-a18cdf61200e",
+            "functionArn": "arn:aws:lambda:us-east-2:123456789012:function:my-function:$LATEST",
+            "condition": condition,
+            "approximateInvokeCount": 1,
+        },
+        "requestPayload": payload,
+    }
+    if error is not None:
+        told["responseContext"] = {"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"}
+        told["responsePayload"] = dict(error)
+    return told

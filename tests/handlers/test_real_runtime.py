@@ -81,37 +81,50 @@ def deploy(world: World, tmp_path: Path) -> Iterator[Deploy]:
         yield deploy
 
 
-def register(world: World) -> None:
+def register(world: World, *, reports: bool = False) -> None:
     here = world.here
-    here.run(sync_app(here.engine, here.invokers["lambda"], Target("lambda", ADDRESS, 30.0)))
+    here.run(sync_app(here.engine, here.invokers["lambda"], Target("lambda", ADDRESS, 30.0, reports)))
 
 
+@pytest.mark.parametrize("reports", [False, True], ids=["waited for", "reports"])
 @pytest.mark.parametrize(
     ("how", "told"),
-    [("exit", "exit status 3"), ("hang", "Task timed out after 2.00 seconds"), ("memory", "most likely out of memory")],
+    [("exit", "exit status 3"), ("hang", "Task timed out after 4.00 seconds"), ("memory", "most likely out of memory")],
 )
 def test_a_step_that_kills_the_lambda_is_tried_again_and_those_before_it_are_not(
-    world: World, deploy: Deploy, tmp_path: Path, how: str, told: str
+    world: World, deploy: Deploy, tmp_path: Path, how: str, told: str, *, reports: bool
 ):
-    host = deploy(APP, timeout_seconds=2.0)
-    register(world)
+    host = deploy(APP, timeout_seconds=4.0)
+    register(world, reports=reports)
     world.put(envelope("order/placed", {"how": how}))
-    world.pump_until_ended()
+    world.settle()
     [run] = world.runs()
     assert (run["status"], run["output"]) == ("Completed", [1, 1])
     assert (host.starts, (tmp_path / "first").read_text()) == (2, "1")
     assert told in str(run["trace"])
 
 
-def test_a_lambda_that_always_dies_fails_the_run_with_the_reason(world: World, deploy: Deploy):
+@pytest.mark.parametrize("reports", [False, True], ids=["waited for", "reports"])
+def test_a_lambda_that_always_dies_fails_the_run_with_the_reason(world: World, deploy: Deploy, *, reports: bool):
     deploy(APP)
-    register(world)
+    register(world, reports=reports)
     world.put(envelope("order/placed", {"how": "always exit"}))
-    world.pump_until_ended()
+    world.settle()
     [run] = world.runs()
     assert run["status"] == "Failed"
     assert run["error"]["name"] == "AppCrashed"
     assert "exit status 3" in run["error"]["message"]
+
+
+def test_code_that_cannot_be_imported_any_more_is_told_by_lambda(world: World, deploy: Deploy):
+    deploy(APP).stop()
+    register(world, reports=True)
+    deploy("import nothing_of_that_name\n")
+    world.put(envelope("order/placed", {"how": "well"}))
+    world.settle()
+    [run] = world.runs()
+    assert (run["status"], run["error"]["name"]) == ("Failed", "AppCrashed")
+    assert "the code could not be imported: " in run["error"]["message"]
 
 
 def test_code_that_cannot_be_imported_is_told_with_pythons_words(world: World, deploy: Deploy):

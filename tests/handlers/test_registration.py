@@ -201,3 +201,16 @@ def test_a_handler_that_is_not_the_apps_is_told_by_what_it_answered(world: World
     world.lambdas.functions[VERSION.format(1)] = lambda _: {"hello": "world"}
     answer = cloudformation.ask("Create", VERSION.format(1))
     assert "which is no HTTP response: its handler must be the app's" in answer["Reason"]
+
+
+@pytest.mark.parametrize("reports", [True, False])
+def test_whether_an_app_reports_back_itself_is_registered_and_kept_by_its_runs(
+    world: World, cloudformation: CloudFormation, *, reports: bool
+):
+    address = deploy(world, shop("tea"), 1)
+    more = {"Reports": "true"} if reports else {}
+    properties = {"Address": address, "Revision": "1", "TimeoutSeconds": "900", **more}
+    cloudformation.ask("Create", address, ResourceProperties=properties)
+    world.put(envelope("tea/wanted", {}))
+    world.pump()
+    assert world.lambdas.calls[-1] == (address, "Event" if reports else "RequestResponse")

@@ -1,5 +1,8 @@
 """Calls user code in a Lambda function: the request of the protocol in the shape of a Function URL's event.
 
+A call is waited for, or handed over: then Lambda answers at once, and the app reports back itself; what becomes of an
+app that dies is told by Lambda's destination for failures (`lambda_destination.py`).
+
     what Lambda says                                     kind          counts    tried again
     TooManyRequestsException (429)                       throttled     no        later, as often as it takes
     time-out of the function                             timeout       yes       yes
@@ -30,8 +33,14 @@ __all__ = ["LambdaInvoker", "Lambdas", "http_event", "problem_of"]
 MAX_PAYLOAD_BYTES: Final = 6 * 1024 * 1024
 """Lambda's limit each way for a call that is waited for."""
 
+MAX_HANDED_OVER_BYTES: Final = 1024 * 1024
+"""Lambda's limit for a call that is not, and the queue's for the message that tells of its failure, with the call."""
+
 _GRACE_SECONDS: Final = 5.0
 """Beyond the function's own time-out, for its start and for the answer to travel."""
+
+_ACCEPT_SECONDS: Final = 10.0
+"""For Lambda to accept a call that it makes later."""
 
 _HOST: Final = "lambda.invalid"
 """A name for an app that has no address; the protocol's SDKs want one to build a URL from."""
@@ -52,16 +61,22 @@ _FORBIDDEN: Final = (
 class Lambdas(Protocol):
     """Invokes Lambda functions; `AwsHttp` fits."""
 
-    async def invoke(self, function: str, payload: bytes, *, timeout_seconds: float) -> LambdaAnswer:
+    async def invoke(
+        self, function: str, payload: bytes, *, asynchronous: bool = False, timeout_seconds: float
+    ) -> LambdaAnswer:
         """Raises AwsRefused and AwsUnreachable."""
         ...
 
 
 class LambdaInvoker:
-    """Implements the Invoker port for `Target("lambda", function ARN)`; the ARN may name a version or an alias."""
+    """Implements the ports Invoker and Handover for `Target("lambda", function ARN)`, of a version or an alias, too.
 
-    def __init__(self, lambdas: Lambdas) -> None:
+    `longest_seconds`: no call is waited for any longer, whatever the app's own time-out.
+    """
+
+    def __init__(self, lambdas: Lambdas, longest_seconds: float = 900.0) -> None:
         self._lambdas = lambdas
+        self._longest = longest_seconds
 
     async def invoke(self, target: Target, request: Request) -> Response:
         """Call the function and wait. Raises InvocationProblem when there is no answer."""
@@ -72,20 +87,37 @@ class LambdaInvoker:
                 f"the request has {len(payload)} bytes, Lambda takes {MAX_PAYLOAD_BYTES}: return references from "
                 "large steps",
             )
-        timeout = target.timeout_seconds + _GRACE_SECONDS
-        try:
-            answer = await self._lambdas.invoke(target.address, payload, timeout_seconds=timeout)
-        except AwsRefused as refusal:
-            raise _refused(target.address, refusal) from refusal
-        except AwsUnreachable as error:
-            raise InvocationProblem(ProblemKind.UNREACHABLE, f"{error}; the code may have run") from error
+        timeout = min(target.timeout_seconds, self._longest) + _GRACE_SECONDS
+        answer = await self._call(target, payload, asynchronous=False, timeout_seconds=timeout)
         if answer.function_error:
             raise problem_of(_json(answer.payload))
         return _response(answer.payload)
 
+    async def hand_over(self, target: Target, request: Request, slip: Mapping[str, object]) -> None:
+        """Let Lambda call the function, with the slip in the event. Raises InvocationProblem."""
+        payload = http_event(request, slip)
+        if len(payload) > MAX_HANDED_OVER_BYTES:
+            raise InvocationProblem(
+                ProblemKind.TOO_LARGE,
+                f"the request has {len(payload)} bytes, Lambda takes {MAX_HANDED_OVER_BYTES} to call a function later",
+            )
+        await self._call(target, payload, asynchronous=True, timeout_seconds=_ACCEPT_SECONDS)
 
-def http_event(request: Request) -> bytes:
-    """The event of payload format 2.0 that carries a request."""
+    async def _call(
+        self, target: Target, payload: bytes, *, asynchronous: bool, timeout_seconds: float
+    ) -> LambdaAnswer:
+        try:
+            return await self._lambdas.invoke(
+                target.address, payload, asynchronous=asynchronous, timeout_seconds=timeout_seconds
+            )
+        except AwsRefused as refusal:
+            raise _refused(target.address, refusal) from refusal
+        except AwsUnreachable as error:
+            raise InvocationProblem(ProblemKind.UNREACHABLE, f"{error}; the code may have run") from error
+
+
+def http_event(request: Request, slip: Mapping[str, object] | None = None) -> bytes:
+    """The event of payload format 2.0 that carries a request; with the slip of a call that is handed over."""
     headers = {"host": _HOST, "x-forwarded-proto": "https", **request.headers}
     text, is_base64 = _text(request.body)
     event = {
@@ -113,6 +145,7 @@ def http_event(request: Request) -> bytes:
         },
         "body": text,
         "isBase64Encoded": is_base64,
+        **({"milepost": dict(slip)} if slip else {}),
     }
     return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
 

@@ -1,0 +1,103 @@
+"""Lambda's queue of invocations that nobody waits for: each is made once or more, and failures are told of.
+
+A process that serves one may die at any moment; then the destination for failures hears of it, now and then twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from milepost_engine.adapters.chance import SeededChance
+from milepost_engine.checkpoints import Saver
+from milepost_engine.ports import InvocationProblem, ProblemKind, Request, Response, Target
+from milepost_engine.reporter import Reporter
+from milepost_engine.reports import Slip, failure_body
+from milepost_engine.store import RunStore
+from milepost_engine.values import Values
+from tests.cloud.wound_queue import Delivery, WoundQueue
+
+from .ledger import LOOK, LOOKS, Witness
+
+if TYPE_CHECKING:
+    from .world import World
+
+__all__ = ["Later"]
+
+
+class Later:
+    """Implements Handover over a queue of its own, and serves what lies there."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.queue = WoundQueue(world.clock)
+        self.tasks: dict[asyncio.Task[None], Delivery] = {}
+        self.begun = 0
+        self.crashes = 0
+        self.swallows = 0
+        """How many calls will vanish without a trace, as nothing on AWS should."""
+
+    async def hand_over(self, target: Target, request: Request, slip: Mapping[str, object]) -> None:
+        """See `Handover`."""
+        storm = self._world.storm
+        await storm.mix()
+        fault = storm.fault()
+        if fault in {"refused", "unsent"}:
+            raise InvocationProblem(ProblemKind.THROTTLED, "rate exceeded")
+        if self.swallows:
+            self.swallows -= 1
+            return
+        body = base64.b64encode(request.body).decode()
+        told = {"slip": slip, "query": dict(request.query), "headers": dict(request.headers), "body": body}
+        self.queue.take(json.dumps(told))
+        await storm.mix()
+        if fault in {"lost", "broken"}:
+            raise InvocationProblem(ProblemKind.UNREACHABLE, "the answer got lost")
+
+    def begin(self) -> bool:
+        """Begin what lies in the queue; whether anything did."""
+        batch, storm = self.queue.receive(), self._world.storm
+        for delivery in batch:
+            for _ in range(2 if storm.draw.random() < storm.share else 1):
+                self.begun += 1
+                self.tasks[asyncio.ensure_future(self._serve(delivery))] = delivery
+            if storm.draw.random() < storm.share / 4:  # and once more, long after
+                self.queue.take(delivery.body, storm.draw.uniform(0, 900))
+        return bool(batch)
+
+    def look(self) -> None:
+        """Tell of those that failed; let one die, now and then."""
+        storm = self._world.storm
+        if self.tasks and storm.draw.random() < storm.share / 5:
+            self.crashes += 1
+            storm.draw.choice(list(self.tasks)).cancel()
+        for task in [task for task in self.tasks if task.done()]:
+            delivery = self.tasks.pop(task)
+            if not task.cancelled() and task.exception() is None:
+                continue
+            problem = InvocationProblem(ProblemKind.CRASHED, "exit status 1")
+            told = failure_body(Slip.read(json.loads(delivery.body)["slip"]), problem)
+            for _ in range(2 if storm.draw.random() < storm.share else 1):
+                self._world.queue.take(told, storm.draw.uniform(0, 2))
+
+    async def _serve(self, delivery: Delivery) -> None:
+        LOOKS.set({})
+        world, told = self._world, json.loads(delivery.body)
+        ports, slip = world.open_ports(world.storm), Slip.read(told["slip"])
+        values = Values(ports.blobs, 64)
+        chance = SeededChance(world.storm.draw.randrange(2**32))
+        runs = RunStore(Witness(ports.table, world.ledger), values)
+        reporter = Reporter(runs, ports.blobs, ports.queue, world.impatient, chance)
+        app = world.make_app(world.ledger)
+        request = Request(told["query"], told["headers"], base64.b64decode(told["body"]))
+
+        async def call(saver: Saver) -> Response:
+            LOOK.set(LOOKS.get()[slip.run])
+            answer = await app.handle(request, checkpointer=saver)
+            return Response(answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.body)
+
+        tries = iter(range(3))
+        await reporter.serve(slip, call, lambda: 10.0 if next(tries, None) is not None else 0.0)
