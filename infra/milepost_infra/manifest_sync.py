@@ -44,6 +44,7 @@ class ManifestSync(Construct):
         address: str,
         revision: str,
         timeout_seconds: float,
+        reports: bool = False,
     ) -> CustomResource:
         """Register an app under the address that its runs will call; again whenever `revision` changes."""
         grant = grant_invoke(self.engine.role, function)
@@ -53,7 +54,12 @@ class ManifestSync(Construct):
             service_token=self.engine.function.function_arn,
             resource_type="Custom::MilepostApp",
             service_timeout=Duration.minutes(5),
-            properties={"Address": address, "Revision": revision, "TimeoutSeconds": f"{timeout_seconds:g}"},
+            properties={
+                "Address": address,
+                "Revision": revision,
+                "TimeoutSeconds": f"{timeout_seconds:g}",
+                **({"Reports": "true"} if reports else {}),
+            },
         )
         # Without the permissions the very first registration would be refused; without the log nobody knew why.
         grant.apply_before(registration)

@@ -39,8 +39,9 @@ class Milepost(Construct):
     """Everything that runs durable functions, in one construct; at most one in a stack.
 
     Args:
-        longest_invocation: Longest time-out of an app's Lambda; the orchestrator waits for it. 60 s by default, at
-            most 870 s. A run whose orchestrator dies is taken up again after six times as long.
+        longest_invocation: Longest invocation that the orchestrator waits for. 60 s by default, at most 870 s; an app
+            with a longer time-out reports back itself. A run whose orchestrator dies is taken up again after six
+            times as long.
         retention: How long ended runs and their events are kept. 30 days by default.
         max_concurrency: Most orchestrators at once, each with ten runs: 2 to 1000. 50 by default.
         orchestrator_memory_mb: 512 by default.

@@ -17,7 +17,9 @@ from .acknowledged import RUNTIME, TRACES, acknowledge
 from .compute import architecture_of, grant_network, runtime_of, write_only_role
 from .entry import ENTRY_HANDLER, read_entry
 from .errors import InfraError
+from .failures import failures_to, keep_with
 from .milepost import Milepost
+from .names import Variable
 
 __all__ = ["MilepostApp", "Versioning"]
 
@@ -25,6 +27,7 @@ Versioning = Literal["pinned", "latest"]
 
 _TIMEOUT: Final = Duration.seconds(60)
 _LAMBDA_DEFAULT_SECONDS: Final = 3.0
+_LAMBDA_LONGEST_SECONDS: Final = 900
 
 
 class MilepostApp(Construct):
@@ -42,7 +45,8 @@ class MilepostApp(Construct):
         environment: Environment variables.
         requirements: Further requirements, besides those of `requirements.txt`.
         memory_mb: 256 by default.
-        timeout: Longest invocation of a step; at most the `longest_invocation` of the Milepost. 60 s by default.
+        timeout: Longest invocation of a step, at most 900 s; 60 s by default. One longer than the `longest_invocation`
+            of the Milepost is waited for by nobody: an app with an entry reports back itself.
         versioning: `"pinned"`: a run stays on the code that it started with. `"latest"`: it goes on with the newest.
         layers, vpc: As for any Lambda.
         revision: For a `function` imported from elsewhere: change it whenever its code changes, so that it is
@@ -71,10 +75,12 @@ class MilepostApp(Construct):
     ) -> None:
         super().__init__(milepost, construct_id)
         self._milepost = milepost
+        self._failures: lambda_.EventInvokeConfig | None = None
         if (entry is None) == (function is None):
             raise InfraError(
                 "MP607", f"The app {construct_id!r} needs either entry= (a file) or function= (a Lambda), not both."
             )
+        self._reports = entry is not None and timeout.to_seconds() > milepost.longest_invocation.to_seconds()
         if entry is not None:
             function = self._from_entry(
                 entry, attribute, environment or {}, requirements, memory_mb, timeout, layers, vpc
@@ -87,8 +93,11 @@ class MilepostApp(Construct):
         self.address, revision = self._publish(versioning, revision)
         milepost.may_invoke(function)
         self.registration = milepost.registrar.register(
-            self, function, address=self.address, revision=revision, timeout_seconds=self._timeout_seconds()
-        )
+            self, function, address=self.address, revision=revision, timeout_seconds=self._timeout_seconds(),
+            reports=self._reports,
+        )  # fmt: skip
+        if self._failures:
+            self.registration.node.add_dependency(self._failures)
 
     def _from_entry(
         self,
@@ -116,17 +125,21 @@ class MilepostApp(Construct):
             role=role,
             timeout=timeout,
             memory_size=memory_mb,
-            environment={**environment, **milepost.app_environment},
+            environment={**environment, **milepost.app_environment, **self._report_environment()},
             layers=list(layers),
             vpc=vpc,
             log_group=log_group,
             logging_format=lambda_.LoggingFormat.JSON,
             system_log_level_v2=lambda_.SystemLogLevel.WARN,
             tracing=lambda_.Tracing.ACTIVE if milepost.tracing else lambda_.Tracing.DISABLED,
+            # Orchestrator and app call each other by turns, which looks like a loop and would be cut off after 16.
+            recursive_loop=lambda_.RecursiveLoop.ALLOW if self._reports else None,
             # Versions stay when a newer one comes: runs are pinned to them.
             current_version_options=lambda_.VersionOptions(removal_policy=RemovalPolicy.RETAIN),
         )
         self._grant_steps(role)
+        if self._reports:
+            milepost.work.queue.grant_send_messages(role)
         milepost.include_logs(log_group)
         acknowledge(made, RUNTIME)
         if milepost.tracing:
@@ -161,7 +174,15 @@ class MilepostApp(Construct):
         version = self.function.current_version
         version.apply_removal_policy(RemovalPolicy.RETAIN)
         alias = lambda_.Alias(self, "Live", alias_name="live", version=version)
+        if self._reports and versioning == "latest":
+            self._failures = failures_to(self, self._milepost.work.queue, self.function, alias.alias_name)
+        elif self._reports:
+            self._failures = failures_to(self, self._milepost.work.queue, self.function, version.version)
+            keep_with(self._failures, version)
         return (alias if versioning == "latest" else version).function_arn, version.function_arn
+
+    def _report_environment(self) -> dict[str, str]:
+        return {Variable.QUEUE_URL.value: self._milepost.work.queue.queue_url} if self._reports else {}
 
     def _timeout_seconds(self) -> float:
         given = (
@@ -170,10 +191,17 @@ class MilepostApp(Construct):
         return float(given.to_seconds()) if given else _LAMBDA_DEFAULT_SECONDS
 
     def _check_timeout(self, construct_id: str) -> None:
-        longest = self._milepost.longest_invocation.to_seconds()
-        if self._timeout_seconds() > longest:
+        longest, seconds = self._milepost.longest_invocation.to_seconds(), self._timeout_seconds()
+        if seconds > _LAMBDA_LONGEST_SECONDS:
             raise InfraError(
                 "MP608",
-                f"The app {construct_id!r} has a time-out of {self._timeout_seconds():g} s, but its Milepost waits at "
-                f"most {longest:g} s for an invocation: give Milepost(longest_invocation=…) or a shorter time-out.",
+                f"The app {construct_id!r} has a time-out of {seconds:g} s, but a Lambda lives at most "
+                f"{_LAMBDA_LONGEST_SECONDS} s: split longer work into steps.",
+            )
+        if seconds > longest and not self._reports:
+            raise InfraError(
+                "MP608",
+                f"The app {construct_id!r} has a time-out of {seconds:g} s, but its Milepost waits at most "
+                f"{longest:g} s for an invocation, and a function= of your own cannot report back itself: compose the "
+                "app from entry=, give Milepost(longest_invocation=…), or a shorter time-out.",
             )

@@ -25,15 +25,15 @@ _LAMBDA_LONGEST_SECONDS: Final = 900
 
 
 def orchestrator_timeout(longest_invocation: Duration) -> Duration:
-    """The orchestrator waits for the apps it calls, so its own time-out covers their longest invocation."""
+    """The orchestrator waits for apps with a short time-out, so its own covers the longest invocation of those."""
     seconds = longest_invocation.to_seconds() + _SPARE_SECONDS
     if seconds > _LAMBDA_LONGEST_SECONDS:
         most = _LAMBDA_LONGEST_SECONDS - _SPARE_SECONDS
         raise InfraError(
             "MP605",
             f"longest_invocation is {longest_invocation.to_seconds():.0f} s, but the orchestrator waits for each "
-            f"invocation and a Lambda lives at most {_LAMBDA_LONGEST_SECONDS} s: choose at most {most} s and split "
-            "longer work into steps.",
+            f"invocation and a Lambda lives at most {_LAMBDA_LONGEST_SECONDS} s: choose at most {most} s. An app with "
+            "an entry may have a longer timeout all the same: nobody waits for it then.",
         )
     return Duration.seconds(seconds)
 

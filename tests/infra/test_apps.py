@@ -176,9 +176,21 @@ def test_an_app_needs_an_entry_or_a_function_and_not_both(tmp_path):
             make(tmp_path, app_options=options)
 
 
-def test_an_app_that_runs_longer_than_milepost_waits_is_refused(tmp_path):
-    with pytest.raises(InfraError, match=r"MP608.*120 s"):
-        make(tmp_path, app_options={"timeout": Duration.seconds(120)})
+def test_a_function_of_their_own_that_runs_longer_than_milepost_waits_is_refused(tmp_path):
+    stack = Stack(App(), "Stack")
+    milepost = Milepost(stack, "Milepost", assets=EmptyAssets(tmp_path))
+    code = lambda_.Code.from_inline("handler = None")
+    function = lambda_.Function(
+        stack, "Own", code=code, handler="index.handler", runtime=lambda_.Runtime.PYTHON_3_12,
+        timeout=Duration.seconds(120),
+    )  # fmt: skip
+    with pytest.raises(InfraError, match=r"MP608.*120 s.*compose the app from entry="):
+        MilepostApp(milepost, "Shop", function=function)
+
+
+def test_an_app_that_would_outlive_a_lambda_is_refused(tmp_path):
+    with pytest.raises(InfraError, match=r"MP608.*901 s.*at most 900 s"):
+        make(tmp_path, app_options={"timeout": Duration.seconds(901)})
 
 
 def test_an_entry_that_is_no_python_file_is_refused(tmp_path):

@@ -106,7 +106,7 @@ def test_logs_are_json_without_the_platforms_chatter_and_expire(full):
         assert groups[logging["LogGroup"]["Ref"]]["RetentionInDays"] == 30
 
 
-def test_only_the_orchestrator_may_feed_the_queue_that_it_reads(plain):
+def test_of_the_engine_only_the_orchestrator_may_feed_the_queue_that_it_reads(plain):
     looping = {name for name, function in engine(plain).items() if function.get("RecursiveLoop") == "Allow"}
     assert looping == {"orchestrator"}
 
