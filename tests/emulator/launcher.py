@@ -8,7 +8,7 @@ template's `Ref` of a secret is its name instead of its ARN, so that a grant on 
 
 from ministack import app
 from ministack.core import iam_actions, lambda_runtime
-from ministack.services import eventbridge, scheduler, secretsmanager
+from ministack.services import eventbridge, lambda_svc, scheduler, secretsmanager
 from ministack.services.cloudformation import provisioners
 
 SWEEP_SECONDS = 0.25
@@ -24,6 +24,18 @@ for worker in vars(lambda_runtime).values():
             return drain(self, first_line_wait=LOG_WAIT_SECONDS)
 
         worker._drain_stderr_bounded = quick
+
+# It keeps how a version's or an alias's asynchronous calls are treated, and then goes by the function's own.
+call_later = lambda_svc.invoke_async_with_retry
+
+
+def as_configured(func, event):
+    name, _, qualifier = func["config"]["FunctionArn"].partition(":function:")[2].partition(":")
+    configured = (lambda_svc._functions[name].get("event_invoke_configs") or {}).get(qualifier)
+    return call_later({**func, "event_invoke_config": configured} if configured else func, event)
+
+
+lambda_svc.invoke_async_with_retry = as_configured
 
 extract = iam_actions.extract_iam_action
 
