@@ -11,9 +11,9 @@ from botocore.credentials import Credentials
 
 from milepost import App, SyncContext
 from milepost_engine.adapters.aws_calls import Retries
-from milepost_engine.adapters.aws_http import AwsHttp
+from milepost_engine.adapters.aws_http import AwsHttp, LambdaAnswer
 from milepost_engine.adapters.chance import SystemChance
-from milepost_engine.adapters.invoke_lambda import MAX_PAYLOAD_BYTES, LambdaInvoker
+from milepost_engine.adapters.invoke_lambda import MAX_HANDED_OVER_BYTES, MAX_PAYLOAD_BYTES, LambdaInvoker
 from milepost_engine.ports import InvocationProblem, ProblemKind, Request, Target
 from tests.contract.labs import ImpatientClock
 
@@ -28,7 +28,7 @@ CALL = Request({"fnId": "shop-order", "stepId": "step"}, {"x-run-id": "R1", "use
 
 @pytest.fixture
 async def invoker(lambda_service: LambdaService) -> AsyncIterator[LambdaInvoker]:
-    lambda_service.functions.clear()
+    lambda_service.clear()
     http = AwsHttp(
         Credentials("test", "test"), "us-east-1", retries=Retries(ImpatientClock(), SystemChance()),
         environment={"AWS_ENDPOINT_URL_LAMBDA": lambda_service.url},
@@ -78,6 +78,52 @@ async def test_each_failure_has_its_kind_and_says_what_to_do(
     with pytest.raises(InvocationProblem) as problem:
         await invoker.invoke(TARGET, CALL)
     assert (problem.value.kind, told in problem.value.detail) == (kind, True), problem.value.detail
+
+
+REFUSALS = [(error, kind) for error, kind, _ in FAILURES if isinstance(error, Refusal)]
+
+
+@pytest.mark.parametrize(("refusal", "kind"), REFUSALS, ids=lambda value: str(value)[:40])
+async def test_what_keeps_a_call_from_being_handed_over_is_told_apart_as_well(
+    invoker: LambdaInvoker, lambda_service: LambdaService, refusal: Refusal, kind: str
+):
+    lambda_service.functions[ARN] = failing(AssertionError("it is not called"))
+    lambda_service.refuses[:] = [refusal] * 5  # all tries of one call
+    with pytest.raises(InvocationProblem) as problem:
+        await invoker.hand_over(TARGET, CALL, {"run": "R1"})
+    lambda_service.refuses.clear()
+    assert problem.value.kind == kind
+
+
+async def test_a_call_is_handed_over_with_its_slip(invoker: LambdaInvoker, lambda_service: LambdaService):
+    lambda_service.functions[ARN] = failing(AssertionError("it is not called"))
+    await invoker.hand_over(TARGET, CALL, {"run": "R1"})
+    [(name, body)] = lambda_service.accepted
+    event = json.loads(body)
+    assert (name, event["milepost"], event["headers"]["x-run-id"]) == (ARN, {"run": "R1"}, "R1")
+
+
+async def test_a_call_that_lambda_would_not_take_later_is_refused_before_it_travels(
+    invoker: LambdaInvoker, lambda_service: LambdaService
+):
+    with pytest.raises(InvocationProblem, match="Lambda takes 1048576 to call a function later") as problem:
+        await invoker.hand_over(TARGET, Request({}, {}, b"x" * MAX_HANDED_OVER_BYTES), {"run": "R1"})
+    assert (problem.value.kind, lambda_service.accepted) == (ProblemKind.TOO_LARGE, [])
+
+
+async def test_no_call_is_waited_for_longer_than_the_orchestrator_lives():
+    seen: list[float] = []
+
+    class Lambdas:
+        async def invoke(
+            self, function: str, payload: bytes, *, asynchronous: bool = False, timeout_seconds: float
+        ) -> LambdaAnswer:
+            seen.append(timeout_seconds)
+            return LambdaAnswer(200, b'{"statusCode": 200}', None, None)
+
+    for app_seconds in (30.0, 900.0):
+        await LambdaInvoker(Lambdas(), 60.0).invoke(Target("lambda", ARN, app_seconds), CALL)
+    assert seen == [35.0, 65.0]
 
 
 @pytest.mark.parametrize(

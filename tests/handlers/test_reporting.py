@@ -161,6 +161,17 @@ def test_a_large_answer_goes_by_the_bucket_and_is_erased_with_its_run(world: Wor
     assert world.here.run(bucket.get(report["body_ref"])) is None
 
 
+def test_a_run_whose_alias_leads_to_code_that_reports_no_more_is_waited_for(world: World):
+    app = shop([])
+    address = begin(world, app)
+    world.deliver()
+    world.serve(app, address, timeout_seconds=30)
+    world.here.engine.registry.forget()
+    world.pump()
+    assert only_run(world)["output"] == ["CHARGE", "MAIL"]
+    assert [kind for _, kind in world.lambdas.calls] == ["Event", "RequestResponse"]
+
+
 # --- twice, late, in vain -------------------------------------------------------------------------------------------
 
 
