@@ -40,6 +40,7 @@ def keep_with(config: lambda_.EventInvokeConfig, version: lambda_.Version) -> No
     named = version.node.default_child
     assert isinstance(resource, lambda_.CfnEventInvokeConfig)
     assert isinstance(named, lambda_.CfnVersion)
-    resource.apply_removal_policy(RemovalPolicy.RETAIN)
+    # What a failed deployment made goes: the next one would find it in its way.
+    resource.apply_removal_policy(RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE)
     # A resource of its own for each version, or the next one would take its place.
     resource.override_logical_id(f"Failures{named.logical_id}")

@@ -18,6 +18,8 @@ from .world import World, world
 STUBBORN = Retries(attempts=15, first_delay="1s", max_delay="4s")
 SCHEDULES = {"ports": (100, 2500), "http": (4, 200)}
 """How many by default, and how many with `--thorough`."""
+REPORTED = (40, 2500)
+"""The same for user code that nobody waits for."""
 
 
 def shop(ledger: Ledger) -> App:
@@ -67,15 +69,15 @@ async def _story(made: World) -> None:
     await made.live(timedelta(minutes=75))
 
 
-def _schedules(config: pytest.Config, seam: str) -> range:
-    few, many = SCHEDULES[seam]
-    return range(many if config.getoption("--thorough") else few)
+def _schedules(config: pytest.Config, few_and_many: tuple[int, int]) -> range:
+    return range(few_and_many[config.getoption("--thorough")])
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "seam" in metafunc.fixturenames:
-        waited = [(seam, seed, False) for seam in SCHEDULES for seed in _schedules(metafunc.config, seam)]
-        reported = [("ports", seed, True) for seed in _schedules(metafunc.config, "ports")]
+        config = metafunc.config
+        waited = [(seam, seed, False) for seam, number in SCHEDULES.items() for seed in _schedules(config, number)]
+        reported = [("ports", seed, True) for seed in _schedules(config, REPORTED)]
         metafunc.parametrize(("seam", "seed", "reports"), [*waited, *reported])
 
 

@@ -95,6 +95,13 @@ def test_a_checkpointing_function_saves_its_steps_and_reports_once(world: World)
     assert [kind for _, kind in world.lambdas.calls] == ["Event"]
 
 
+def test_a_run_is_measured_as_if_it_had_been_waited_for(world: World, capsys: pytest.CaptureFixture[str]):
+    begin(world, shop([]))
+    world.settle()
+    told = capsys.readouterr().out
+    assert [name for name in ("FirstStepDelay", "StepLatency", "RunsCompleted") if f'"{name}"' not in told] == []
+
+
 def branches(done: list[str]) -> App:
     app = App("shop")
 

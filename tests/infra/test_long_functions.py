@@ -66,7 +66,7 @@ def test_each_version_keeps_its_own_configuration_for_the_runs_that_are_pinned_t
         ((name, config),) = resources(made.template, CONFIG).items()
         (version,) = made.all(VERSION)
         assert config["Properties"]["Qualifier"] == {"Fn::GetAtt": [version, "Version"]}
-        assert (config["DeletionPolicy"], config["UpdateReplacePolicy"]) == ("Retain", "Retain")
+        assert config["DeletionPolicy"] == "RetainExceptOnCreate"
         names.append(name)
     assert names[0] != names[1]
 
