@@ -218,6 +218,24 @@ def test_a_run_that_was_cancelled_meanwhile_stays_so(world: World):
     assert (only_run(world)["status"], done, world.lambdas.accepted) == ("Cancelled", ["charge"], [])
 
 
+def test_a_checkpointing_function_whose_run_is_cancelled_during_a_step_begins_no_other(world: World):
+    done: list[str] = []
+
+    def cancelled_meanwhile(name: str) -> str:
+        world.client("dynamodb").update_item(
+            TableName=world.table, Key={"pk": {"S": "F#shop-order"}, "sk": {"S": run_id}},
+            UpdateExpression="SET #status = :ended", ExpressionAttributeNames={"#status": "status"},
+            ExpressionAttributeValues={":ended": {"S": "Cancelled"}},
+        )  # fmt: skip
+        return name
+
+    begin(world, shop(done, "checkpoint", cancelled_meanwhile))
+    _, event = the_event(world)
+    run_id = event["milepost"]["run"]
+    world.deliver()
+    assert done == ["charge"]
+
+
 def test_a_call_whose_run_was_cancelled_does_not_begin(world: World):
     done: list[str] = []
     begin(world, shop(done))
