@@ -164,15 +164,15 @@ class Orchestrator:
             discovers = invoke.job.startswith(DISCOVERY)
             # A cancellation takes effect between steps, and so does a take-over: one small read before each call.
             pulse = await self._pulse(hold, invoke.job)
-            if pulse is None or pulse.status.ended:
+            if pulse is None or pulse.status.ended or (discovers and self._is_anothers(hold, pulse)):
                 return None
-            if discovers and pulse.owner != hold.owner and not (hold.takes_over or hold.shares):
-                if not hold.reports:
-                    return None
-                # What this message told was taken in, so whoever has taken the run over will find that out and stop.
-                hold.owner = pulse.owner
             if pulse.closed:
                 return await self._resumed(hold, invoke.job)
+            if discovers and hold.takes_over:
+                if not await self._take_over(hold):
+                    return None
+                hold.let_go()
+                continue
             run = hold.run
             if self._current(run, invoke) == invoke:
                 claim = await self._own(hold, run, invoke) if discovers else Claim.MINE
@@ -200,19 +200,39 @@ class Orchestrator:
         claims = hold.shares and not hold.run.view.open and invoke.job.startswith(DISCOVERY)
         return claims or hold.take(invoke.job)
 
+    def _is_anothers(self, hold: Hold, pulse: Pulse) -> bool:
+        """Whether the run has been taken over since this message has it."""
+        if pulse.owner == hold.owner or hold.takes_over or hold.shares:
+            return False
+        if not hold.reports:
+            return True
+        # What this message told was taken in, so whoever has taken the run over will find that out and stop.
+        hold.owner = pulse.owner
+        return False
+
+    async def _take_over(self, hold: Hold) -> bool:
+        """Make the run this message's, and learn what was recorded until then; False when it is another's now.
+
+        Whoever had this message before may still be at work, and stops before its next discovery:
+
+            worker 1   calls discovery #3 ────── saves X ─────────────── sees the new owner: stops
+            worker 2         reads the run: no X ── takes it over ── reads again: X is there, calls #4
+        """
+        hold.owner = (await self.runs.take_over(hold.run, self.invocations.fresh_id())).owner
+        hold.takes_over = hold.shares = False
+        fresh = await hold.live.read(self.runs)
+        hold.fresh = True
+        return fresh is not None and fresh.owner == hold.owner
+
     async def _own(self, hold: Hold, run: Run, invoke: Invoke) -> Claim:
         """Make the run this message's before a discovery, where another message may be about to begin the same."""
-        if hold.takes_over:
-            # Whoever had this message before may still be at work; it stops before its next discovery.
-            hold.owner = (await self.runs.take_over(run, self.invocations.fresh_id())).owner
-            hold.takes_over = False
-        elif hold.shares and not run.view.open:
+        if hold.shares and not run.view.open:
             owner = self.invocations.fresh_id()
             claim = await self.runs.claim(run, owner)
             if claim is Claim.MINE:
                 hold.owner, hold.shares = owner, False
             return claim
-        elif run.checkpoint and await self.invocations.hands_over(run, invoke.job):
+        if run.checkpoint and await self.invocations.hands_over(run, invoke.job):
             # By its owner such an invocation is known again, wherever its own checkpoints have brought the run.
             hold.owner = (await self.runs.take_over(run, self.invocations.fresh_id())).owner
         return Claim.MINE

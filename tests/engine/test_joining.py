@@ -1,10 +1,10 @@
-"""Parallel steps that end at the same moment: somebody goes on, in one process or several."""
+"""Parallel steps that end at the same moment, and runs that change hands: somebody goes on, and nobody repeats."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from milepost_engine.adapters.chance import SeededChance
 from milepost_engine.adapters.clock import WoundClock
 from milepost_engine.adapters.sqlite import SqliteStore
 from milepost_engine.engine import Engine
-from milepost_engine.ports import Message, Page, Request, Response, Target
+from milepost_engine.ports import Changes, Item, Key, Message, Page, Request, Response, Target
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 STEPS = ("a", "b", "c", "d")
@@ -182,4 +182,62 @@ async def test_a_late_message_for_a_discovery_calls_no_step_that_another_worker_
     sdk.may_end.set()
     await under_way
     assert sorted(step for step in sdk.calls if step in STEPS) == list(STEPS)
+    store.close()
+
+
+class Interrupted:
+    """A table on which something happens just before a run changes hands."""
+
+    def __init__(self, table: Any, happens: Callable[[], Awaitable[object]]) -> None:
+        self.table = table
+        self.happens = happens
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.table, name)
+
+    async def update(self, key: Key, changes: Changes, when: Any = None) -> Item:
+        if "owner" in changes.set:
+            await self.happens()
+        return await self.table.update(key, changes, when)
+
+
+class OneByOne:
+    """An app of another SDK: two steps, one after the other. The first call goes on until it is let go."""
+
+    def __init__(self) -> None:
+        self.bodies: list[str] = []
+        self.begun, self.may_end = asyncio.Event(), asyncio.Event()
+
+    async def invoke(self, target: Target, request: Request) -> Response:
+        known = json.loads(request.body)["steps"]
+        if len(known) == 2:
+            return Response(200, HEADERS, b"null")
+        self.bodies.append(STEPS[len(known)])
+        if not self.begun.is_set():
+            self.begun.set()
+            await self.may_end.wait()
+        return Response(206, HEADERS, json.dumps([{"id": STEPS[len(known)], "op": "StepRun", "data": 1}]).encode())
+
+
+async def test_who_takes_a_run_over_repeats_no_step_that_was_recorded_until_then():
+    store = SqliteStore.open(":memory:", clock=WoundClock(START))
+    letters, sdk = Letters(), OneByOne()
+    (slow,) = await engines(1, store, store.table, letters, sdk)
+
+    async def the_slow_worker_saves_its_step() -> None:
+        sdk.may_end.set()
+        while not (await store.table.query("R#" + json.loads(start)["run"])).items:  # noqa: ASYNC110 - the row tells
+            await asyncio.sleep(0)
+        slow_work.cancel()
+
+    (other,) = await engines(1, store, Interrupted(store.table, the_slow_worker_saves_its_step), letters, sdk)
+    await slow.accept({"name": "go"})
+    (event,) = letters.take()
+    await slow.handle(event)
+    (start,) = letters.take()
+    slow_work = asyncio.create_task(slow.handle(start))
+    await sdk.begun.wait()
+    await other.handle(start, redelivered=True)
+    assert sdk.bodies == ["a", "b"]
+    assert (await other.runs.load(json.loads(start)["run"])).status.value == "Completed"  # type: ignore[union-attr]
     store.close()
