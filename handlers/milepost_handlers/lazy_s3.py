@@ -13,14 +13,15 @@ __all__ = ["LazyS3"]
 class LazyS3:
     """Implements `Caller` over a boto client."""
 
-    def __init__(self, session: Any) -> None:
-        self._session = session
+    def __init__(self) -> None:
         self._caller: Caller | None = None
 
     async def call(self, operation: str, request: Mapping[str, Any], *, repeatable: bool) -> Answer:
         """See `Caller`."""
         if self._caller is None:
+            from botocore.session import get_session  # noqa: PLC0415 - as above
+
             from milepost_engine.adapters.aws_boto import BotoCaller, boto_config  # noqa: PLC0415 - as above
 
-            self._caller = BotoCaller(self._session.create_client("s3", config=boto_config()))
+            self._caller = BotoCaller(get_session().create_client("s3", config=boto_config()))
         return await self._caller.call(operation, request, repeatable=repeatable)

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, cast
 
-from botocore.session import get_session
-
 from milepost_engine.adapters.aws_calls import Retries
+from milepost_engine.adapters.aws_credentials import find_credentials
 from milepost_engine.adapters.aws_http import AwsHttp
 from milepost_engine.adapters.chance import SystemChance
 from milepost_engine.adapters.clock import SystemClock
@@ -63,11 +62,10 @@ def open_stores(environment: Mapping[str, str]) -> RunStores:
     """The stores that the environment names; nothing is called yet."""
     clock, chance = SystemClock(), SystemChance()
     retries = Retries(clock, chance)
-    session = get_session()
     region = environment.get("AWS_REGION") or "us-east-1"
-    aws = AwsHttp(session.get_credentials(), region, retries=retries, environment=environment)
+    aws = AwsHttp(find_credentials(environment), region, retries=retries, environment=environment)
     table = DynamoTable(aws.service("dynamodb"), environment["MILEPOST_TABLE"], clock=clock)
-    blobs = S3Blobs(LazyS3(session), environment["MILEPOST_BUCKET"])
+    blobs = S3Blobs(LazyS3(), environment["MILEPOST_BUCKET"])
     values = Values(blobs)
     retention = timedelta(days=float(environment.get("MILEPOST_RETENTION_DAYS", "30")))
     url = environment.get("MILEPOST_QUEUE_URL")

@@ -22,9 +22,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar, cast
 
-from botocore.session import get_session
-
 from milepost_engine.adapters.aws_calls import Caller, Retries
+from milepost_engine.adapters.aws_credentials import find_credentials
 from milepost_engine.adapters.aws_http import AwsHttp, endpoint_url
 from milepost_engine.adapters.chance import SystemChance
 from milepost_engine.adapters.clock import SystemClock
@@ -138,9 +137,8 @@ def wire(environment: Mapping[str, str]) -> Place:
     """Read the environment and put the parts together; nothing is called yet. Raises MissingVariable."""
     clock, chance = SystemClock(), SystemChance()
     retries = Retries(clock, chance)
-    session = get_session()
     region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or "us-east-1"
-    credentials = session.get_credentials()
+    credentials = find_credentials(environment)
     aws = AwsHttp(credentials, region, retries=retries, environment=environment)
     invoking = AwsHttp(
         credentials, region, retries=retries, environment=environment, max_connections=_LAMBDA_CONNECTIONS
@@ -155,7 +153,7 @@ def wire(environment: Mapping[str, str]) -> Place:
     secret = environment.get(Variable.SIGNING_KEY_SECRET)
     engine = Engine.build(
         table=table,
-        blobs=S3Blobs(LazyS3(session), _needed(environment, Variable.BUCKET)),
+        blobs=S3Blobs(LazyS3(), _needed(environment, Variable.BUCKET)),
         queue=outbox,
         invokers=invokers,
         handovers={"lambda": lambdas},
@@ -164,7 +162,7 @@ def wire(environment: Mapping[str, str]) -> Place:
         observer=teller,
         settings=Settings(
             retention=timedelta(days=float(environment.get(Variable.RETENTION_DAYS, "30"))),
-            signing_key=read_keys(session, secret)[0] if secret else None,
+            signing_key=read_keys(secret)[0] if secret else None,
         ),
     )
     return Place(
@@ -179,7 +177,7 @@ def wire(environment: Mapping[str, str]) -> Place:
         longest_invocation=timedelta(seconds=longest),
         event_key_secret=environment.get(Variable.EVENT_KEY_SECRET),
         signing_key_secret=secret,
-        keys=functools.partial(read_keys, session),
+        keys=read_keys,
         connections=(aws, invoking),
     )
 
@@ -197,9 +195,11 @@ def _queue_address(endpoint: str, arn: str) -> str:
     return f"{endpoint}/{account}/{name}"
 
 
-def read_keys(session: Any, name: str) -> list[str]:
+def read_keys(name: str) -> list[str]:
     """The keys in a secret, separated by commas; the first one signs, all of them are accepted."""
-    client = session.create_client("secretsmanager")
+    from botocore.session import get_session  # noqa: PLC0415 - 0.15 s of imports that only some Lambdas need
+
+    client = get_session().create_client("secretsmanager")
     try:
         text = str(client.get_secret_value(SecretId=name)["SecretString"])
     finally:

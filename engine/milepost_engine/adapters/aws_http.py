@@ -1,22 +1,21 @@
 """Calls DynamoDB, SQS, EventBridge and Lambda without boto3: for the hot path.
 
-botocore gives the credentials, `aws_signing` the signature, `aws_sockets` the connections; the JSON is ours. A call
-takes about a tenth of boto3's CPU, and no thread.
+`aws_credentials` finds the credentials, `aws_signing` makes the signature, `aws_sockets` has the connections; the JSON
+is ours. A call takes about a tenth of boto3's CPU, and no thread.
 
 Law: an answer is returned, or AwsRefused or AwsUnreachable raised; `aws_calls` decides what is sent again.
 """
 
 import asyncio
 import base64
+import importlib.util
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final, Protocol, cast
 from urllib.parse import quote
-
-from botocore.exceptions import BotoCoreError
-from botocore.httpsession import get_cert_path
 
 from milepost_engine.adapters.aws_calls import Answer, AwsRefused, AwsUnreachable, Retries, with_retries
 from milepost_engine.adapters.aws_signing import Signer, host_of
@@ -87,7 +86,7 @@ class Transport(Protocol):
 class AwsHttp:
     """One pool of connections; `max_connections` calls travel at once, further ones wait. For one event loop.
 
-    Lambda calls may last minutes: give them a pool of their own. `credentials` are botocore's (they may refresh
+    Lambda calls may last minutes: give them a pool of their own. `credentials` are as botocore's (they may refresh
     themselves); `environment` is searched for endpoint URLs and AWS_CA_BUNDLE; `ca_bundle`, a file of certificates,
     goes before it. `transport` stands in for the connections, `wall` for the system's clock: AWS refuses a signature
     that is minutes old, so that the clock which never goes back will not do.
@@ -113,7 +112,7 @@ class AwsHttp:
         self._signers: dict[str, Signer] = {}
         self._retries = retries
         self._environment = environment or {}
-        bundle = ca_bundle or self._environment.get("AWS_CA_BUNDLE") or get_cert_path(verify=True)
+        bundle = ca_bundle or self._environment.get("AWS_CA_BUNDLE") or _certificates()
         self._connections: Transport = transport or Connections(retries.clock, limit=max_connections, ca_bundle=bundle)
 
     def service(self, name: str) -> "JsonService":
@@ -174,9 +173,26 @@ class AwsHttp:
             if getattr(self._credentials, "refresh_needed", bool)():
                 await asyncio.to_thread(self._credentials.get_frozen_credentials)  # it may ask the network
             credentials = self._credentials.get_frozen_credentials()
-        except BotoCoreError as error:
+        except _botocore_error() as error:
             raise AwsUnreachable(call.operation, f"no credentials: {error}", sent=False) from error
         return signer.sign(credentials, host_of(origin), call.path, call.headers, call.body, self._wall())
+
+
+def _botocore_error() -> type[Exception]:
+    """What credentials of botocore's raise; looked at only when something was raised, for the import takes long."""
+    from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - as above
+
+    return cast("type[Exception]", BotoCoreError)
+
+
+def _certificates() -> str | None:
+    """The certificates that botocore would trust, found without importing it; None for those of the system."""
+    for package in ("certifi", "botocore"):
+        found = importlib.util.find_spec(package)
+        bundle = Path(found.origin).with_name("cacert.pem") if found is not None and found.origin else None
+        if bundle is not None and bundle.is_file():
+            return str(bundle)
+    return None
 
 
 class JsonService:
