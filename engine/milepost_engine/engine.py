@@ -111,8 +111,10 @@ class Engine:
 
     async def handle(self, body: str, deadline: datetime | None = None, *, redelivered: bool = False) -> None:
         """Work one queue message off; when it raises, the message must come again."""
-        message = cast("Mapping[str, Json]", loads(body))
-        match message["t"]:
+        message = loads(body)
+        if not isinstance(message, Mapping):
+            raise ValueError("[MP401] the work queue has a message that is no JSON object: it is not Milepost's")  # noqa: TRY004 - one class for poison
+        match message.get("t"):
             case "events":
                 for event in await self.arrivals.read(message):
                     await self.intake.take(event, redelivered=redelivered)

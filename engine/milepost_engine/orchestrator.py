@@ -92,8 +92,13 @@ class Orchestrator:
         `redelivered`: the message was handed out before, and whoever had it may still be at work; the run is taken
         over, so that the other one stops before its next invocation.
         """
-        run_id = str(message["run"])
-        live = self.live.setdefault(run_id, LiveRun(run_id, str(message["fn"])))
+        run_id, function_id = str(message.get("run") or ""), str(message.get("fn") or "")
+        if not (run_id and function_id):
+            raise ValueError(
+                f"[MP401] the work queue has a message of kind {message.get('t')!r} that does not name its run "
+                f"({run_id or 'none'}) and function ({function_id or 'none'}): another version of Milepost sent it"
+            )
+        live = self.live.setdefault(run_id, LiveRun(run_id, function_id))
         live.holders += 1
         try:
             reads = redelivered or not _knows(live, message)

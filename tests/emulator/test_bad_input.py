@@ -61,7 +61,7 @@ def test_an_event_over_the_limit_is_refused_to_its_sender(cloud: Cloud):
 def test_a_message_of_another_version_is_told_of_and_kept(cloud: Cloud):
     cloud.send("trial/once", {"name": "teleported"})
     run = cloud.ended("trials-once", "teleported")
-    body = json.dumps({"t": "teleport", "run": run["run_id"]})
+    body = json.dumps({"t": "teleport", "run": run["run_id"], "fn": run["function_id"]})
     cloud.client("sqs").send_message(QueueUrl=cloud.outputs["MilepostQueueUrl"], MessageBody=body)
     logged(cloud, "Orchestrator", "[MP401] the work queue has a message of unknown kind 'teleport'", run["run_id"])
     # Its tenth try, after which it is a dead letter, comes in an hour: it waits for that in its queue.

@@ -70,7 +70,7 @@ def test_the_example_of_a_page_is_a_cdk_app(page: str, tmp_path: Path):
     (example,) = [
         code
         for code in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
-        if "MilepostApp" in code
+        if "from milepost_infra import" in code
     ]
     assert len(example.strip().splitlines()) <= 12
     (tmp_path / "shop").mkdir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from typing import Any
 
 import pytest
@@ -100,16 +101,28 @@ def test_an_event_of_an_app_that_nobody_registered_starts_nothing_and_is_kept(wo
     assert world.here.run(world.here.engine.events.names()) == ["order/placed"]
 
 
-def test_a_message_of_unknown_kind_fails_by_name(world: World, caplog: pytest.LogCaptureFixture):
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ({"t": "teleport", "run": "RUN", "fn": "shop-order"}, "a message of unknown kind 'teleport' for run RUN"),
+        ({"t": "start", "run": "RUN"}, r"kind 'start' that does not name its run \(RUN\) and function \(none\)"),
+        ({"kind": "else's"}, r"kind None that does not name its run \(none\) and function \(none\)"),
+        (["no", "object"], "a message that is no JSON object"),
+    ],
+)
+def test_a_message_that_is_not_understood_fails_by_name(
+    world: World, caplog: pytest.LogCaptureFixture, message: object, said: str
+):
     from milepost_handlers.orchestrator import handler  # noqa: PLC0415 - as above
 
     world.serve(shop())
     world.put(envelope("order/placed", {}))
-    [run] = world.runs()
-    record = world.record({"t": "teleport", "run": run["run_id"], "fn": run["function_id"]}, world.work_url)
-    answer = handler({"Records": [record]}, Context())
+    run_id = world.runs()[0]["run_id"]
+    body = json.loads(json.dumps(message).replace("RUN", run_id))
+    answer = handler({"Records": [world.record(body, world.work_url)]}, Context())
     assert len(answer["batchItemFailures"]) == 1
-    assert any("[MP401]" in getattr(record, "error", "") for record in caplog.records)
+    told = [str(getattr(record, "error", "")) for record in caplog.records]
+    assert any(re.search(r"\[MP401\] .*" + said.replace("RUN", run_id), error) for error in told), told
 
 
 def test_a_lambda_without_its_variables_says_which_one(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch):
