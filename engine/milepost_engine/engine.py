@@ -86,7 +86,7 @@ class Engine:
         sender = Sender(queue, table, clock, longest_delay_seconds=settings.longest_delay_seconds)
         registry = Registry(table, values, clock, max_age=settings.registry_max_age)
         events = EventStore(table, values, settings.retention)
-        runs = RunStore(table, values, settings.retention, registry.known_functions)
+        runs = RunStore(table, values, settings.retention, registry)
         waits = WaitIndex(table, events, registry)
         intake = Intake(table, events, runs, registry, waits, sender, clock, watcher)
         endings = Endings(runs, events, registry, waits, values, sender, intake, clock)

@@ -115,8 +115,10 @@ class Registry:
             self._read_at = now
         return self._snapshot
 
-    async def known_functions(self) -> tuple[str, ...]:
-        """Ids of all functions that may have runs."""
+    async def known_functions(self, *, anew: bool = False) -> tuple[str, ...]:
+        """Ids of all functions that may have runs; `anew`: as they stand now."""
+        if anew:
+            self.forget()
         return (await self.snapshot()).known
 
     async def sync(self, manifest: Mapping[str, Json], target: Target) -> App:

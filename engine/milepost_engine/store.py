@@ -20,11 +20,11 @@ Every record but the end is a put where nothing stands yet. The end is an update
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol
 
 from milepost.protocol import DISCOVERY
 
@@ -85,10 +85,16 @@ class Claim(StrEnum):
     OUTDATED = "outdated"
 
 
+class Functions(Protocol):
+    """Knows which functions may have runs; the registry does."""
+
+    async def known_functions(self, *, anew: bool = False) -> Sequence[str]: ...
+
+
 class RunStore:
     """Loads and saves runs. Values larger than the inline limit lie in blobs under `runs/<run>/`.
 
-    `functions` gives the functions that may have runs, for a run of which only the id is known.
+    `functions` is asked for a run of which only the id is known.
     """
 
     def __init__(
@@ -96,7 +102,7 @@ class RunStore:
         table: Table,
         values: Values,
         retention: timedelta = DEFAULT_RETENTION,
-        functions: Callable[[], Awaitable[Sequence[str]]] | None = None,
+        functions: Functions | None = None,
     ) -> None:
         self._table = table
         self._values = values
@@ -142,8 +148,17 @@ class RunStore:
         if function_id:
             return await self._table.get(Key(list_of_runs(function_id), run_id))
         assert self._functions is not None, "a store without the registry is asked for runs of known functions only"
-        keys = [Key(list_of_runs(function), run_id) for function in await self._functions()]
-        return next((item for item in await self._table.get_many(keys) if item is not None), None)
+        known = await self._functions.known_functions()
+        found = await self._header_among(run_id, known)
+        if found is None:
+            # Its function may have been registered since the registry was read.
+            newer = [each for each in await self._functions.known_functions(anew=True) if each not in known]
+            found = await self._header_among(run_id, newer)
+        return found
+
+    async def _header_among(self, run_id: str, functions: Sequence[str]) -> Item | None:
+        items = await self._table.get_many([Key(list_of_runs(function), run_id) for function in functions])
+        return next((item for item in items if item is not None), None)
 
     async def pulse(self, run: Run, job: str = DISCOVERY) -> Pulse | None:
         """Whether the run still lives, whose it is, and whether the planned step `job` is closed: one small read."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 from milepost import App, Context, Cron, Event
+from milepost_engine.core.run import Run, RunStatus
+from milepost_engine.ports import Target
+from milepost_engine.registry import Registry
 
-from .rig import Rig, rig
+from .rig import START, Rig, rig
 
 
 def shop() -> App:
@@ -131,3 +134,20 @@ async def test_a_rare_event_is_found_behind_more_runs_of_others_than_one_answer_
             await made.wind(1)
             await made.send("order", {"n": 100})
         assert await listed(made, "parcel", scan_limit=5) == [("parcel", rare)]
+
+
+async def test_a_run_of_a_function_that_was_registered_elsewhere_just_now_is_found_by_its_id():
+    added, run_id = App("new"), "01JN0000000000000000000001"
+
+    @added.function(id="f", triggers=[])
+    async def f(ctx: Context) -> None: ...
+
+    async with rig(shop()) as made:
+        await made.runs()  # what this engine knows of functions is fresh, and without the new one
+        elsewhere = Registry(made.store.table, made.engine.values, made.clock)
+        await elsewhere.sync(added.manifest("http://local/new"), Target("inprocess", "new"))
+        await made.engine.runs.create(Run(run_id, "new", "new-f", RunStatus.RUNNING, ("E",), "go", START))
+        found = await made.engine.queries.run(run_id)
+        assert found is not None
+        assert found["function_id"] == "new-f"
+        assert await made.engine.queries.run("01JN0000000000000000000002") is None
