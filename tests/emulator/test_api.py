@@ -16,8 +16,8 @@ from milepost import App, Context, HttpTransport, SyncContext
 from milepost.errors import SendError
 from milepost.protocol import Header
 
-from .cloud import Cloud
-from .remote import serving
+from .cloud import Cloud, eventually
+from .remote import at_the_root, official_app, serving
 
 pytestmark = pytest.mark.emulator
 
@@ -92,3 +92,36 @@ def test_an_app_elsewhere_with_another_signing_key_is_not_registered(cloud: Clou
     with pytest.raises(SendError, match=r"HTTP 401.*\[MP506\]"):
         elsewhere(cloud, "00ff", "strangers").register("http://127.0.0.1:9/api")
     assert "strangers" not in {app["app_id"] for app in cloud.desk.get("/apps")["apps"]}
+
+
+def test_an_app_of_the_official_sdk_registers_runs_and_sends_through_the_api(cloud: Cloud):
+    with at_the_root(cloud) as server, official_app(cloud, server) as url:
+
+        def registered() -> bool:
+            try:
+                return httpx.put(url, trust_env=False, timeout=20).status_code == 200
+            except httpx.ConnectError:
+                return False
+
+        eventually(registered, "the official app is registered")
+        cloud.start_anew("Orchestrator")  # which remembers for five seconds which apps there are
+        cloud.send("py/order", {"id": "official-7", "cents": 42})
+        cloud.send("py/fail", {"id": "official-fail"})
+
+        def waits() -> bool:
+            found = cloud.runs("official-py-story", "official-7")
+            return bool(found) and any(span["status"] == "Waiting" for span in cloud.run(found[0]["run_id"])["trace"])
+
+        eventually(waits, "the story waits for its answer", told=cloud.emulator.told)
+        cloud.send("py/answer", {"id": "official-7", "word": "yes"})
+        run = cloud.ended("official-py-story", "official-7")
+        assert (run["status"], run["output"]) == (
+            "Completed", {"paid": 42, "sides": ["l", "r"], "tries": 2, "child": 42, "answer": "yes"},
+        )  # fmt: skip
+        failed = cloud.ended("official-py-hopeless", "official-fail")
+        assert (failed["status"], failed["error"]["message"]) == ("Failed", "no way")
+        # Sent by the SDK itself through the api, with the event key.
+        assert eventually(
+            lambda: [r for r in cloud.desk.get("/runs", {"function": "official-py-told"})["runs"] if r["ended_at"]],
+            "what the app sent has started its function",
+        )

@@ -13,7 +13,7 @@ import uvicorn
 
 client = inngest.Inngest(
     app_id="official-py",
-    is_production=False,
+    is_production="INNGEST_SIGNING_KEY" in os.environ,
     api_base_url=os.environ["SERVER"],
     event_api_base_url=os.environ["SERVER"],
 )
