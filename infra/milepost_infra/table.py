@@ -46,8 +46,9 @@ class RunTable(Construct):
         self._grant(grantee, actions, self.table.table_arn)
 
     def grant_steps(self, grantee: iam.IGrantable) -> None:
-        """What an app in checkpoint mode takes: reads of runs and events, puts of steps; no updates."""
-        self._grant(grantee, ["dynamodb:Query", "dynamodb:GetItem"], self.table.table_arn, within=("F#*", "R#*", "E#*"))
+        """What an app takes that saves its steps: reads of a run's header, its records and event, puts of records."""
+        self._grant(grantee, ["dynamodb:GetItem"], self.table.table_arn, within=("F#*", "E#*"))
+        self._grant(grantee, ["dynamodb:Query"], self.table.table_arn, within=("R#*",))
         self._grant(grantee, ["dynamodb:PutItem"], self.table.table_arn, within=("R#*",))
 
     @staticmethod
