@@ -10,7 +10,7 @@ from typing import Final, cast
 from milepost.protocol import DISCOVERY, EventName, Opcode
 
 from .codec import Json, loads
-from .core.ids import from_ms, is_ulid, to_ms, ulid, ulid_moment
+from .core.ids import first_ulid, from_ms, is_ulid, last_ulid, to_ms, ulid_moment
 from .core.run import ClosedStep, FailedAttempt, OpenOp, Run, RunStatus, StepStatus, Stored
 from .endings import invoked_run_id
 from .events import Event, EventStore, list_of_events
@@ -25,8 +25,6 @@ from .waits import bind_text
 
 __all__ = ["Queries", "RunFilter"]
 
-_LEAST: Final = b"\0" * 10
-_MOST: Final = b"\xff" * 10
 _OWN_EVENTS: Final = frozenset({EventName.CRON.value, EventName.INVOKED.value})
 """Events of the engine that no trigger names; each is listed by itself."""
 _MOST_RUNS: Final = 200
@@ -76,8 +74,8 @@ class Queries:
     ) -> dict[str, Json]:
         """Newest first. `next` goes on from there; `cut` says that the search stopped before it saw everything."""
         functions = where.functions or (await self.registry.snapshot()).known
-        first = ulid(to_ms(where.since), _LEAST) if where.since else None
-        until = ulid(to_ms(where.until), _MOST) if where.until else None
+        first = first_ulid(to_ms(where.since)) if where.since else None
+        until = last_ulid(to_ms(where.until)) if where.until else None
         last = min((text for text in (after, until) if text), default=None)
         sources = [Source(list_of_runs(function_id), _run_id, first, last) for function_id in functions]
         rows: list[dict[str, Json]] = []
@@ -145,10 +143,9 @@ class Queries:
     async def _event_sources(self, names: Sequence[str], upper: str) -> list[Source]:
         """Where the events of some names (of all, if none is given) are listed, up to a place."""
         snapshot = await self.registry.snapshot()
-        started = {function_id for name in names for function_id in snapshot.started_by(name)}
-        functions = (*started, *snapshot.gone) if names else snapshot.known
+        functions = snapshot.may_have_started(*names) if names else snapshot.known
         moment = upper[:15]
-        last = ulid(int(moment) - ("#" not in upper), _MOST) if moment.isdecimal() else None
+        last = last_ulid(int(moment) - ("#" not in upper)) if moment.isdecimal() else None
         alone = [
             Source(list_of_events(name), _place_moment, last=upper or None)
             for name in names or await self.events.names()
@@ -165,9 +162,7 @@ class Queries:
             return None
         moment = ulid_moment(event_id) if is_ulid(event_id) else event.received_at
         snapshot = await self.registry.snapshot()
-        candidates = (
-            snapshot.known if event.name in _OWN_EVENTS else tuple({*snapshot.started_by(event.name), *snapshot.gone})
-        )
+        candidates = snapshot.known if event.name in _OWN_EVENTS else snapshot.may_have_started(event.name)
         since, until = sorted((moment, event.received_at))
         where = RunFilter(functions=candidates, event_id=event_id, since=since)
         rows, cut = await self._runs_of(where, until, scan_limit) if candidates else ([], False)

@@ -71,6 +71,11 @@ class Snapshot:
                 found.setdefault(spec.function_id, []).append((spec, trigger))
         return found
 
+    def may_have_started(self, *event_names: str) -> tuple[str, ...]:
+        """Functions whose runs events of these names may have started, those among them that were taken out since."""
+        started = (function_id for name in event_names for function_id in self.started_by(name))
+        return tuple(dict.fromkeys((*started, *sorted(self.gone))))
+
     def retentions_of(self, event_name: str) -> list[timedelta | None]:
         """How long the functions that an event may start want it kept; None leaves it to the place."""
         return [pairs[0][0].retention for pairs in self.started_by(event_name).values()]

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from .core.ids import from_ms, short_hash, to_ms, ulid
+from .core.ids import first_ulid, from_ms, short_hash, to_ms
 from .core.run import RunStatus
 from .cron import jitter_offset, latest_due, next_after, ticks_between
 from .manifest import CronTrigger, FunctionSpec
@@ -176,7 +176,7 @@ class Timers:
         cursor = await self._cursor("sweep", to_ms(now - SWEEP_AFTER - _BEFORE_FIRST_TICK))
         watched = 0
         for function_id in (await self.registry.snapshot()).functions:
-            first, last = ulid(cursor, b"\0" * 10), ulid(until, b"\0" * 10)
+            first, last = first_ulid(cursor), first_ulid(until)
             page = await self.table.query(list_of_runs(function_id), first=first, last=last)
             for item in page.items:
                 if item["status"] in _LIVE:

@@ -26,7 +26,7 @@ from milepost.protocol import parse_duration
 
 from .codec import Json
 from .core.expressions import bind, compile_expression, equality_keys, index_hash, lookup, matches, restore
-from .core.ids import short_hash, to_ms, ulid
+from .core.ids import first_ulid, last_ulid, short_hash, to_ms
 from .core.run import CancelOn, OpenOp, Run
 from .events import Event, EventStore, list_of_events, place_in_list
 from .ports import Item, Key, Table
@@ -127,9 +127,9 @@ class WaitIndex:
         )
         found = {str(item["sk"]).partition("#")[2] for item in alone.items}
         snapshot = await self._registry.snapshot()
-        for function_id in (*snapshot.started_by(event), *snapshot.gone):
+        for function_id in snapshot.may_have_started(event):
             page = await self._table.query(
-                list_of_runs(function_id), first=ulid(since_ms, b"\0" * 10), last=ulid(until_ms, b"\xff" * 10)
+                list_of_runs(function_id), first=first_ulid(since_ms), last=last_ulid(until_ms)
             )
             found |= {str(item["event_id"]) for item in page.items if item["event_name"] == event}
         return found

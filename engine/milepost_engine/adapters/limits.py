@@ -87,9 +87,8 @@ def item_size(item: Mapping[str, Value]) -> int:
 
 def check_key(key: Key) -> None:
     """Refuses keys that are empty, too long, or not text."""
-    for name, value, limit in (("pk", key.pk, MAX_PARTITION_KEY_BYTES), ("sk", key.sk, MAX_SORT_KEY_BYTES)):
-        if not (type(value) is str and value.isascii() and 0 < len(value) <= limit):
-            _check_key_text(name, value)
+    _check_key_text("pk", key.pk)
+    _check_key_text("sk", key.sk)
 
 
 def check_item(item: Item) -> int:
@@ -97,11 +96,8 @@ def check_item(item: Item) -> int:
     if "pk" not in item or "sk" not in item:
         missing = "pk" if "pk" not in item else "sk"
         raise ValueError(f"an item needs pk and sk: {missing} is missing (attributes: {sorted(item)})")
-    for name, limit in _KEY_LIMITS.items():
-        value = item[name]
-        # Short ASCII text, which nearly every key is, keeps every limit.
-        if not (type(value) is str and value.isascii() and 0 < len(value) <= limit):
-            _check_key_text(name, value)
+    _check_key_text("pk", item["pk"])
+    _check_key_text("sk", item["sk"])
     _check_expiry(item)
     size = item_size(item)
     if size > MAX_ITEM_BYTES:
@@ -215,6 +211,9 @@ def check_blob_prefix(prefix: str) -> None:
 
 
 def _check_key_text(name: str, value: Value) -> None:
+    # Short ASCII text, which nearly every key is, keeps every limit.
+    if type(value) is str and value.isascii() and 0 < len(value) <= _KEY_LIMITS[name]:
+        return
     if not isinstance(value, str):
         _refuse_type(name, value, "text")
     size = text_size(value, name)

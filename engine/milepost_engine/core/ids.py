@@ -12,7 +12,10 @@ from typing import Final
 
 from milepost.protocol import ULID_LETTERS, seeded_ulid, ulid
 
-__all__ = ["derived_ulid", "from_ms", "is_ulid", "seeded_ulid", "short_hash", "to_ms", "ulid", "ulid_moment"]
+__all__ = [
+    "derived_ulid", "first_ulid", "from_ms", "is_ulid", "last_ulid", "seeded_ulid", "short_hash", "to_ms", "ulid",
+    "ulid_moment",
+]  # fmt: skip
 
 _VALUES: Final = {letter: value for value, letter in enumerate(ULID_LETTERS)}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -31,6 +34,16 @@ def from_ms(milliseconds: int) -> datetime:
 def derived_ulid(milliseconds: int, *parts: str) -> str:
     """The same ULID for the same moment and parts, always."""
     return ulid(milliseconds, hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).digest())
+
+
+def first_ulid(milliseconds: int) -> str:
+    """The least ULID of a moment: where a range of ids begins."""
+    return ulid(milliseconds, b"\0" * 10)
+
+
+def last_ulid(milliseconds: int) -> str:
+    """The greatest ULID of a moment: where a range of ids ends."""
+    return ulid(milliseconds, b"\xff" * 10)
 
 
 def is_ulid(text: str) -> bool:
