@@ -1,4 +1,4 @@
-"""The dev server's wiring: one process, one event loop – engine, HTTP server, the user's code, the terminal.
+"""The dev server's wiring: one process and event loop – engine, HTTP server, terminal – and one for the user's code.
 
 The only module of the console that names adapters of time and storage besides `local.py`, and that reads the
 environment.
@@ -12,25 +12,27 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import uvicorn
 from rich.console import Console
 
-from milepost import App
 from milepost_engine.adapters.clock import SystemClock
 from milepost_engine.adapters.sqlite_file import DataFileError
 from milepost_engine.manifest import ManifestError, read_manifest
-from milepost_engine.ports import Target
+from milepost_engine.ports import Invoker, Target
 
+from .code.child import QUIET
+from .code.host import KIND, CodeHost
+from .code.loader import CodeProblem, Place, look_at, parse_place
 from .live import Live, Several
-from .loader import CodeProblem, Loader, Stamp, parse_place
 from .local import LocalEngine, default_file, open_local
+from .log_place import place_of
 from .remote import Remotes
-from .run_log import RunLogMemory, keeping_lines, place_of
+from .run_log import RunLogMemory, keeping_lines
 from .server.app import build_app
 from .server.backend import Backend
 from .terminal import JsonLines, Lines
@@ -40,11 +42,11 @@ __all__ = ["DEFAULT_PORT", "DevOptions", "DevServer", "StartProblem", "bind", "r
 
 DEFAULT_PORT: Final = 8288
 PORTS_TRIED: Final = 50
+_OWN: Final = (KIND, "inprocess")
+"""Kinds of targets that end with a dev server; the second is that of an older one."""
 LOOK_SECONDS: Final = 0.2
 """How often changes of the user's files are looked for; 50 files cost 0.1 ms."""
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
-_QUIET: Final = ("asyncio", "httpcore", "httpx", "uvicorn")
-"""Loggers of which only warnings are worth a line."""
 
 
 class StartProblem(Exception):
@@ -113,65 +115,73 @@ class DevServer:
     local: LocalEngine
     backend: Backend
     remotes: Remotes
-    loader: Loader | None
+    code: CodeHost | None
     address: str
-    apps: dict[str, App] = field(default_factory=dict)
+    apps: set[str] = field(default_factory=set)
 
-    async def serve_code(self, *, again: bool = False) -> None:
-        """Load the user's modules and serve their apps. After a change, problems are told and the old code goes on."""
-        if self.loader is None:
-            return
+    async def serve_code(self, *, again: str = "") -> bool:
+        """Load the user's modules and serve their apps; whether that was possible.
+
+        `again` says why, after the start: then problems are told, and the old code goes on if there is any.
+        """
+        if self.code is None:
+            return True
         try:
-            loaded = await asyncio.to_thread(self.loader.load)
-            for app in loaded.values():
-                # All before the first is served, so that a change is served whole or not at all.
-                read_manifest(self._manifest(app))
-            for app in loaded.values():
-                await self._serve(app)
+            process = await self.code.load()
+            try:
+                for manifest in process.manifests.values():
+                    # All before the first is served, so that a change is served whole or not at all.
+                    read_manifest(manifest)
+            except ManifestError:
+                await process.close()
+                raise
         except (CodeProblem, ManifestError) as problem:
             if not again:
                 raise StartProblem(str(problem)) from problem
-            self.lines.say(f"the change is not served; the code before it goes on:\n    {problem}", "red")
-            return
-        for app_id in self.apps.keys() - loaded.keys():
+            goes_on = "the code before it goes on" if self.code.serving else "calls fail until it can be loaded"
+            self.lines.say(f"{again} is not served; {goes_on}:\n    {problem}", "red")
+            return False
+        self.code.serve(process)
+        for app_id, manifest in process.manifests.items():
+            await self.local.engine.registry.sync(manifest, Target(KIND, app_id))
+            self.backend.live.tell("app", {"app_id": app_id, "error": ""})
+        for app_id in self.apps - process.manifests.keys():
             await self._withdraw(app_id)
-        self.apps = dict(loaded)
+        self.apps = set(process.manifests)
         if again:
-            count = sum(len(app.functions) for app in loaded.values())
+            count = sum(len(cast("list[object]", manifest["functions"])) for manifest in process.manifests.values())
             self.lines.say(f"code reloaded: {count} functions; running runs go on with it", "green")
-
-    async def _serve(self, app: App) -> None:
-        registry = self.local.engine.registry
-        await registry.sync(self._manifest(app), Target("inprocess", app.id))
-        self.local.inprocess.apps[app.id] = app
-        self.backend.live.tell("app", {"app_id": app.id, "error": ""})
-
-    def _manifest(self, app: App) -> dict[str, object]:
-        return app.manifest(f"{self.address}/inprocess/{app.id}")
+        return True
 
     async def _withdraw(self, app_id: str) -> None:
         await self.local.engine.registry.remove(app_id)
-        self.local.inprocess.apps.pop(app_id, None)
         self.backend.live.tell("app", {"app_id": app_id, "error": "not served any more"})
 
     async def forget_unserved(self) -> None:
         """Take out the apps of an earlier start whose code is not loaded this time."""
         for app in list((await self.local.engine.registry.snapshot()).apps.values()):
-            if app.target.kind == "inprocess" and app.app_id not in self.apps:
+            if app.target.kind in _OWN and app.app_id not in self.apps:
                 await self._withdraw(app.app_id)
 
-    async def reload(self) -> None:
-        """Serve the code anew whenever a file of it changes, until cancelled."""
-        assert self.loader is not None
-        seen = self.loader.loaded_stamps
+    async def keep_serving(self) -> None:
+        """Serve the code anew whenever a file of it changes, or its process has ended, until cancelled."""
+        assert self.code is not None
+        seen = self.code.stamps
         while True:
             await self.local.clock.sleep(LOOK_SECONDS)
-            found: Mapping[Path, Stamp | None] = self.loader.stamps()
-            # Only once it rests: an editor may write a file in several goes.
-            if found == seen and found != self.loader.loaded_stamps:
-                await self.serve_code(again=True)
-                found = self.loader.loaded_stamps
-            seen = found
+            how = self.code.take_loss()
+            if how:
+                self.lines.say(f"the process with your code {how}; it is started again", "red")
+                if not await self.serve_code(again="your code"):
+                    self.code.give_up()
+            elif self.options.reload:
+                loaded = self.code.stamps
+                found = look_at(loaded)
+                # Only once it rests: an editor may write a file in several goes.
+                if found == seen and found != loaded:
+                    await self.serve_code(again="the change")
+                    found = self.code.stamps
+                seen = found
 
 
 async def run_dev(options: DevOptions, console: Console) -> None:
@@ -187,21 +197,44 @@ async def run_dev(options: DevOptions, console: Console) -> None:
         raise StartProblem(str(problem)) from problem
     server_socket = bind(options.host, options.port)
     address = _address(options.host, server_socket)
-    # The SDK reads it while the user's module is imported: events that it sends come back here.
+    # The SDK reads it in the process with the user's code: events that it sends come back here.
     os.environ.setdefault("MILEPOST_DEV", address)
     memory = RunLogMemory(clock.now())
     with _logging(lines), keeping_lines(memory, live.tell_of_lines), contextlib.closing(server_socket):
         try:
-            async with open_local(options.file, Several((live, lines))) as local:
+            async with _code_host(places, folder, address) as code, _engine(options, code, live, lines) as local:
                 remotes = Remotes(local.http, lines.say)
                 backend = _backend(options, local, live, remotes, memory)
-                loader = Loader(places, folder) if places else None
-                server = DevServer(options, lines, local, backend, remotes, loader, address)
+                server = DevServer(options, lines, local, backend, remotes, code, address)
                 await server.serve_code()
                 await server.forget_unserved()
                 await _serve(server, server_socket, console)
         except DataFileError as error:
             raise StartProblem(f"{error}. With --db FILE or --in-memory a second server can run beside it.") from error
+
+
+@contextlib.asynccontextmanager
+async def _code_host(places: Sequence[Place], folder: Path, address: str) -> AsyncIterator[CodeHost | None]:
+    """What serves the user's code; None where there is none."""
+    if not places:
+        yield None
+        return
+    code = CodeHost(places, folder, address)
+    try:
+        yield code
+    finally:
+        await code.close()
+
+
+@contextlib.asynccontextmanager
+async def _engine(
+    options: DevOptions, code: CodeHost | None, live: Live, lines: Lines | JsonLines
+) -> AsyncIterator[LocalEngine]:
+    own: dict[str, Invoker] = {} if code is None else {KIND: code}
+    async with open_local(options.file, Several((live, lines)), own) as local:
+        if code is not None:
+            code.saver = local.engine.saver
+        yield local
 
 
 def _backend(options: DevOptions, local: LocalEngine, live: Live, remotes: Remotes, memory: RunLogMemory) -> Backend:
@@ -211,7 +244,7 @@ def _backend(options: DevOptions, local: LocalEngine, live: Live, remotes: Remot
     backend = Backend(
         local.engine,
         live,
-        invokers={"inprocess": local.inprocess, "http": local.http},
+        invokers=local.invokers,
         dead_letters=local.queue,
         logs=memory,
         sync_url=sync_url,
@@ -244,8 +277,8 @@ async def _serve(server: DevServer, server_socket: socket.socket, console: Conso
         asyncio.create_task(http_server.serve(sockets=[server_socket]), name="http"),
         asyncio.create_task(server.local.work(), name="engine"),
     ]
-    if server.loader is not None and options.reload:
-        work.append(asyncio.create_task(server.reload(), name="reload"))
+    if server.code is not None:
+        work.append(asyncio.create_task(server.keep_serving(), name="code"))
     if options.poll or options.urls:
         work.append(asyncio.create_task(server.remotes.watch(server.backend, options.urls), name="remotes"))
     if not options.json_lines:
@@ -280,7 +313,7 @@ def _logging(lines: Lines | JsonLines) -> Iterator[None]:
     before = root.level
     root.addHandler(handler)
     root.setLevel(logging.INFO)
-    for name in _QUIET:
+    for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
     try:
         yield

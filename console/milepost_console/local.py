@@ -1,4 +1,4 @@
-"""A whole engine in one process: SQLite, the local queue, both invokers, and the clock's tick.
+"""A whole engine in one process: SQLite, the local queue, invokers, and the clock's tick.
 
 The file outlives the process: killed at any moment and started again, it goes on with every run.
 """
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final
 from milepost_engine.adapters.chance import SystemChance
 from milepost_engine.adapters.clock import SystemClock
 from milepost_engine.adapters.invoke_http import HttpInvoker
-from milepost_engine.adapters.invoke_inprocess import InProcessInvoker
 from milepost_engine.adapters.local_queue import LocalQueue, Received
 from milepost_engine.adapters.sqlite import SqliteStore
 from milepost_engine.engine import Engine, Settings
@@ -26,7 +25,7 @@ from milepost_engine.timers import TICK
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from milepost_engine.ports import Clock
+    from milepost_engine.ports import Clock, Invoker
 
 __all__ = ["CONCURRENCY", "LocalEngine", "default_file", "open_local"]
 
@@ -52,7 +51,8 @@ class LocalEngine:
     store: SqliteStore
     queue: LocalQueue
     engine: Engine
-    inprocess: InProcessInvoker
+    invokers: Mapping[str, Invoker]
+    """By kind of target."""
     http: HttpInvoker
     clock: Clock
 
@@ -77,26 +77,28 @@ class LocalEngine:
 
 @asynccontextmanager
 async def open_local(
-    path: Path | str, observer: Observer, *, settings: Settings | None = None
+    path: Path | str, observer: Observer, own: Mapping[str, Invoker] | None = None, *, settings: Settings | None = None
 ) -> AsyncIterator[LocalEngine]:
-    """Open the file (`:memory:` keeps nothing) and wire the engine. Raises DataFileError if another process has it."""
+    """Open the file (`:memory:` keeps nothing) and wire the engine. Raises DataFileError if another process has it.
+
+    `own`: invokers by kind of target, besides the one for HTTP.
+    """
     clock = SystemClock()
     store = SqliteStore.open(path, clock=clock)
     try:
         async with HttpInvoker() as http:
             queue = LocalQueue(store, clock, QUEUE, longest_delay_seconds=_UNLIMITED)
-            inprocess = InProcessInvoker()
+            invokers: dict[str, Invoker] = {"http": http, **(own or {})}
             engine = Engine.build(
                 table=store.table,
                 blobs=store.blobs,
                 queue=queue,
-                invokers={"inprocess": inprocess, "http": http},
+                invokers=invokers,
                 clock=clock,
                 chance=SystemChance(),
                 observer=observer,
                 settings=settings or Settings(longest_delay_seconds=_UNLIMITED),
             )
-            inprocess.saver = engine.saver
-            yield LocalEngine(store, queue, engine, inprocess, http, clock)
+            yield LocalEngine(store, queue, engine, invokers, http, clock)
     finally:
         store.close()

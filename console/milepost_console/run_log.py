@@ -17,11 +17,12 @@ from datetime import UTC, datetime
 from threading import Lock
 from typing import Final, Protocol
 
-from milepost._logger import place_of_code
 from milepost_engine.core.run import Run
 from milepost_engine.registry import App
 
-__all__ = ["LoggedLine", "RunLog", "RunLogHandler", "RunLogMemory", "RunLogs", "keeping_lines", "place_of"]
+from .log_place import place_of
+
+__all__ = ["LoggedLine", "RunLog", "RunLogHandler", "RunLogMemory", "RunLogs", "keeping_lines"]
 
 LINES_OF_A_RUN: Final = 1000
 LINES_OF_ALL: Final = 20_000
@@ -30,7 +31,6 @@ MAX_CHARS: Final = 4000
 _MAX_WATCHED: Final = 50
 _MAX_COUNTED: Final = 20_000
 _NEWS_SECONDS: Final = 0.1
-_PLACE: Final[tuple[str, ...]] = ("function_id", "run_id", "attempt", "step")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,16 +150,6 @@ class RunLogMemory:
 def _numbered(line: LoggedLine, number: int) -> LoggedLine:
     text = line.text if len(line.text) <= MAX_CHARS else f"{line.text[:MAX_CHARS]}… ({len(line.text)} characters)"
     return replace(line, number=number, text=text)
-
-
-def place_of(record: logging.LogRecord) -> Mapping[str, object]:
-    """Where in which run a record was made: as it says itself, else as the context says; empty outside of runs."""
-    here = place_of_code()
-    own: dict[str, object] = {name: record.__dict__[name] for name in _PLACE if name in record.__dict__}
-    if "run_id" not in own:
-        return {**here, **own} if here else {}
-    # A held-back line may be written by another context than made it: then only its own word counts.
-    return {**here, **own} if here.get("run_id") == own["run_id"] and own.get("step") == here.get("step") else own
 
 
 class RunLogHandler(logging.Handler):

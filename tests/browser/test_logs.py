@@ -79,7 +79,7 @@ def test_what_was_dropped_or_was_never_kept_is_said(server: Served, open_page: O
     expect(logs.locator(".log-line")).to_have_count(200)
     logs.get_by_role("button", name="Show the 800 lines before").click()
     expect(logs.locator(".log-line")).to_have_count(1000)
-    app = server.local.inprocess.apps["talk"]
+    app = server.code.apps["talk"]
     elsewhere = Target("http", "http://127.0.0.1:9/")
     server.do(server.backend.engine.registry.sync(app.manifest("http://127.0.0.1:9/"), elsewhere))
     page.reload()

@@ -23,6 +23,7 @@ from milepost_console.run_log import RunLogMemory, RunLogs, keeping_lines
 from milepost_console.server.app import build_app
 from milepost_console.server.backend import Backend
 from milepost_engine.adapters.clock import SystemClock
+from milepost_engine.adapters.invoke_inprocess import InProcessInvoker
 from milepost_engine.ports import Target
 
 T = TypeVar("T")
@@ -35,6 +36,7 @@ class Served:
     url: str
     backend: Backend
     local: LocalEngine
+    code: InProcessInvoker
     loop: asyncio.AbstractEventLoop
     notes: list[str]
 
@@ -70,7 +72,7 @@ class Served:
 
     def serve(self, app: App) -> None:
         """Serve an app's functions in this process."""
-        self.local.inprocess.apps[app.id] = app
+        self.code.apps[app.id] = app
         manifest = app.manifest(f"{self.url}/inprocess/{app.id}")
         self.do(self.local.engine.registry.sync(manifest, Target("inprocess", app.id)))
 
@@ -134,20 +136,22 @@ async def _run(
     listening = bind("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     memory = RunLogMemory(SystemClock().now())
-    async with open_local(":memory:", live) as local:
+    code = InProcessInvoker()
+    async with open_local(":memory:", live, {"inprocess": code}) as local:
+        code.saver = local.engine.saver
         remotes = Remotes(local.http, lambda said, _: notes.append(said))
 
         async def sync_url(address: str) -> str:
             return await remotes.sync(backend, address)
 
-        invokers = {"inprocess": local.inprocess, "http": local.http}
-        backend = Backend(local.engine, live, invokers, dead_letters=local.queue, logs=memory, sync_url=sync_url)
+        queue = local.queue
+        backend = Backend(local.engine, live, local.invokers, dead_letters=queue, logs=memory, sync_url=sync_url)
         if stack:
             backend = Backend(local.engine, Live(), logs=logs, mode="stack", stack=stack)
         config = uvicorn.Config(build_app(backend), log_config=None, lifespan="off", ws="none")
         server = uvicorn.Server(config)
         tasks = [asyncio.create_task(server._serve([listening])), asyncio.create_task(local.work())]
-        ready.append(Served(url, backend, local, loop, notes))
+        ready.append(Served(url, backend, local, code, loop, notes))
         stop.append(lambda: loop.call_soon_threadsafe(ended.set))
         wake.set()
         with keeping_lines(memory, live.tell_of_lines):

@@ -155,7 +155,7 @@ def test_only_new_lines_are_asked_for_and_a_reader_is_told_of_them(server: Serve
 def test_an_app_at_an_address_logs_where_it_runs_and_the_answer_says_so(server: Served):
     server.send({"name": "order"})
     [run] = server.ended(1)
-    app = server.local.inprocess.apps["talk"]
+    app = server.code.apps["talk"]
     server.do(
         server.backend.engine.registry.sync(app.manifest("http://127.0.0.1:9/"), Target("http", "http://127.0.0.1:9/"))
     )

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from milepost import App, Context, Event
 from milepost.testing import Harness
-from milepost_console.run_log import place_of
+from milepost_console.log_place import place_of
 from milepost_console.terminal import JsonLines, Lines
 from milepost_engine.adapters.clock import WoundClock
 

@@ -107,7 +107,7 @@ def test_events_before_one_that_cannot_be_accepted_are_named_and_taken_in(shop: 
 
 
 def test_an_app_that_is_away_is_told_so_that_the_sender_repeats_it(shop: Served):
-    shop.local.inprocess.apps.clear()
+    shop.code.apps.clear()
     answer = deliver(shop, refund("7", "evt_1"))
     assert (answer.status_code, answer.json()["code"]) == (502, "MP321")
     shop.serve(sample.app)

@@ -1,4 +1,4 @@
-"""Calls user code that lives in this process: for the dev server, tests and samples.
+"""Calls user code that lives in this process: for tests.
 
 Code that was taken away while a run waits (another file is served) is a missing app: the run goes on with its next
 attempt once it is back.

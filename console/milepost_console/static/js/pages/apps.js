@@ -13,7 +13,7 @@ import { readAlong } from "./functions.js";
 /** @typedef {import("../core/types.js").AppInfo} AppInfo */
 
 /** @type {Record<string, string>} */
-const KINDS = { http: "Served over HTTP", lambda: "A Lambda function", inprocess: "In the dev server's own process" };
+const KINDS = { http: "Served over HTTP", lambda: "A Lambda function", process: "In a process of the dev server" };
 
 export const title = "Apps";
 

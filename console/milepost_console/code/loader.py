@@ -1,7 +1,4 @@
-"""Loads the user's modules into this process, and loads them again after a change.
-
-A reload imports every module of the user's own folders afresh. If one of them fails to import, all of the old modules
-are put back and the old code goes on serving; the error says in which file and line it happened.
+"""Loads the user's modules into this process, and knows which files they came from.
 
 Changes are found by looking at the files that were imported, not by watching folders: a project's folder may hold a
 virtual environment, whose tens of thousands of files cost seconds and all of a machine's watches.
@@ -10,11 +7,11 @@ virtual environment, whose tens of thousands of files cost seconds and all of a 
 from __future__ import annotations
 
 import importlib
-import linecache
+import os
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -22,15 +19,15 @@ from typing import Final
 
 from milepost import App
 
-__all__ = ["CodeProblem", "Loader", "Place", "Stamp", "parse_place"]
+__all__ = ["CodeProblem", "Loader", "Place", "Stamps", "look_at", "parse_place"]
 
 _FOREIGN: Final = tuple(
     {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")}
 )
 
 
-Stamp = tuple[int, int]
-"""A file's time of change in nanoseconds, and its size."""
+Stamps = dict[str, tuple[int, int] | None]
+"""Files with their time of change in nanoseconds, and their size; None for one that is not there."""
 
 
 class CodeProblem(Exception):
@@ -86,7 +83,13 @@ class Loader:
 
     places: Sequence[Place]
     folder: Path
-    _stamps: dict[Path, Stamp | None] = field(default_factory=dict)
+    known: Sequence[str] = ()
+    """Files that were found at an earlier time; what changes in them while they are loaded counts as a change."""
+    stamps: Stamps = field(init=False)
+    """The user's files as they were when they were loaded, also when that failed."""
+
+    def __post_init__(self) -> None:
+        self.stamps = look_at(self.known)
 
     @property
     def folders(self) -> tuple[Path, ...]:
@@ -97,42 +100,22 @@ class Loader:
         )
 
     def load(self) -> dict[str, App]:
-        """Import everything afresh; the apps by id. Raises CodeProblem and leaves everything as it was."""
+        """Import everything; the apps by id. Raises CodeProblem that says in which file and line it happened."""
         for root in (self.folder, *(place.root for place in self.places)):
             if str(root) not in sys.path:
                 sys.path.insert(0, str(root))
-        old = {name: module for name, module in list(sys.modules.items()) if self._is_own(module)}
-        for name in old:
-            del sys.modules[name]
-        linecache.checkcache()
-        importlib.invalidate_caches()
-        # Before the import: what is written while it goes on counts as a change.
-        self._stamps = self.stamps()
         try:
             return self._import()
         except BaseException as error:
             self._note(_files_of(error))
-            for name, module in list(sys.modules.items()):
-                if self._is_own(module):
-                    del sys.modules[name]
-            sys.modules.update(old)
             raise
         finally:
             self._note(Path(file) for module in list(sys.modules.values()) if (file := self._own_file(module)))
 
-    def stamps(self) -> dict[Path, Stamp | None]:
-        """How the user's files look now; None for one that is not there."""
-        return {path: _stamp(path) for path in self._stamps}
-
-    @property
-    def loaded_stamps(self) -> Mapping[Path, Stamp | None]:
-        """How they looked when they were loaded last."""
-        return self._stamps
-
     def _note(self, files: Iterable[Path]) -> None:
         for file in files:
-            if file not in self._stamps and self._within(file):
-                self._stamps[file] = _stamp(file)
+            if str(file) not in self.stamps and self._within(file):
+                self.stamps[str(file)] = _stamp(file)
 
     def _import(self) -> dict[str, App]:
         apps: dict[str, App] = {}
@@ -166,13 +149,6 @@ class Loader:
             raise CodeProblem(f"{place.text} has no app; write `app = App('my-app')` at the top of the module")
         return found.values()
 
-    def _is_own(self, module: ModuleType) -> bool:
-        if getattr(module, "__file__", None) is None:
-            # A namespace package has only a path.
-            paths = list(getattr(module, "__path__", ()))
-            return bool(paths) and all(self._within(Path(path)) for path in paths)
-        return self._own_file(module) is not None
-
     def _own_file(self, module: ModuleType) -> str | None:
         file = getattr(module, "__file__", None)
         return file if file is not None and self._within(Path(file)) else None
@@ -185,7 +161,7 @@ class Loader:
 
 
 def _ours() -> tuple[Path, ...]:
-    """Milepost's own packages: in a development install they lie in the user's folders, and must never be reloaded."""
+    """Milepost's own packages: in a development install they lie in the user's folders."""
     import milepost  # noqa: PLC0415
     import milepost_console  # noqa: PLC0415 - the packages themselves
     import milepost_engine  # noqa: PLC0415
@@ -198,9 +174,14 @@ def _ours() -> tuple[Path, ...]:
 _OURS: Final = _ours()
 
 
-def _stamp(path: Path) -> Stamp | None:
+def look_at(files: Iterable[str]) -> Stamps:
+    """How files look now."""
+    return {file: _stamp(file) for file in files}
+
+
+def _stamp(path: Path | str) -> tuple[int, int] | None:
     try:
-        found = path.stat()
+        found = os.stat(path)  # noqa: PTH116 - five times a second for each file
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size

@@ -1,0 +1,209 @@
+"""The process that runs user code: imports it, answers the dev server's calls, hands over what it logs.
+
+It never outlives the server: once the socket is closed, whatever still runs is cut off, as it is when a server ends
+that runs user code itself. Ctrl-C reaches both; the server alone decides what it means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import io
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic_core import to_json
+
+from milepost import App
+from milepost._web import Request
+from milepost.errors import CheckpointRefused, MilepostError
+from milepost_console.log_place import place_of
+
+from .frames import Frames, Head
+from .loader import CodeProblem, Loader, Place
+
+__all__ = ["QUIET", "main"]
+
+QUIET: Final = ("asyncio", "httpcore", "httpx", "uvicorn")
+"""Loggers of which only warnings are worth a line."""
+
+
+class _Lines(logging.Handler):
+    """Log records on their way to the server, in the order in which they were made, from any thread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frames: Frames | None = None
+        self._waiting: deque[dict[str, object]] = deque()
+        self._told = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self.format(record)
+            line = {
+                "t": "log",
+                "level": record.levelno,
+                "name": record.name,
+                "at": record.created,
+                "text": record.message,
+                "trace": "\n".join(filter(None, (record.exc_text, record.stack_info))),
+                "place": dict(place_of(record)),
+            }
+        except Exception:  # noqa: BLE001 - logging must never break what logs
+            self.handleError(record)
+            return
+        self._waiting.append(line)
+        self.hand_over()
+
+    def hand_over(self) -> None:
+        """Let the loop send what waits."""
+        if self.frames is not None and not self._told:
+            self._told = True
+            self.frames.call_soon_threadsafe(self._send)
+
+    def _send(self) -> None:
+        assert self.frames is not None
+        self._told = False
+        while self._waiting:
+            self.frames.send(self._waiting.popleft())
+
+
+class _Child:
+    """Answers frames until the server says that it is enough."""
+
+    def __init__(self, apps: Mapping[str, App]) -> None:
+        self._apps = apps
+        self._frames = Frames(self._took, self._cut_off)
+        self._enough: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._saves: dict[int, asyncio.Future[None]] = {}
+        self._last_save = 0
+
+    async def serve(self, connected: socket.socket, lines: _Lines, told: Head) -> None:
+        """Say what was loaded, then serve."""
+        connected.setblocking(False)
+        await asyncio.get_running_loop().create_connection(lambda: self._frames, sock=connected)
+        lines.frames = self._frames
+        lines.hand_over()
+        self._frames.send(told)
+        await self._enough
+        self._frames.close()
+
+    def _took(self, head: Head, body: bytes) -> None:
+        match head["t"]:
+            case "call":
+                task = asyncio.get_running_loop().create_task(self._answer(head, body))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+            case "saved":
+                self._saved(head)
+            case "enough":
+                self._enough.set_result(None)
+            case other:
+                raise ValueError(f"the dev server sent a frame of unknown kind {other!r}")
+
+    def _cut_off(self) -> None:
+        if not self._enough.done():
+            os._exit(1)
+
+    async def _answer(self, head: Head, body: bytes) -> None:
+        number = head["n"]
+        request = Request(head["method"], head["query"], head["headers"], body)
+        saver = _Saver(self, number) if head["saves"] else None
+        try:
+            answer = await self._apps[head["app"]].handle(request, checkpointer=saver)
+        except Exception as error:  # noqa: BLE001 - the server must hear of it
+            self._frames.send({"t": "failed", "n": number, "text": f"{type(error).__name__}: {error}"})
+        else:
+            told = {"t": "answer", "n": number, "status": answer.status, "headers": dict(answer.headers)}
+            self._frames.send(told, answer.body)
+
+    def save(self, number: int, ops: Sequence[Mapping[str, object]]) -> asyncio.Future[None]:
+        """Hand finished steps of a call to the server."""
+        self._last_save += 1
+        saved = self._saves[self._last_save] = asyncio.get_running_loop().create_future()
+        self._frames.send({"t": "save", "n": number, "s": self._last_save}, to_json(list(ops)))
+        return saved
+
+    def _saved(self, head: Head) -> None:
+        saved = self._saves.pop(head["s"])
+        if saved.done():
+            return
+        refused = head.get("refused")
+        if refused is None:
+            saved.set_result(None)
+        elif head["stale"] is None:
+            saved.set_exception(OSError(refused))
+        else:
+            saved.set_exception(CheckpointRefused(refused, stale=head["stale"]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Saver:
+    """What the SDK hands finished steps of one call to."""
+
+    child: _Child
+    number: int
+
+    async def save(self, ops: Sequence[Mapping[str, object]]) -> None:
+        """Raises CheckpointRefused when the invocation must stop."""
+        await self.child.save(self.number, ops)
+
+
+def _end_with(server: socket.socket) -> None:
+    """End this process with its server while it loads, and reads no frames yet. The first frame ends the watch."""
+    if not server.recv(1, socket.MSG_PEEK):
+        os._exit(1)
+
+
+def _load(told: Mapping[str, Any]) -> tuple[dict[str, App], dict[str, object]]:
+    """The apps, and what the server is told of them."""
+    folder = Path(told["folder"])
+    places = [Place(text, module, Path(root), attribute) for text, module, root, attribute in told["places"]]
+    loader = Loader(places, folder, told["files"])
+    try:
+        apps = loader.load()
+        manifests = {app_id: app.manifest(f"{told['address']}/process/{app_id}") for app_id, app in apps.items()}
+    except (CodeProblem, MilepostError) as problem:
+        return {}, {"t": "problem", "text": str(problem), "files": loader.stamps}
+    return apps, {"t": "ready", "manifests": manifests, "files": loader.stamps}
+
+
+async def _serve(server: socket.socket, lines: _Lines, apps: Mapping[str, App], told: Head) -> None:
+    await _Child(apps).serve(server, lines, told)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """`child <file descriptor> <JSON>`: see `process.py`, which starts it."""
+    # Not ignored, which programs that user code starts would inherit.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    server = socket.socket(fileno=int(arguments[0]))
+    server.set_inheritable(False)
+    threading.Thread(target=_end_with, args=(server,), name="milepost-end", daemon=True).start()
+    faulthandler.enable()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # What code prints is seen when it prints it, also where the output is no terminal.
+            stream.reconfigure(line_buffering=True)
+    lines = _Lines()
+    root = logging.getLogger()
+    root.addHandler(lines)
+    root.setLevel(logging.INFO)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    apps, told = _load(json.loads(arguments[1]))
+    asyncio.run(_serve(server, lines, apps, told))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,116 @@
+"""Serves the code of a dev server's user: which process has it now, what replaces it, what becomes of one that ends.
+
+    load ──► serve ─────────────── a change: load ──► serve the new one, the old one ends what it has in hand
+               │ the process ends: what it had in hand failed
+               └──► load ──► serve   (calls wait meanwhile)
+
+Only the process that is served gets calls. One that cannot be loaded changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from milepost.protocol import Header
+from milepost_engine.ports import InvocationProblem, ProblemKind, Request, Response, Target
+
+from .loader import Place, Stamps
+from .process import CodeProcess, Saver
+
+__all__ = ["KIND", "CodeHost"]
+
+KIND = "process"
+"""The kind of target that a `CodeHost` is asked for."""
+
+
+class CodeHost:
+    """Implements the Invoker port for `Target("process", app_id)`.
+
+    `saver` gives for the ids of a run and its function what a checkpointing function saves its steps with
+    (`Engine.saver`).
+    """
+
+    def __init__(self, places: Sequence[Place], folder: Path, address: str) -> None:
+        self._places = places
+        self._folder = folder
+        self._address = address
+        self._serving: CodeProcess | None = None
+        self._processes: set[CodeProcess] = set()
+        self._settled = asyncio.Event()
+        self._stamps: Stamps = {}
+        self._loss = ""
+        self.saver: Callable[[str, str], Saver] | None = None
+
+    @property
+    def stamps(self) -> Stamps:
+        """The files of the code that was loaded last, also when that failed, as they were then."""
+        return self._stamps
+
+    @property
+    def serving(self) -> CodeProcess | None:
+        """The process that gets the calls."""
+        return self._serving
+
+    async def load(self) -> CodeProcess:
+        """A process with the code as it is now; `serve` it, or close it. Raises CodeProblem."""
+        process = await CodeProcess.start(self._places, self._folder, self._address, tuple(self._stamps))
+        self._processes.add(process)
+        process.ended.add_done_callback(lambda _: self._processes.discard(process))
+        try:
+            await process.ready()
+        except BaseException:
+            await process.close()
+            raise
+        finally:
+            self._stamps = {**self._stamps, **process.stamps}
+        return process
+
+    def serve(self, process: CodeProcess) -> None:
+        """Give it the calls from now on; the one before ends what it has in hand."""
+        before, self._serving = self._serving, process
+        self._settled.set()
+        process.ended.add_done_callback(lambda _: self._lost(process))
+        if before is not None:
+            before.retire()
+
+    def give_up(self) -> None:
+        """The code cannot be loaded again: calls fail, until it can."""
+        self._settled.set()
+
+    def _lost(self, process: CodeProcess) -> None:
+        if process is self._serving:
+            self._serving, self._loss = None, process.ended.result()
+            self._settled.clear()
+
+    def take_loss(self) -> str:
+        """How the process that was served ended by itself, told once; empty when it has not."""
+        loss, self._loss = self._loss, ""
+        return loss
+
+    async def invoke(self, target: Target, request: Request) -> Response:
+        """Call the app. Raises InvocationProblem when there is no answer."""
+        try:
+            async with asyncio.timeout(target.timeout_seconds):
+                if self._serving is None:
+                    await self._settled.wait()
+                return await self._call(target.address, request)
+        except TimeoutError:
+            raise InvocationProblem(
+                ProblemKind.TIMEOUT, f"the code did not answer within {target.timeout_seconds:g} s; it may still run"
+            ) from None
+
+    async def _call(self, app_id: str, request: Request) -> Response:
+        if self._serving is None or app_id not in self._serving.manifests:
+            raise InvocationProblem(
+                ProblemKind.MISSING, f"app {app_id!r} is not loaded by this server; serve its file again"
+            )
+        run_id = request.headers.get(Header.RUN_ID.value)
+        saver = self.saver(run_id, request.query["fnId"]) if self.saver and run_id else None
+        return await self._serving.call(app_id, request, saver)
+
+    async def close(self) -> None:
+        """End every process now."""
+        self._serving = None
+        await asyncio.gather(*(process.close() for process in list(self._processes)))

@@ -1,0 +1,241 @@
+"""One process with user code, as the dev server has it: starts it, calls it, takes what it saves and logs.
+
+server                            process
+  start with the places ────────►  imports them
+  ◄──────────────── ready: manifests, files     (or: problem)
+  call 1 ───────────────────────►  a function runs
+  ◄──────────────────────── save 1 of call 1
+  saved 1 ──────────────────────►  goes on
+  ◄─────────────────────────── log
+  ◄────────────────────── answer 1
+  enough ───────────────────────►  ends
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol, cast
+
+from pydantic_core import from_json
+
+from milepost.errors import CheckpointRefused
+from milepost_console.log_place import with_place
+from milepost_engine.ports import InvocationProblem, ProblemKind, Request, Response
+
+from .frames import Frames, Head
+from .loader import CodeProblem, Place, Stamps, look_at
+
+__all__ = ["CodeProcess", "Saver"]
+
+_END_SECONDS: Final = 2.0
+_log = logging.getLogger("milepost.code")
+
+
+class Saver(Protocol):
+    """Keeps the steps of one call; `Engine.saver` makes one."""
+
+    async def save(self, ops: Sequence[Mapping[str, object]]) -> None: ...
+
+
+@dataclass(slots=True)
+class _Call:
+    answer: asyncio.Future[Response]
+    saver: Saver | None
+
+
+class CodeProcess:
+    """See the module. Made by `start`."""
+
+    def __init__(self, process: asyncio.subprocess.Process, places: Sequence[Place], stamps: Stamps) -> None:
+        self._process = process
+        self._places = ", ".join(place.text for place in places)
+        self._loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._frames = Frames(self._took, self._lost)
+        self._calls: dict[int, _Call] = {}
+        self._last_call = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._retired = False
+        self.manifests: Mapping[str, Mapping[str, object]] = {}
+        """What each app registers, by its id."""
+        self.stamps = stamps
+        """The files that the code came from, as they were then."""
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """How the process ended, once it has."""
+
+    @classmethod
+    async def start(cls, places: Sequence[Place], folder: Path, address: str, files: Sequence[str]) -> CodeProcess:
+        """A process with the code of these places, ready to be called; `files` are those known from before."""
+        told = {
+            "places": [[place.text, place.module, str(place.root), place.attribute] for place in places],
+            "folder": str(folder),
+            "address": address,
+            "files": list(files),
+        }
+        here, there = socket.socketpair()
+        with there:
+            # -P: what lies in the user's folder is imported for the user's code alone, never for this program.
+            command = (sys.executable, "-P", "-m", "milepost_console.code.child", str(there.fileno()), json.dumps(told))
+            process = await asyncio.create_subprocess_exec(*command, pass_fds=(there.fileno(),))
+        started = cls(process, places, look_at(files))
+        here.setblocking(False)
+        await asyncio.get_running_loop().create_connection(lambda: started._frames, sock=here)
+        return started
+
+    async def ready(self) -> None:
+        """Wait until the code is loaded. Raises CodeProblem when it cannot be."""
+        await asyncio.shield(self._loaded)
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
+    async def call(self, app_id: str, request: Request, saver: Saver | None) -> Response:
+        """Call an app. Raises InvocationProblem when the process ends before it answers."""
+        self._last_call += 1
+        number = self._last_call
+        call = _Call(asyncio.get_running_loop().create_future(), saver)
+        if self.ended.done():
+            raise self._crash()
+        self._calls[number] = call
+        head = {
+            "t": "call",
+            "n": number,
+            "app": app_id,
+            "method": request.method,
+            "query": request.query,
+            "headers": request.headers,
+            "saves": saver is not None,
+        }
+        self._frames.send(head, request.body)
+        try:
+            return await call.answer
+        finally:
+            self._calls.pop(number, None)
+            self._end_if_idle()
+
+    def retire(self) -> None:
+        """Let the process end once it has answered what it was called for."""
+        self._retired = True
+        self._end_if_idle()
+
+    async def close(self) -> None:
+        """End the process now; what it still runs is cut off."""
+        self._retired = True
+        self._frames.send({"t": "enough"})
+        self._frames.close()
+        try:
+            async with asyncio.timeout(_END_SECONDS):
+                await self._process.wait()
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            await self._process.wait()
+
+    def _end_if_idle(self) -> None:
+        if self._retired and not self._calls and not self.ended.done():
+            self._in_background(self.close())
+
+    # --- frames -------------------------------------------------------------------------------------------------------
+
+    def _took(self, head: Head, body: bytes) -> None:
+        match head["t"]:
+            case "answer":
+                call = self._calls.get(head["n"])
+                if call is not None and not call.answer.done():
+                    call.answer.set_result(Response(head["status"], head["headers"], body))
+            case "save":
+                self._in_background(self._save(head, body))
+            case "log":
+                _logged(head)
+            case "failed":
+                call = self._calls.get(head["n"])
+                if call is not None and not call.answer.done():
+                    problem = InvocationProblem(ProblemKind.CRASHED, f"the app raised {head['text']}")
+                    call.answer.set_exception(problem)
+            case "ready":
+                self.manifests, self.stamps = head["manifests"], _stamps(head)
+                self._loaded.set_result(None)
+            case "problem":
+                self.stamps = _stamps(head)
+                self._loaded.set_exception(CodeProblem(head["text"]))
+            case other:
+                _log.error("the process with your code sent a frame of unknown kind %r", other)
+
+    async def _save(self, head: Head, body: bytes) -> None:
+        call = self._calls.get(head["n"])
+        refused, stale = None, cast("bool | None", None)
+        if call is None or call.saver is None:
+            refused, stale = "nobody waits for this call any more", True
+        else:
+            try:
+                await call.saver.save(from_json(body))
+            except CheckpointRefused as error:
+                refused, stale = str(error), error.stale
+            except Exception as error:  # noqa: BLE001 - the function answers with its steps instead
+                refused = f"{type(error).__name__}: {error}"
+        self._frames.send({"t": "saved", "s": head["s"], "refused": refused, "stale": stale})
+
+    def _lost(self) -> None:
+        """The socket is closed: the process has ended, or is about to."""
+        self._in_background(self._bury())
+
+    async def _bury(self) -> None:
+        try:
+            async with asyncio.timeout(_END_SECONDS):
+                status = await self._process.wait()
+        except TimeoutError:
+            self._process.kill()
+            status = await self._process.wait()
+        self.ended.set_result(_how(status))
+        if not self._loaded.done():
+            self._loaded.set_exception(
+                CodeProblem(
+                    f"{self._places}: the process that loaded the code {self.ended.result()} before it was done"
+                )
+            )
+            self._loaded.exception()  # somebody may have given up waiting
+        for call in list(self._calls.values()):
+            if not call.answer.done():
+                call.answer.set_exception(self._crash())
+
+    def _crash(self) -> InvocationProblem:
+        return InvocationProblem(
+            ProblemKind.CRASHED,
+            f"the process that runs your code {self.ended.result()} before this was done; it is started again, and "
+            "whatever else it had in hand was cut off too",
+        )
+
+    def _in_background(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _stamps(head: Head) -> Stamps:
+    return {file: None if seen is None else (seen[0], seen[1]) for file, seen in head["files"].items()}
+
+
+def _logged(head: Head) -> None:
+    """Log here what was logged there."""
+    record = logging.LogRecord(head["name"], head["level"], "", 0, head["text"], None, None)
+    record.created = head["at"]
+    record.exc_text = head["trace"] or None
+    with_place(record, head["place"])
+    logging.getLogger().handle(record)
+
+
+def _how(status: int) -> str:
+    if status < 0:
+        with contextlib.suppress(ValueError):
+            return f"was ended by {signal.Signals(-status).name}"
+    return f"ended with exit status {status}"

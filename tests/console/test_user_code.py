@@ -1,0 +1,281 @@
+"""User code in a process of its own: what it is called for, saves and logs, and what becomes of it when either ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from milepost.errors import CheckpointRefused
+from milepost_console.code.host import KIND, CodeHost
+from milepost_console.code.loader import CodeProblem, parse_place
+from milepost_console.log_place import place_of
+from milepost_engine.codec import dumps, loads
+from milepost_engine.ports import InvocationProblem, ProblemKind, Request, Response, Target
+
+from .process import DevProcess
+from .served import until
+
+CODE = """
+import logging, os, time
+from milepost import App, Context, Event, SyncContext
+
+app = App("mine")
+log = logging.getLogger("mine.deep")
+
+@app.function(id="pid", trigger="go")
+async def pid(ctx: Context) -> int:
+    return os.getpid()
+
+@app.function(id="two", trigger="go", mode="checkpoint")
+async def two(ctx: Context) -> int:
+    one = await ctx.step.run("one", lambda: 1)
+    return await ctx.step.run("two", lambda: one + 1)
+
+@app.function(id="logs", trigger="go")
+async def logs(ctx: Context) -> None:
+    def body():
+        try:
+            raise OSError("no route")
+        except OSError:
+            log.exception("to %s", "Rome", extra={"other": object()})
+    await ctx.step.run("say", body)
+
+@app.function(id="exits", trigger="go")
+def exits(ctx: SyncContext) -> None:
+    os._exit(int(ctx.event.data["status"]))
+
+@app.function(id="waits", trigger="go")
+def waits(ctx: SyncContext) -> int:
+    open(ctx.event.data["began"], "w").close()
+    while not os.path.exists(ctx.event.data["until"]):
+        time.sleep(0.01)
+    return os.getpid()
+"""
+MINE = Target(KIND, "mine", 30)
+
+
+@pytest.fixture
+async def host(tmp_path: Path) -> AsyncIterator[CodeHost]:
+    (tmp_path / "mine.py").write_text(CODE)
+    made = CodeHost([parse_place("mine.py", tmp_path)], tmp_path, "http://127.0.0.1:1")
+    made.serve(await made.load())
+    yield made
+    await made.close()
+
+
+def call(function: str, **data: object) -> Request:
+    event = {"name": "go", "data": data, "id": "e", "ts": 1}
+    ctx = {
+        "run_id": "01RUN", "fn_id": f"mine-{function}", "attempt": 0, "step_id": "step", "max_attempts": 5,
+        "stack": {"stack": [], "current": 0}, "milepost": {"version": 1, "checkpoint": function == "two"},
+    }  # fmt: skip
+    body = {"ctx": ctx, "event": event, "events": [event], "steps": {}, "use_api": False, "version": -1}
+    headers = {"x-run-id": "01RUN"}
+    return Request({"fnId": f"mine-{function}", "stepId": "step"}, headers, dumps(body))
+
+
+def result(answer: Response) -> Any:
+    assert answer.status == 200, answer.body
+    return loads(answer.body)
+
+
+async def until_there(file: Path) -> None:
+    async with asyncio.timeout(20):
+        while not file.exists():  # noqa: ASYNC110, ASYNC240 - another process makes it
+            await asyncio.sleep(0.01)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+class Steps:
+    """Takes steps, as long as it has no objection."""
+
+    def __init__(self, objection: Exception | None = None) -> None:
+        self.objection = objection
+        self.names: list[str] = []
+        self.asked: list[tuple[str, str]] = []
+
+    def of(self, run_id: str, function_id: str) -> Steps:
+        self.asked.append((run_id, function_id))
+        return self
+
+    async def save(self, ops: Sequence[Mapping[str, object]]) -> None:
+        if self.objection:
+            raise self.objection
+        self.names += [str(op["displayName"]) for op in ops]
+
+
+async def test_code_runs_in_another_process_and_unknown_apps_are_missing(host: CodeHost):
+    assert host.serving
+    assert result(await host.invoke(MINE, call("pid"))) == host.serving.pid != os.getpid()
+    with pytest.raises(InvocationProblem, match="'other' is not loaded") as caught:
+        await host.invoke(Target(KIND, "other"), call("pid"))
+    assert caught.value.kind == ProblemKind.MISSING
+
+
+async def test_a_step_is_saved_before_the_next_one_begins(host: CodeHost):
+    steps = Steps()
+    host.saver = steps.of
+    answer = await host.invoke(MINE, call("two"))
+    assert steps.names == ["one", "two"]
+    assert steps.asked[0] == ("01RUN", "mine-two")
+    assert [op["op"] for op in loads(answer.body)] == ["RunComplete"]
+
+
+async def test_steps_that_cannot_be_saved_are_returned_and_a_stale_invocation_says_nothing(host: CodeHost):
+    host.saver = Steps(OSError("the disk is full")).of
+    answer = await host.invoke(MINE, call("two"))
+    assert [(op["op"], op.get("displayName")) for op in loads(answer.body)] == [("StepRun", "one")]
+    host.saver = Steps(CheckpointRefused(stale=True)).of
+    assert loads((await host.invoke(MINE, call("two"))).body) == []
+
+
+async def test_what_it_logs_is_logged_here_with_its_place_and_traceback(
+    host: CodeHost, caplog: pytest.LogCaptureFixture
+):
+    with caplog.at_level(logging.INFO):
+        await host.invoke(MINE, call("logs"))
+    [record] = [record for record in caplog.records if record.name == "mine.deep"]
+    assert (record.getMessage(), record.levelname) == ("to Rome", "ERROR")
+    assert record.exc_text is not None
+    assert record.exc_text.endswith("OSError: no route")
+    place = place_of(record)
+    assert (place["run_id"], place["function_id"], place["step"]) == ("01RUN", "mine-logs", "say")
+
+
+@pytest.mark.parametrize(("status", "said"), [(3, "ended with exit status 3")])
+async def test_code_that_ends_its_process_fails_its_own_call_and_is_served_again(
+    host: CodeHost, status: int, said: str
+):
+    with pytest.raises(InvocationProblem, match=said) as caught:
+        await host.invoke(MINE, call("exits", status=status))
+    assert caught.value.kind == ProblemKind.CRASHED
+    assert (host.take_loss(), host.take_loss()) == (said, "")
+    # Calls wait for the code to come back.
+    waiting = asyncio.create_task(host.invoke(MINE, call("pid")))
+    host.serve(await host.load())
+    assert host.serving
+    assert result(await waiting) == host.serving.pid
+
+
+async def test_after_a_change_the_old_process_ends_what_it_has_in_hand(host: CodeHost, tmp_path: Path):
+    old = host.serving
+    assert old
+    gate, began = tmp_path / "gate", tmp_path / "began"
+    under_way = asyncio.create_task(host.invoke(MINE, call("waits", until=str(gate), began=str(began))))
+    await until_there(began)
+    host.serve(await host.load())
+    assert host.serving
+    assert result(await host.invoke(MINE, call("pid"))) == host.serving.pid != old.pid
+    assert is_alive(old.pid)
+    gate.touch()
+    assert result(await under_way) == old.pid
+    assert await old.ended == "ended with exit status 0"
+    assert host.take_loss() == ""
+
+
+async def test_a_call_that_takes_too_long_is_given_up_and_its_late_answer_is_nobodys(host: CodeHost, tmp_path: Path):
+    gate, began = tmp_path / "gate", tmp_path / "began"
+    with pytest.raises(InvocationProblem, match=r"within 0\.3 s; it may still run") as caught:
+        await host.invoke(Target(KIND, "mine", 0.3), call("waits", until=str(gate), began=str(began)))
+    assert caught.value.kind == ProblemKind.TIMEOUT
+    gate.touch()
+    assert host.serving
+    assert result(await host.invoke(MINE, call("pid"))) == host.serving.pid
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("import os; os._exit(7)", r"mine.py: the process that loaded the code ended with exit status 7 before"),
+        ("import os; os.kill(os.getpid(), 9)", r"the process that loaded the code was ended by SIGKILL before"),
+        ("raise SystemExit('no key')", r"mine.py:1: SystemExit: no key"),
+        ("from milepost import App\napp = App('a'); other = App('a')", r"two apps have the id 'a'"),
+    ],
+)
+async def test_code_that_cannot_be_loaded_is_told_of_and_what_was_served_goes_on(
+    host: CodeHost, tmp_path: Path, code: str, said: str
+):
+    (tmp_path / "mine.py").write_text(code)
+    with pytest.raises(CodeProblem, match=said):
+        await host.load()
+    assert host.serving
+    assert result(await host.invoke(MINE, call("pid"))) == host.serving.pid
+    assert set(host.stamps) == {str(tmp_path / "mine.py")}
+
+
+# --- with the whole dev server ----------------------------------------------------------------------------------------
+
+STORY = """
+import os, sys, time
+from pathlib import Path
+from milepost import App, Context, Retries, SyncContext
+
+print("printed while loading")
+app = App("story")
+HERE = Path(__file__).parent
+
+@app.function(id="deadly", trigger="deadly", retries=Retries(attempts=3, first_delay="1s", jitter=0))
+async def deadly(ctx: Context) -> str:
+    def body():
+        with open(HERE / "tries", "a") as tries:
+            tries.write("x")
+        if (HERE / "tries").stat().st_size < 2:
+            os._exit(9)
+        return "survived"
+    await ctx.step.run("before", lambda: open(HERE / "before", "a").write("x"))
+    return await ctx.step.run("dies", body)
+
+@app.function(id="hangs", trigger="hangs")
+def hangs(ctx: SyncContext) -> None:
+    (HERE / "pid").write_text(str(os.getpid()))
+    (HERE / "hangs").touch()
+    while True:
+        time.sleep(1)
+"""
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[DevProcess]:
+    (tmp_path / "story.py").write_text(STORY)
+    made = DevProcess(tmp_path, str(tmp_path / "story.py"), "--no-poll", "--no-reload")
+    made.start()
+    yield made
+    made.stop()
+
+
+def test_code_that_kills_its_process_costs_an_attempt_and_the_server_goes_on(server: DevProcess):
+    assert "printed while loading" in server.log()
+    server.send("deadly")
+    until(lambda: server.runs(status="Completed"), told=server.log)
+    run = server.only_run()
+    assert run["output"] == "survived"
+    # Nothing is known yet of the step that it was in: the try is the function's.
+    [span] = [span for span in run["trace"] if span["kind"] == "function"]
+    [attempt] = span["attempts"]
+    assert attempt["error"]["name"] == "AppCrashed"
+    assert "the process that runs your code ended with exit status 9" in attempt["error"]["message"]
+    assert "the process with your code ended with exit status 9; it is started again" in server.log()
+    assert (server.folder / "before").read_text() == "x"
+
+
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_code_never_outlives_its_server(server: DevProcess, how: str):
+    server.send("hangs")
+    until((server.folder / "hangs").exists, told=server.log)
+    pid = int((server.folder / "pid").read_text())
+    assert is_alive(pid)
+    getattr(server, how)()
+    until(lambda: not is_alive(pid), seconds=10)
