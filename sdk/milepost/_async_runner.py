@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ._execute import Saver, run_step
-from ._invocation import Invocation, Move, Step
+from ._invocation import UNKNOWN, Invocation, Move, Step
 from ._ops import Op
 from .errors import Interrupt
 from .protocol import DISCOVERY
@@ -117,6 +117,13 @@ class AsyncRunner:
             if invocation.answer is not None:
                 invocation.warn(_swallowed(invocation))
             invocation.returned(data)
+
+    def recall(self, name: object, fn: object) -> object:
+        """The value of a remembered step, if nothing is to be decided first; else UNKNOWN. See `Invocation.recall`."""
+        invocation = self._invocation
+        if invocation is None or not self._is_alone(asyncio.current_task(self._loop)):
+            return UNKNOWN
+        return invocation.recall(name, fn)
 
     async def take(self, call: StepCall) -> Any:
         """A step call: wait until it is decided, then run it here or give its remembered outcome."""

@@ -14,6 +14,7 @@ from ._calls import invoke_call, run_call, send_call, sleep_call, sleep_until_ca
 from ._durations import Duration
 from ._events import ReceivedEvent, Sendable
 from ._function import Function, FunctionRef
+from ._invocation import UNKNOWN
 from ._retries import Retries
 from ._triggers import Event
 
@@ -67,7 +68,8 @@ class Steps:
         The result travels as JSON (at most 4 MiB), the first time too; a return annotation of `fn` such as a model,
         a dataclass or a datetime is read back as that type. Raises StepError when the step failed for good.
         """
-        return await self._runner.take(run_call(id, fn, args, kwargs))
+        known = self._runner.recall(id, fn)
+        return known if known is not UNKNOWN else await self._runner.take(run_call(id, fn, args, kwargs))
 
     async def sleep(self, id: str, duration: Duration) -> None:
         """Sleep for a timedelta, a text such as `"1h30m"`, or seconds. At most 366 days; costs nothing meanwhile."""
@@ -155,7 +157,8 @@ class SyncSteps:
     def run(self, id: str, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
     def run(self, id: str, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run your code once, and remember its result. See `Steps.run`."""
-        return self._runner.take(run_call(id, fn, args, kwargs))
+        known = self._runner.recall(id, fn)
+        return known if known is not UNKNOWN else self._runner.take(run_call(id, fn, args, kwargs))
 
     def sleep(self, id: str, duration: Duration) -> None:
         """Sleep for a while. See `Steps.sleep`."""

@@ -20,7 +20,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from ._execute import Saver, run_step
-from ._invocation import Invocation, Move, in_body
+from ._invocation import UNKNOWN, Invocation, Move, in_body
 from ._ops import Op
 from .errors import CodeError, Interrupt, NestedStepError
 
@@ -124,6 +124,13 @@ class SyncRunner:
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine that never suspends."""
         return step_through(work)
+
+    def recall(self, name: object, fn: object) -> object:
+        """The value of a remembered step, if nothing is to be decided first; else UNKNOWN. See `Invocation.recall`."""
+        invocation = self._invocation
+        if invocation is None or self._ready or self._current.thread_id != threading.get_ident():
+            return UNKNOWN
+        return invocation.recall(name, fn)
 
     def take(self, call: StepCall) -> Any:
         """A step call: wait until it is decided, then run it here or give its remembered outcome."""

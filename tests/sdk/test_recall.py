@@ -1,0 +1,113 @@
+"""The short way through history gives what the long way gives, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from milepost import StepError
+from milepost._calls import run_call
+from milepost._invocation import UNKNOWN, Call, Invocation
+from milepost.errors import NonDeterminismError, NotSerializableError
+from milepost.protocol import DISCOVERY, hash_step_id
+
+NOW = datetime(2026, 3, 2, tzinfo=UTC)
+
+
+class Parcel(BaseModel):
+    kilos: float
+
+
+def plain() -> int:
+    return 1
+
+
+def typed() -> Parcel:
+    return Parcel(kilos=1)
+
+
+def named() -> list[int]:
+    return [1]
+
+
+MEMOS = st.sampled_from([
+    {"data": 1}, {"data": None}, {"data": {"kilos": 2}}, {"data": {"kilos": "?"}}, {"data": [1]},
+    {"error": {"name": "E", "message": "m"}}, None, {"name": "event", "data": {}}, {"data": 1, "more": 2},
+    {"input": [1]}, "text", [1], 7,
+])  # fmt: skip
+NAMES = st.sampled_from(["a", "b", "c"])
+
+
+def invocation(history: list[tuple[str, Any]], *, live: bool, target: str) -> Invocation:
+    uses: dict[str, int] = {}
+    memos = {}
+    for name, memo in history:
+        memos[hash_step_id(name, uses.get(name, 0))] = memo
+        uses[name] = uses.get(name, 0) + 1
+    call = Call("app-f", "01RUN", 0, 5, target, tuple(memos), memos)
+    made = Invocation(call, now=lambda: NOW, warn=lambda _: None)
+    if live:
+        made.go_live()
+    return made
+
+
+def long_way(made: Invocation, name: str, fn: Callable[..., Any]) -> object:
+    """The outcome by way of a step that arrives, or UNKNOWN when something else is to be decided first."""
+    step = made.arrive(run_call(name, fn, (), {}))
+    if not made.follows(step):
+        made.abandon(step)
+        return UNKNOWN
+    try:
+        return made.outcome(step)
+    except (StepError, NonDeterminismError, NotSerializableError) as error:
+        return type(error), str(error)
+
+
+@given(
+    history=st.lists(st.tuples(NAMES, MEMOS), max_size=6),
+    asked=st.lists(st.tuples(NAMES, st.sampled_from([plain, typed, named])), max_size=8),
+    live=st.booleans(),
+    target=st.sampled_from([DISCOVERY, hash_step_id("b", 1)]),
+)
+def test_the_short_way_agrees_with_the_long_way_and_leaves_no_trace_where_it_does_not_go(
+    history: list[tuple[str, Any]],
+    asked: list[tuple[str, Callable[..., Any]]],
+    live: bool,  # noqa: FBT001 - drawn
+    target: str,
+):
+    short = invocation(history, live=live, target=target)
+    long = invocation(history, live=live, target=target)
+    if long.answer is not None:
+        assert short.recall("a", plain) is UNKNOWN
+        return
+    for name, fn in asked:
+        given = short.recall(name, fn)
+        expected = long_way(long, name, fn)
+        if given is UNKNOWN:
+            given = long_way(short, name, fn)
+        assert given == expected
+        assert short.decide(quiet=False) == long.decide(quiet=False)
+
+
+def test_history_of_plain_results_takes_the_short_way_up_to_its_last_step():
+    made = invocation([("a", {"data": n}) for n in range(4)], live=False, target=DISCOVERY)
+    assert [made.recall("a", plain) for _ in range(4)] == [0, 1, 2, UNKNOWN]
+
+
+@pytest.mark.parametrize("fn", [None, typed, "text"])
+def test_what_needs_more_than_its_plain_value_goes_the_long_way(fn: object):
+    made = invocation([("a", {"data": {"kilos": 1}})] * 3, live=False, target=DISCOVERY)
+    assert made.recall("a", fn) is UNKNOWN
+    assert made.recall("a", plain) == {"kilos": 1}
+
+
+@pytest.mark.parametrize("name", ["b", "", None, 7, ["a"]])
+def test_another_name_than_the_remembered_one_goes_the_long_way(name: object):
+    made = invocation([("a", {"data": 1})] * 3, live=False, target=DISCOVERY)
+    assert made.recall(name, plain) is UNKNOWN
