@@ -14,6 +14,7 @@ from pathlib import Path
 
 from milepost_console.code.host import KIND, CodeHost
 from milepost_console.code.loader import parse_place
+from milepost_console.startup import keep_loaded
 from milepost_engine.adapters.chance import SystemChance
 from milepost_engine.adapters.clock import SystemClock
 from milepost_engine.adapters.local_queue import LocalQueue, Received
@@ -102,6 +103,7 @@ async def place(*, durability: str = "process", concurrency: int = 64) -> AsyncI
         async def handle(received: Received) -> None:
             await engine.handle(received.body)
 
+        keep_loaded()
         consumer = asyncio.create_task(queue.run(handle, concurrency=concurrency))
         try:
             yield Place(engine, queue, store, ends, code)

@@ -25,7 +25,6 @@ from milepost_engine.adapters.sqlite_file import DataFileError
 from milepost_engine.manifest import ManifestError, read_manifest
 from milepost_engine.ports import Invoker, Target
 
-from .code.child import QUIET
 from .code.host import KIND, CodeHost
 from .code.loader import CodeProblem, Place, look_at, parse_place
 from .live import Live, Several
@@ -35,6 +34,7 @@ from .remote import Remotes
 from .run_log import RunLogMemory, keeping_lines
 from .server.app import build_app
 from .server.backend import Backend
+from .startup import keep_loaded, log_to
 from .terminal import JsonLines, Lines
 from .welcome import welcome
 
@@ -208,6 +208,7 @@ async def run_dev(options: DevOptions, console: Console) -> None:
                 server = DevServer(options, lines, local, backend, remotes, code, address)
                 await server.serve_code()
                 await server.forget_unserved()
+                keep_loaded()
                 await _serve(server, server_socket, console)
         except DataFileError as error:
             raise StartProblem(f"{error}. With --db FILE or --in-memory a second server can run beside it.") from error
@@ -311,10 +312,7 @@ def _logging(lines: Lines | JsonLines) -> Iterator[None]:
     handler = _LogLines(lines)
     root = logging.getLogger()
     before = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.INFO)
-    for name in QUIET:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    log_to(handler)
     try:
         yield
     finally:

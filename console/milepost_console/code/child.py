@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from pydantic_core import to_json
 
@@ -28,14 +28,12 @@ from milepost import App
 from milepost._web import Request
 from milepost.errors import CheckpointRefused, MilepostError
 from milepost_console.log_place import place_of
+from milepost_console.startup import keep_loaded, log_to
 
 from .frames import Frames, Head
 from .loader import CodeProblem, Loader, Place
 
-__all__ = ["QUIET", "main"]
-
-QUIET: Final = ("asyncio", "httpcore", "httpx", "uvicorn")
-"""Loggers of which only warnings are worth a line."""
+__all__ = ["main"]
 
 
 class _Lines(logging.Handler):
@@ -196,12 +194,9 @@ def main(arguments: Sequence[str]) -> None:
             # What code prints is seen when it prints it, also where the output is no terminal.
             stream.reconfigure(line_buffering=True)
     lines = _Lines()
-    root = logging.getLogger()
-    root.addHandler(lines)
-    root.setLevel(logging.INFO)
-    for name in QUIET:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    log_to(lines)
     apps, told = _load(json.loads(arguments[1]))
+    keep_loaded()
     asyncio.run(_serve(server, lines, apps, told))
 
 
