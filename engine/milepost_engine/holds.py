@@ -9,10 +9,10 @@ whether a sibling was closed elsewhere meanwhile, and (before the discovery that
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from .core.run import ClosedStep, FailedAttempt, Plan, Record, Run, RunBegun, RunStatus
+from .core.run import ClosedStep, FailedAttempt, Plan, Record, Run, RunBegun, RunStatus, changed
 from .store import RunStore
 
 __all__ = ["Hold", "LiveRun"]
@@ -53,7 +53,7 @@ class LiveRun:
     def _take_in(self, fresh: Run, mark: int) -> Run:
         """The run as read just now, and what was written since the reading began."""
         if self.run is not None and _knows_more(self.run, fresh, self.written[mark:]):
-            self.run = replace(self.run, owner=fresh.owner)
+            self.run = changed(self.run, owner=fresh.owner)
             return self.run
         for record in self.written[mark:]:
             fresh = _with(fresh, record)

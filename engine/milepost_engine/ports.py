@@ -258,7 +258,7 @@ class Queue(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a function's code is served. `kind` picks the invoker: "http", "lambda", "process" (of a dev server) or "inprocess".
+    """Where a function's code is served. `kind` picks the invoker: "http", "lambda", "process" or "inprocess".
 
     `address` is the app id, the serve URL, or the (versioned) function ARN. `reports`: the app may run for longer than
     anybody waits; it is handed its calls and reports back itself.

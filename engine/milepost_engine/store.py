@@ -40,6 +40,7 @@ from .core.run import (
     RunEnded,
     RunStatus,
     View,
+    changed,
 )
 from .ports import (
     Absent,
@@ -142,7 +143,7 @@ class RunStore:
             items = (await self._table.query(records_of(run.run_id))).items
             if not _torn(items):
                 break
-        return replace(run, view=View.of(self._items.records(items, kept), kept))
+        return changed(run, view=View.of(self._items.records(items, kept), kept))
 
     async def _header_of(self, run_id: str, function_id: str) -> Item | None:
         if function_id:
@@ -183,7 +184,7 @@ class RunStore:
             await self._table.update(header_key(run), _owned(run, owner), _LIVE)
         except ConditionFailed:
             return run
-        return replace(run, owner=owner)
+        return changed(run, owner=owner)
 
     async def claim(self, run: Run, owner: str) -> Claim:
         """Make the run another worker's, once for each number of closed steps.

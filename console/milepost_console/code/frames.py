@@ -2,7 +2,8 @@
 
     u32 length of the head │ u32 length of the body │ head │ body
 
-What is sent during one turn of the event loop leaves in one system call.
+What is sent during one turn of the event loop leaves in few system calls; eight frames at a time, so that the other
+end begins while this one goes on.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ __all__ = ["Frames", "Head"]
 
 Head = Mapping[str, Any]
 _LENGTHS: Final = struct.Struct("!II")
+_MOST: Final = 3 * 8
+"""Three parts of each frame."""
 
 
 class Frames(asyncio.Protocol):
@@ -40,6 +43,8 @@ class Frames(asyncio.Protocol):
         self._sending.append(_LENGTHS.pack(len(told), len(body)))
         self._sending.append(told)
         self._sending.append(body)
+        if len(self._sending) >= _MOST:
+            self._flush()
 
     def call_soon_threadsafe(self, callback: Callable[[], None]) -> None:
         """Have something done on the loop's own thread; a loop that has ended does nothing any more."""
@@ -54,7 +59,7 @@ class Frames(asyncio.Protocol):
 
     def _flush(self) -> None:
         sending, self._sending = self._sending, []
-        if self._transport is not None and not self._transport.is_closing():
+        if sending and self._transport is not None and not self._transport.is_closing():
             self._transport.write(b"".join(sending))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

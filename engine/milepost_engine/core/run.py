@@ -49,6 +49,7 @@ __all__ = [
     "StepStatus",
     "Stored",
     "View",
+    "changed",
 ]
 
 
@@ -106,11 +107,11 @@ class Run:
         """The run after one more record."""
         match record:
             case RunBegun():
-                return _changed(self, status=RunStatus.RUNNING, started_at=record.started_at)
+                return changed(self, status=RunStatus.RUNNING, started_at=record.started_at)
             case RunEnded():
-                return _changed(self, status=record.status, ended=record)
+                return changed(self, status=record.status, ended=record)
             case _:
-                return _changed(self, view=self.view.after(record))
+                return changed(self, view=self.view.after(record))
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -195,7 +196,7 @@ _GET: Final = attrgetter(*_NAMES)
 _SET: Final = tuple(getattr(Run, name).__set__ for name in _NAMES)
 
 
-def _changed(run: Run, **changes: object) -> Run:
+def changed(run: Run, **changes: object) -> Run:
     """What `dataclasses.replace` gives, in a quarter of the time: each record of each step passes here."""
     made = object.__new__(Run)
     for set_field, value in zip(_SET, _GET(run), strict=True):
