@@ -25,7 +25,7 @@ from milepost_engine.adapters.sqlite_file import DataFileError
 from milepost_engine.manifest import ManifestError, read_manifest
 from milepost_engine.ports import Invoker, Target
 
-from .code.host import KIND, CodeHost
+from .code.host import KIND, LOOK_SECONDS, CodeHost
 from .code.loader import CodeProblem, Place, look_at, parse_place
 from .live import Live, Several
 from .local import LocalEngine, default_file, open_local
@@ -44,8 +44,6 @@ DEFAULT_PORT: Final = 8288
 PORTS_TRIED: Final = 50
 _OWN: Final = (KIND, "inprocess")
 """Kinds of targets that end with a dev server; the second is that of an older one."""
-LOOK_SECONDS: Final = 0.2
-"""How often changes of the user's files are looked for; 50 files cost 0.1 ms."""
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 

@@ -24,6 +24,7 @@ from .process import ROOT, DevProcess
 from .served import until
 
 KILLS = int(os.environ.get("KILLS", "100"))
+CODE_KILLS = KILLS // 4
 
 STARTED = {"step": 1, "checkpoint": 1, "child": 2}
 
@@ -32,7 +33,9 @@ import asyncio, os, uuid
 from milepost import App, Context, Event, Retries
 
 app = App("load")
-QUICK = Retries(attempts=3, first_delay="1s", jitter=0)
+QUICK = Retries(attempts=int(os.environ.get("ATTEMPTS", "3")), first_delay="1s", factor=1, jitter=0)
+with open(os.environ["LEDGER"] + ".pid", "w") as told:
+    told.write(str(os.getpid()))
 
 def note(run_id, step):
     token = uuid.uuid4().hex
@@ -156,6 +159,41 @@ def test_killed_at_random_moments_under_load_it_loses_no_event_and_repeats_no_re
     _check(server, runs, count)
     sys.stderr.write(f"killed {KILLS} times: {count} events, {len(runs)} runs, {sender.refused} requests cut off\n")
     assert server.call("/api/dead-letters")["dead_letters"] == []
+
+
+def test_when_the_process_with_the_code_is_killed_again_and_again_everything_still_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("ATTEMPTS", "20")
+    (tmp_path / "load.py").write_text(LOADED)
+    server = Forked(tmp_path, str(tmp_path / "load.py"), "--no-reload", "--no-poll")
+    try:
+        server.start()
+        draw = random.Random(CODE_KILLS)
+        sender = Sender(server)
+        sender.pause = 0.1
+        sender.start()
+        pids = set[int]()
+        try:
+            while len(pids) < CODE_KILLS:
+                pid = int((tmp_path / "ledger.txt.pid").read_text() or 0)
+                if not pid or pid in pids:
+                    time.sleep(0.01)
+                    continue
+                time.sleep(draw.random() * 0.4)
+                os.kill(pid, signal.SIGKILL)
+                pids.add(pid)
+        finally:
+            sender.stopping.set()
+            sender.join()
+        runs = _ended(server, 4 * sender.accepted)
+        assert {run["status"] for run in runs} == {"Completed"}
+        _check(server, runs, sender.accepted)
+        assert sender.refused == 0, "the server itself went on all the time"
+        assert server.call("/api/dead-letters")["dead_letters"] == []
+        sys.stderr.write(f"killed the code {CODE_KILLS} times: {sender.accepted} events, {len(runs)} runs\n")
+    finally:
+        server.close()
 
 
 def _ended(server: Forked, count: int) -> list[dict]:

@@ -216,6 +216,17 @@ async def test_code_that_cannot_be_loaded_is_told_of_and_what_was_served_goes_on
     assert set(host.stamps) == {str(tmp_path / "mine.py")}
 
 
+async def test_code_that_never_comes_to_its_end_is_loaded_anew_once_it_is_mended(host: CodeHost, tmp_path: Path):
+    file, begun = tmp_path / "mine.py", tmp_path / "begun"
+    file.write_text(f"from pathlib import Path\nPath({str(begun)!r}).touch()\nwhile True: pass\n")
+    loading = asyncio.create_task(host.load())
+    await until_there(begun)
+    file.write_text(CODE.replace("os.getpid()", "'mended'"))
+    host.serve(await loading)
+    assert result(await host.invoke(MINE, call("pid"))) == "mended"
+    assert len(host._processes) <= 2, "what was cut off is gone"
+
+
 # --- with the whole dev server ----------------------------------------------------------------------------------------
 
 STORY = """

@@ -12,17 +12,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 from milepost.protocol import Header
 from milepost_engine.ports import InvocationProblem, ProblemKind, Request, Response, Target
 
-from .loader import Place, Stamps
+from .loader import Place, Stamps, look_at
 from .process import CodeProcess, Saver
 
-__all__ = ["KIND", "CodeHost"]
+__all__ = ["KIND", "LOOK_SECONDS", "CodeHost"]
 
-KIND = "process"
+KIND: Final = "process"
 """The kind of target that a `CodeHost` is asked for."""
+LOOK_SECONDS: Final = 0.2
+"""How often changes of the user's files are looked for; 50 files cost 0.1 ms."""
 
 
 class CodeHost:
@@ -54,18 +57,29 @@ class CodeHost:
         return self._serving
 
     async def load(self) -> CodeProcess:
-        """A process with the code as it is now; `serve` it, or close it. Raises CodeProblem."""
-        process = await CodeProcess.start(self._places, self._folder, self._address, tuple(self._stamps))
-        self._processes.add(process)
-        process.ended.add_done_callback(lambda _: self._processes.discard(process))
-        try:
-            await process.ready()
-        except BaseException:
+        """A process with the code as it is now; `serve` it, or close it. Raises CodeProblem.
+
+        Code that changes while it is loaded is loaded anew: it may never have come to an end.
+        """
+        while True:
+            before = look_at(self._stamps)
+            process = await CodeProcess.start(self._places, self._folder, self._address, before)
+            self._processes.add(process)
+            process.ended.add_done_callback(self._forget(process))
+            try:
+                while not await process.ready(LOOK_SECONDS) and look_at(before) == before:
+                    pass
+                if process.is_ready:
+                    return process
+            except BaseException:
+                await process.close()
+                raise
+            finally:
+                self._stamps = {**self._stamps, **process.stamps}
             await process.close()
-            raise
-        finally:
-            self._stamps = {**self._stamps, **process.stamps}
-        return process
+
+    def _forget(self, process: CodeProcess) -> Callable[[object], None]:
+        return lambda _: self._processes.discard(process)
 
     def serve(self, process: CodeProcess) -> None:
         """Give it the calls from now on; the one before ends what it has in hand."""

@@ -32,7 +32,7 @@ from milepost_console.log_place import with_place
 from milepost_engine.ports import InvocationProblem, ProblemKind, Request, Response
 
 from .frames import Frames, Head
-from .loader import CodeProblem, Place, Stamps, look_at
+from .loader import CodeProblem, Place, Stamps
 
 __all__ = ["CodeProcess", "Saver"]
 
@@ -72,8 +72,8 @@ class CodeProcess:
         """How the process ended, once it has."""
 
     @classmethod
-    async def start(cls, places: Sequence[Place], folder: Path, address: str, files: Sequence[str]) -> CodeProcess:
-        """A process with the code of these places, ready to be called; `files` are those known from before."""
+    async def start(cls, places: Sequence[Place], folder: Path, address: str, files: Stamps) -> CodeProcess:
+        """A process that loads the code of these places; `files` are those known from before, as they are now."""
         told = {
             "places": [[place.text, place.module, str(place.root), place.attribute] for place in places],
             "folder": str(folder),
@@ -85,14 +85,22 @@ class CodeProcess:
             # -P: what lies in the user's folder is imported for the user's code alone, never for this program.
             command = (sys.executable, "-P", "-m", "milepost_console.code.child", str(there.fileno()), json.dumps(told))
             process = await asyncio.create_subprocess_exec(*command, pass_fds=(there.fileno(),))
-        started = cls(process, places, look_at(files))
+        started = cls(process, places, files)
         here.setblocking(False)
         await asyncio.get_running_loop().create_connection(lambda: started._frames, sock=here)
         return started
 
-    async def ready(self) -> None:
-        """Wait until the code is loaded. Raises CodeProblem when it cannot be."""
-        await asyncio.shield(self._loaded)
+    async def ready(self, seconds: float) -> bool:
+        """Whether the code is loaded, at most so much later. Raises CodeProblem when it cannot be."""
+        await asyncio.wait({self._loaded}, timeout=seconds)
+        if self._loaded.done():
+            self._loaded.result()
+        return self.is_ready
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the code is loaded."""
+        return self._loaded.done() and self._loaded.exception() is None
 
     @property
     def pid(self) -> int:
@@ -131,15 +139,21 @@ class CodeProcess:
     async def close(self) -> None:
         """End the process now; what it still runs is cut off."""
         self._retired = True
+        if not self._loaded.done():
+            # It reads no frames yet, and may never.
+            self._kill()
         self._frames.send({"t": "enough"})
         self._frames.close()
         try:
             async with asyncio.timeout(_END_SECONDS):
                 await self._process.wait()
         except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+            self._kill()
             await self._process.wait()
+
+    def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
 
     def _end_if_idle(self) -> None:
         if self._retired and not self._calls and not self.ended.done():
@@ -194,7 +208,7 @@ class CodeProcess:
             async with asyncio.timeout(_END_SECONDS):
                 status = await self._process.wait()
         except TimeoutError:
-            self._process.kill()
+            self._kill()
             status = await self._process.wait()
         self.ended.set_result(_how(status))
         if not self._loaded.done():
