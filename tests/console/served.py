@@ -15,6 +15,7 @@ import httpx
 import uvicorn
 
 from milepost import App
+from milepost_console.code.host import KIND
 from milepost_console.dev import bind
 from milepost_console.live import Live
 from milepost_console.local import LocalEngine, open_local
@@ -73,8 +74,8 @@ class Served:
     def serve(self, app: App) -> None:
         """Serve an app's functions in this process."""
         self.code.apps[app.id] = app
-        manifest = app.manifest(f"{self.url}/inprocess/{app.id}")
-        self.do(self.local.engine.registry.sync(manifest, Target("inprocess", app.id)))
+        manifest = app.manifest(f"{self.url}/process/{app.id}")
+        self.do(self.local.engine.registry.sync(manifest, Target(KIND, app.id)))
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         """Do something on the server's own event loop."""
@@ -137,7 +138,7 @@ async def _run(
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     memory = RunLogMemory(SystemClock().now())
     code = InProcessInvoker()
-    async with open_local(":memory:", live, {"inprocess": code}) as local:
+    async with open_local(":memory:", live, {KIND: code}) as local:
         code.saver = local.engine.saver
         remotes = Remotes(local.http, lambda said, _: notes.append(said))
 

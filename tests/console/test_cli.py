@@ -196,7 +196,7 @@ def test_functions_are_listed_paused_resumed_and_started_by_hand(cli: Command):
 def test_apps_are_listed_and_taken_out(server: Served, cli: Command):
     server.serve(App("short-lived"))
     assert [app["app_id"] for app in cli("apps", "list", "--json").json["apps"]] == ["shop", "short-lived"]
-    assert "inprocess shop" in cli("apps", "list").out
+    assert "process shop" in cli("apps", "list").out
     assert cli("apps", "remove", "short-lived", "--yes").code == 0
     assert cli("apps", "remove", "short-lived", "--yes").code == 1
     refused = cli("apps", "add", f"http://127.0.0.1:{free_port()}/api")
