@@ -12,10 +12,10 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import uvicorn
 from rich.console import Console
@@ -117,6 +117,14 @@ class DevServer:
     address: str
     apps: set[str] = field(default_factory=set)
 
+    async def begin(self) -> None:
+        """Serve the code for the first time. Raises StartProblem when that is not possible."""
+        await self.serve_code()
+        await self.forget_unserved()
+        keep_loaded()
+        if self.backend.ready is not None:
+            self.backend.ready.set()
+
     async def serve_code(self, *, again: str = "") -> bool:
         """Load the user's modules and serve their apps; whether that was possible.
 
@@ -150,6 +158,14 @@ class DevServer:
             count = sum(len(cast("list[object]", manifest["functions"])) for manifest in process.manifests.values())
             self.lines.say(f"code reloaded: {count} functions; running runs go on with it", "green")
         return True
+
+    def work(self) -> Iterator[Coroutine[Any, Any, None]]:
+        """What goes on until the server ends."""
+        yield self.local.work()
+        if self.code is not None:
+            yield self.keep_serving()
+        if self.options.poll or self.options.urls:
+            yield self.remotes.watch(self.backend, self.options.urls)
 
     async def _withdraw(self, app_id: str) -> None:
         await self.local.engine.registry.remove(app_id)
@@ -204,9 +220,6 @@ async def run_dev(options: DevOptions, console: Console) -> None:
                 remotes = Remotes(local.http, lines.say)
                 backend = _backend(options, local, live, remotes, memory)
                 server = DevServer(options, lines, local, backend, remotes, code, address)
-                await server.serve_code()
-                await server.forget_unserved()
-                keep_loaded()
                 await _serve(server, server_socket, console)
         except DataFileError as error:
             raise StartProblem(f"{error}. With --db FILE or --in-memory a second server can run beside it.") from error
@@ -248,11 +261,51 @@ def _backend(options: DevOptions, local: LocalEngine, live: Live, remotes: Remot
         logs=memory,
         sync_url=sync_url,
         options={"places": options.places, "urls": options.urls},
+        ready=asyncio.Event(),
     )
     return backend
 
 
 async def _serve(server: DevServer, server_socket: socket.socket, console: Console) -> None:
+    options = server.options
+    http_server = _http_server(server)
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):  # where there are no signals, Ctrl-C is a KeyboardInterrupt
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    # Requests are answered while the code is loaded: it may send events then, which wait in the queue for the engine.
+    http = asyncio.create_task(http_server.serve(sockets=[server_socket]), name="http")
+    waiting = asyncio.create_task(stop.wait())
+    work = [waiting, http]
+    try:
+        beginning = asyncio.create_task(server.begin(), name="begin")
+        work.append(beginning)
+        await _first(work)
+        if not stop.is_set():
+            work[-1:] = [asyncio.create_task(each) for each in server.work()]
+            if not options.json_lines:
+                requested = options.port or DEFAULT_PORT
+                await welcome(console, server.backend, server.address, options.file, requested=requested)
+            else:
+                server.lines.say(f"listening on {server.address}")
+            await _first(work)
+    finally:
+        server.backend.live.close()
+        http_server.should_exit = True
+        await asyncio.wait({http}, timeout=4)
+        for task in work:
+            task.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
+
+
+async def _first(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Wait for the first that ends, and raise what it raised."""
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()
+
+
+def _http_server(server: DevServer) -> uvicorn.Server:
     options = server.options
     loopback = options.host in _LOOPBACK
     hosts = [*options.allowed_hosts, *([] if loopback else [socket.gethostname()])]
@@ -266,36 +319,7 @@ async def _serve(server: DevServer, server_socket: socket.socket, console: Conso
         timeout_graceful_shutdown=2,
         server_header=False,
     )
-    http_server = _Server(config)
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C arrives as KeyboardInterrupt
-            loop.add_signal_handler(number, stop.set)
-    work = [
-        asyncio.create_task(http_server.serve(sockets=[server_socket]), name="http"),
-        asyncio.create_task(server.local.work(), name="engine"),
-    ]
-    if server.code is not None:
-        work.append(asyncio.create_task(server.keep_serving(), name="code"))
-    if options.poll or options.urls:
-        work.append(asyncio.create_task(server.remotes.watch(server.backend, options.urls), name="remotes"))
-    if not options.json_lines:
-        await welcome(console, server.backend, server.address, options.file, requested=options.port or DEFAULT_PORT)
-    else:
-        server.lines.say(f"listening on {server.address}")
-    waiting = asyncio.create_task(stop.wait())
-    try:
-        done, _ = await asyncio.wait({waiting, *work}, return_when=asyncio.FIRST_COMPLETED)
-        for task in done - {waiting}:
-            task.result()
-    finally:
-        server.backend.live.close()
-        http_server.should_exit = True
-        await asyncio.wait({work[0]}, timeout=4)
-        for task in (waiting, *work):
-            task.cancel()
-        await asyncio.gather(waiting, *work, return_exceptions=True)
+    return _Server(config)
 
 
 def _address(host: str, server_socket: socket.socket) -> str:

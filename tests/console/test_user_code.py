@@ -45,10 +45,21 @@ async def logs(ctx: Context) -> None:
         except OSError:
             log.exception("to %s", "Rome", extra={"other": object()})
     await ctx.step.run("say", body)
+    ctx.logger.info("%s", os.fsdecode(b"caf\\xe9.txt"))
+    log.info("odd", extra={"attempt": object()})
 
 @app.function(id="exits", trigger="go")
 def exits(ctx: SyncContext) -> None:
     os._exit(int(ctx.event.data["status"]))
+
+@app.function(id="forks", trigger="go")
+def forks(ctx: SyncContext) -> None:
+    if os.fork() == 0:
+        with open(ctx.event.data["began"] + ".new", "w") as told:
+            told.write(str(os.getpid()))
+        os.rename(told.name, ctx.event.data["began"])
+        time.sleep(600)
+    os._exit(5)
 
 @app.function(id="waits", trigger="go")
 def waits(ctx: SyncContext) -> int:
@@ -147,7 +158,9 @@ async def test_what_it_logs_is_logged_here_with_its_place_and_traceback(
 ):
     with caplog.at_level(logging.INFO):
         await host.invoke(MINE, call("logs"))
-    [record] = [record for record in caplog.records if record.name == "mine.deep"]
+    record, odd = [record for record in caplog.records if record.name == "mine.deep"]
+    assert odd.getMessage() == "odd"
+    assert "caf\\udce9.txt" in [record.getMessage() for record in caplog.records]
     assert (record.getMessage(), record.levelname) == ("to Rome", "ERROR")
     assert record.exc_text is not None
     assert record.exc_text.endswith("OSError: no route")
@@ -168,6 +181,17 @@ async def test_code_that_ends_its_process_fails_its_own_call_and_is_served_again
     host.serve(await host.load())
     assert host.serving
     assert result(await waiting) == host.serving.pid
+
+
+async def test_the_end_of_the_process_is_seen_though_one_that_it_forked_lives_on(host: CodeHost, tmp_path: Path):
+    began = tmp_path / "began"
+    with pytest.raises(InvocationProblem, match="exit status 5"):
+        await host.invoke(MINE, call("forks", began=str(began)))
+    await until_there(began)
+    left = int(began.read_text())
+    assert is_alive(left)
+    os.kill(left, 9)
+    assert host.take_loss() == "ended with exit status 5"
 
 
 async def test_after_a_change_the_old_process_ends_what_it_has_in_hand(host: CodeHost, tmp_path: Path):
@@ -290,3 +314,30 @@ def test_code_never_outlives_its_server(server: DevProcess, how: str):
     assert is_alive(pid)
     getattr(server, how)()
     until(lambda: not is_alive(pid), seconds=10)
+
+
+def test_events_that_are_sent_while_the_code_is_loaded_start_its_functions(tmp_path: Path):
+    (tmp_path / "early.py").write_text(
+        "from milepost import App, Context\n"
+        "app = App('early')\n"
+        "@app.function(id='f', trigger='go')\n"
+        "async def f(ctx: Context) -> str:\n"
+        "    return ctx.event.data['when']\n"
+        "app.send_sync({'name': 'go', 'id': 'once', 'data': {'when': 'while loading'}})\n"
+    )
+    made = DevProcess(tmp_path, str(tmp_path / "early.py"), "--no-poll")
+    try:
+        made.start()
+        until(lambda: made.runs(status="Completed"), told=made.log)
+        assert made.only_run()["output"] == "while loading"
+    finally:
+        made.stop()
+
+
+def test_a_server_whose_code_cannot_be_loaded_says_so_and_ends(tmp_path: Path):
+    (tmp_path / "bad.py").write_text("import nowhere\n")
+    made = DevProcess(tmp_path, str(tmp_path / "bad.py"), "--no-poll")
+    made.spawn()
+    assert made.process
+    assert made.process.wait(30) == 1
+    assert "bad.py:1: ModuleNotFoundError: No module named 'nowhere'" in made.log()

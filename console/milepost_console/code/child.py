@@ -51,11 +51,11 @@ class _Lines(logging.Handler):
             line = {
                 "t": "log",
                 "level": record.levelno,
-                "name": record.name,
+                "name": _sendable(record.name),
                 "at": record.created,
-                "text": record.message,
-                "trace": "\n".join(filter(None, (record.exc_text, record.stack_info))),
-                "place": dict(place_of(record)),
+                "text": _sendable(record.message),
+                "trace": _sendable("\n".join(filter(None, (record.exc_text, record.stack_info)))),
+                "place": {name: _sendable(value) for name, value in place_of(record).items()},
             }
         except Exception:  # noqa: BLE001 - logging must never break what logs
             self.handleError(record)
@@ -74,6 +74,11 @@ class _Lines(logging.Handler):
         self._told = False
         while self._waiting:
             self.frames.send(self._waiting.popleft())
+
+
+def _sendable(value: object) -> str | int:
+    """What JSON can carry of what a log record has: file names that are no UTF-8 come with their bytes spelled out."""
+    return value if isinstance(value, int) else str(value).encode("utf-8", "backslashreplace").decode()
 
 
 class _Child:

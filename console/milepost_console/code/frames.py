@@ -57,6 +57,12 @@ class Frames(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
+    def abort(self) -> None:
+        """Close this end at once; what waits is dropped."""
+        self._sending.clear()
+        if self._transport is not None:
+            self._transport.abort()
+
     def _flush(self) -> None:
         sending, self._sending = self._sending, []
         if sending and self._transport is not None and not self._transport.is_closing():

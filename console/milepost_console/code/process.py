@@ -37,6 +37,7 @@ from .loader import CodeProblem, Place, Stamps
 __all__ = ["CodeProcess", "Saver"]
 
 _END_SECONDS: Final = 2.0
+_LAST_WORDS_SECONDS: Final = 0.5
 _log = logging.getLogger("milepost.code")
 
 
@@ -64,6 +65,8 @@ class CodeProcess:
         self._last_call = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._retired = False
+        self._closed = asyncio.Event()
+        self._in_background(self._watch())
         self.manifests: Mapping[str, Mapping[str, object]] = {}
         """What each app registers, by its id."""
         self.stamps = stamps
@@ -199,17 +202,17 @@ class CodeProcess:
                 refused = f"{type(error).__name__}: {error}"
         self._frames.send({"t": "saved", "s": head["s"], "refused": refused, "stale": stale})
 
-    def _lost(self) -> None:
-        """The socket is closed: the process has ended, or is about to."""
-        self._in_background(self._bury())
+    async def _watch(self) -> None:
+        """Wait for the end of the process, and tell it to all who wait for something.
 
-    async def _bury(self) -> None:
-        try:
-            async with asyncio.timeout(_END_SECONDS):
-                status = await self._process.wait()
-        except TimeoutError:
-            self._kill()
-            status = await self._process.wait()
+        Its socket closes with it, unless a process that it forked has it too: so the exit counts, and what the process
+        said before is waited for a moment. One that closes the socket first is about to end.
+        """
+        status = await self._process.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS_SECONDS):
+                await self._closed.wait()
+        self._frames.abort()
         self.ended.set_result(_how(status))
         if not self._loaded.done():
             self._loaded.set_exception(
@@ -221,6 +224,18 @@ class CodeProcess:
         for call in list(self._calls.values()):
             if not call.answer.done():
                 call.answer.set_exception(self._crash())
+
+    def _lost(self) -> None:
+        """The socket is closed."""
+        self._closed.set()
+        self._in_background(self._see_it_end())
+
+    async def _see_it_end(self) -> None:
+        try:
+            async with asyncio.timeout(_END_SECONDS):
+                await self._process.wait()
+        except TimeoutError:
+            self._kill()
 
     def _crash(self) -> InvocationProblem:
         return InvocationProblem(

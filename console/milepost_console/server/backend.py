@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,7 @@ class Backend:
         sync_url: Asks the app at a URL to register; None where apps register otherwise.
         mode: "dev", or "stack" for a deployed one, whose name is `stack`.
         options: What the server was started with, for `GET /dev`.
+        ready: Set once the user's code is served; None where there is nothing to wait for.
     """
 
     engine: Engine
@@ -50,6 +52,7 @@ class Backend:
     mode: str = "dev"
     stack: str | None = None
     options: Mapping[str, object] = field(default_factory=dict)
+    ready: asyncio.Event | None = None
     static_folder: Path = STATIC_FOLDER
 
     @property

@@ -71,9 +71,12 @@ def protocol_router(backend: Backend) -> APIRouter:
     async def checkpoint(run_id: str, request: Request) -> Response:
         return as_response(backend, await save_checkpoint(engine, run_id, await request.body()))
 
-    @router.get("/health", summary="Whether the server answers")
+    @router.get("/health", summary="Whether the server answers, and your code is loaded (503: not yet)")
     async def health() -> Response:
-        return JsonResponse({"status": 200, "message": "OK"}, headers={Header.SERVER_KIND.value: backend.server_kind})
+        headers = {Header.SERVER_KIND.value: backend.server_kind}
+        if backend.ready is not None and not backend.ready.is_set():
+            return JsonResponse({"status": 503, "message": "The code is being loaded."}, 503, headers=headers)
+        return JsonResponse({"status": 200, "message": "OK"}, headers=headers)
 
     @router.get("/dev", summary="What the dev server serves")
     async def dev() -> Response:
