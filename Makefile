@@ -25,7 +25,7 @@ BIN := .venv/bin
 	@touch $@
 
 dev: .venv/.dev  ## start the dev server with the shop sample
-	$(BIN)/milepost dev samples/shop/app.py
+	$(BIN)/milepost dev samples/shop/app.py --show-payloads
 
 # Slow suites run by themselves: the browser's driver keeps an event loop running in its thread, and the emulator's
 # tests of a file share a deployed stack.

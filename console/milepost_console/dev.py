@@ -44,6 +44,7 @@ DEFAULT_PORT: Final = 8288
 PORTS_TRIED: Final = 50
 _OWN: Final = (KIND, "inprocess")
 """Kinds of targets that end with a dev server; the second is that of an older one."""
+_LOOKS_BETWEEN_TRIES: Final = 10
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -116,6 +117,8 @@ class DevServer:
     code: CodeHost | None
     address: str
     apps: set[str] = field(default_factory=set)
+    told: str = ""
+    """The problem of the code that was said last; the same one is not said again and again."""
 
     async def begin(self) -> None:
         """Serve the code for the first time. Raises StartProblem when that is not possible."""
@@ -144,9 +147,13 @@ class DevServer:
         except (CodeProblem, ManifestError) as problem:
             if not again:
                 raise StartProblem(str(problem)) from problem
-            goes_on = "the code before it goes on" if self.code.serving else "calls fail until it can be loaded"
-            self.lines.say(f"{again} is not served; {goes_on}:\n    {problem}", "red")
+            goes_on = "the code before it goes on" if self.code.serving else "calls wait until it can be loaded"
+            said = f"{again} is not served; {goes_on}:\n    {problem}"
+            if said != self.told:
+                self.lines.say(said, "red")
+            self.told = said
             return False
+        self.told = ""
         self.code.serve(process)
         for app_id, manifest in process.manifests.items():
             await self.local.engine.registry.sync(manifest, Target(KIND, app_id))
@@ -180,14 +187,17 @@ class DevServer:
     async def keep_serving(self) -> None:
         """Serve the code anew whenever a file of it changes, or its process has ended, until cancelled."""
         assert self.code is not None
-        seen = self.code.stamps
+        seen, looks = self.code.stamps, 0
         while True:
             await self.local.clock.sleep(LOOK_SECONDS)
-            how = self.code.take_loss()
-            if how:
+            if how := self.code.take_loss():
                 self.lines.say(f"the process with your code {how}; it is started again", "red")
-                if not await self.serve_code(again="your code"):
-                    self.code.give_up()
+                looks = 0
+            if self.code.serving is None:
+                # At once, and then every few seconds: it may have been killed again, or need what is not there yet.
+                if looks % _LOOKS_BETWEEN_TRIES == 0:
+                    await self.serve_code(again="your code")
+                looks += 1
             elif self.options.reload:
                 loaded = self.code.stamps
                 found = look_at(loaded)
@@ -216,7 +226,10 @@ async def run_dev(options: DevOptions, console: Console) -> None:
     memory = RunLogMemory(clock.now())
     with _logging(lines), keeping_lines(memory, live.tell_of_lines), contextlib.closing(server_socket):
         try:
-            async with _code_host(places, folder, address) as code, _engine(options, code, live, lines) as local:
+            async with (
+                _code_host(options, places, folder, address) as code,
+                _engine(options, code, live, lines) as local,
+            ):
                 remotes = Remotes(local.http, lines.say)
                 backend = _backend(options, local, live, remotes, memory)
                 server = DevServer(options, lines, local, backend, remotes, code, address)
@@ -226,12 +239,14 @@ async def run_dev(options: DevOptions, console: Console) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _code_host(places: Sequence[Place], folder: Path, address: str) -> AsyncIterator[CodeHost | None]:
+async def _code_host(
+    options: DevOptions, places: Sequence[Place], folder: Path, address: str
+) -> AsyncIterator[CodeHost | None]:
     """What serves the user's code; None where there is none."""
     if not places:
         yield None
         return
-    code = CodeHost(places, folder, address)
+    code = CodeHost(places, folder, address, quiet_stdout=options.json_lines)
     try:
         yield code
     finally:

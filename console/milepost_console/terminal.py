@@ -183,8 +183,11 @@ def _stored_error(stored: Stored) -> str:
     if isinstance(stored, BlobRef):
         return f"an error of {stored.size} bytes; see the run"
     value = loads(stored)
-    error = value.get("error", value) if isinstance(value, Mapping) else {}
-    return shown_error(cast("Mapping[str, Json]", error)) if isinstance(error, Mapping) else str(error)
+    if not isinstance(value, Mapping):
+        return str(value)
+    # A step keeps `{"error": {…}}`; a run the error itself, whose own `error` is a word for its kind.
+    inner = value.get("error")
+    return shown_error(cast("Mapping[str, Json]", inner if isinstance(inner, Mapping) else value))
 
 
 def _closed_line(run: Run, step: ClosedStep) -> Line:

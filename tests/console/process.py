@@ -35,6 +35,8 @@ class DevProcess:
         self.arguments = arguments
         self.environment = {**os.environ, "SHOP_FOLDER": str(folder), **environment}
         self.process: subprocess.Popen[bytes] | None = None
+        self.split = False
+        """Whether standard error is kept apart from the log, in `server.err`."""
 
     def start(self) -> None:
         self.spawn()
@@ -42,8 +44,9 @@ class DevProcess:
 
     def spawn(self) -> None:
         command = [str(MILEPOST), "dev", "--port", str(self.port), "--db", str(self.folder / "dev.db"), *self.arguments]
-        with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=log, stderr=log)
+        with (self.folder / "server.log").open("ab") as log, (self.folder / "server.err").open("ab") as errors:
+            err = errors if self.split else log
+            self.process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=log, stderr=err)
 
     def is_up(self) -> bool:
         try:

@@ -130,6 +130,7 @@ def test_runs_cancel_and_replay_name_the_runs(cli: Command):
     result = cli("runs", "cancel", run["run_id"], "--reason", "by hand")
     assert (result.code, result.out.strip()) == (0, "1 of 1 runs cancelled")
     until(lambda: cli("runs", "show", run["run_id"], "--json").json["status"] == "Cancelled")
+    assert "cancelled  by hand: by hand" in cli("runs", "show", run["run_id"]).out
     again = cli("runs", "cancel", run["run_id"])
     assert (again.code, "MP302" in again.out, "0 of 1 runs cancelled" in again.out) == (1, True, True)
 
@@ -293,6 +294,9 @@ def test_wrong_usage_ends_with_2_and_names_the_option(cli: Command, words: tuple
     told = " ".join(result.err.split())
     assert said in told
     assert "Traceback" not in result.err
+    for_programs = cli(*words, "--json")
+    assert (for_programs.code, json.loads(for_programs.err)["code"]) == (2, "usage")
+    assert said in json.loads(for_programs.err)["error"]
 
 
 @pytest.mark.parametrize("as_json", [False, True])
@@ -346,6 +350,8 @@ def test_the_real_command_reads_data_from_standard_input_and_its_address_from_th
         ("milepost ru", "runs"),
         ("milepost runs re", "replay"),
         ("milepost functions pause shop-o", "shop-order"),
+        ("milepost runs list --function shop-o", "shop-order"),
+        ("milepost runs list --status Fa", "Failed"),
     ],
 )
 def test_the_shell_completes_commands_and_function_ids(server: Served, typed: str, expected: str):

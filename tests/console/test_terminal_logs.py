@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from milepost import App, Context, Event
+from milepost import App, Context, Event, NonRetriableError
 from milepost.testing import Harness
 from milepost_console.log_place import place_of
 from milepost_console.terminal import JsonLines, Lines
@@ -68,3 +68,22 @@ async def test_json_lines_name_the_place():
     assert (inside["what"], inside["level"], inside["message"]) == ("log", "warning", "the card is slow")
     assert (inside["run_id"], inside["function_id"], inside["step"]) == (run_id, "shop-f", "charge")
     assert (outside["what"], outside["message"], "run_id" in outside) == ("log", "outside of runs", False)
+
+
+async def test_a_failed_run_ends_with_what_its_code_raised():
+    app = App("shop")
+
+    @app.function(id="f", trigger=Event("go"), retries=0)
+    async def f(ctx: Context[Any]) -> None:
+        raise NonRetriableError("the card has expired")
+
+    async with Harness(app) as h:
+        await h.send("go")
+        run = await h.engine.runs.load(str((await h.only_run())["run_id"]))
+    assert run is not None
+    assert run.ended is not None
+    plain, told = io.StringIO(), io.StringIO()
+    Lines(Console(file=plain, width=200), WoundClock(START)).recorded(run, run.ended)
+    JsonLines(Console(file=told, width=200), WoundClock(START)).recorded(run, run.ended)
+    assert "NonRetriableError: the card has expired" in plain.getvalue()
+    assert json.loads(told.getvalue())["error"] == "NonRetriableError: the card has expired"

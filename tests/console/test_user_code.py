@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
+import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -68,6 +70,7 @@ def waits(ctx: SyncContext) -> int:
         time.sleep(0.01)
     return os.getpid()
 """
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere such code ends with its step")
 MINE = Target(KIND, "mine", 30)
 
 
@@ -223,6 +226,7 @@ async def test_a_call_that_takes_too_long_is_given_up_and_its_late_answer_is_nob
 @pytest.mark.parametrize(
     ("code", "said"),
     [
+        ("import absent.module", r"mine.py:1: ModuleNotFoundError: No module named 'absent'"),
         ("import os; os._exit(7)", r"mine.py: the process that loaded the code ended with exit status 7 before"),
         ("import os; os.kill(os.getpid(), 9)", r"the process that loaded the code was ended by SIGKILL before"),
         ("raise SystemExit('no key')", r"mine.py:1: SystemExit: no key"),
@@ -279,6 +283,18 @@ def hangs(ctx: SyncContext) -> None:
     (HERE / "hangs").touch()
     while True:
         time.sleep(1)
+
+@app.function(id="grips", trigger="grips")
+def grips(ctx: SyncContext) -> None:
+    import re
+    (HERE / "pid").write_text(str(os.getpid()))
+    (HERE / "hangs").touch()
+    re.match(r"(a+)+$", "a" * 60 + "b")  # for years, and lets no other thread go on
+
+@app.function(id="prints", trigger="prints")
+def prints(ctx: SyncContext) -> None:
+    print("printed by a step")
+    os.write(1, b"and past Python")
 """
 
 
@@ -307,8 +323,9 @@ def test_code_that_kills_its_process_costs_an_attempt_and_the_server_goes_on(ser
 
 
 @pytest.mark.parametrize("how", ["kill", "stop"])
-def test_code_never_outlives_its_server(server: DevProcess, how: str):
-    server.send("hangs")
+@pytest.mark.parametrize("name", ["hangs", pytest.param("grips", marks=LINUX)])
+def test_code_never_outlives_its_server(server: DevProcess, how: str, name: str):
+    server.send(name)
     until((server.folder / "hangs").exists, told=server.log)
     pid = int((server.folder / "pid").read_text())
     assert is_alive(pid)
@@ -341,3 +358,20 @@ def test_a_server_whose_code_cannot_be_loaded_says_so_and_ends(tmp_path: Path):
     assert made.process
     assert made.process.wait(30) == 1
     assert "bad.py:1: ModuleNotFoundError: No module named 'nowhere'" in made.log()
+
+
+def test_with_json_lines_what_code_prints_goes_to_standard_error(tmp_path: Path):
+    (tmp_path / "story.py").write_text(STORY)
+    made = DevProcess(tmp_path, str(tmp_path / "story.py"), "--no-poll", "--json")
+    made.split = True
+    try:
+        made.start()
+        made.send("prints")
+        until(lambda: made.runs(status="Completed"), told=made.log)
+    finally:
+        made.stop()
+    lines = (tmp_path / "server.log").read_text().splitlines()
+    assert "run ended" in [json.loads(line)["what"] for line in lines]
+    errors = (tmp_path / "server.err").read_text()
+    assert "printed by a step" in errors
+    assert "and past Python" in errors

@@ -56,7 +56,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for other prog
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
-def _function_ids(ctx: typer.Context, incomplete: str) -> list[str]:
+def function_ids(ctx: typer.Context, incomplete: str) -> list[str]:
     """Completion: ids of the functions that the server knows; none when there is no server."""
     try:
         listed = HttpClient(ctx.params.get("url") or DEFAULT_URL).get("/functions")["functions"]
@@ -65,7 +65,7 @@ def _function_ids(ctx: typer.Context, incomplete: str) -> list[str]:
     return [str(row["function_id"]) for row in listed if str(row["function_id"]).startswith(incomplete)]
 
 
-FunctionId = Annotated[str, typer.Argument(help="The full id, app and function.", autocompletion=_function_ids)]
+FunctionId = Annotated[str, typer.Argument(help="The full id, app and function.", autocompletion=function_ids)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from rich.console import Console
@@ -24,6 +24,9 @@ from .others import apps, dead_letters, erase, functions, redrive
 from .runs import runs
 
 __all__ = ["cli", "main"]
+
+_USAGE_ERROR: Final[Any] = typer.BadParameter.__bases__[0]
+"""What all wrong usage raises: click's class, or the one that typer carries along."""
 
 cli = typer.Typer(
     name="milepost",
@@ -113,16 +116,28 @@ def dev(
     try:
         asyncio.run(run_dev(options, Console()))
     except StartProblem as problem:
-        _complain("", str(problem), as_json=as_json)
+        _complain("start", str(problem), as_json=as_json)
         raise typer.Exit(FAILED) from problem
 
 
 def _complain(code: str, message: str, *, as_json: bool) -> None:
-    """One sentence on standard error; JSON where JSON was asked for."""
+    """One sentence on standard error; JSON where JSON was asked for. A code that is a word is for programs alone."""
     if as_json:
         sys.stderr.write(json.dumps({"code": code, "error": message}) + "\n")
     else:
-        sys.stderr.write(f"error{f' {code}' if code else ''}: {message}\n")
+        sys.stderr.write(f"error{f' {code}' if code.isupper() else ''}: {message}\n")
+
+
+def _run_for_programs(given: Sequence[str]) -> NoReturn:
+    """Run a command; what is wrong with its arguments is told as JSON, too."""
+    try:
+        code = cli(given, standalone_mode=False)
+    except _USAGE_ERROR as wrong:
+        _complain("usage", wrong.format_message(), as_json=True)
+        sys.exit(wrong.exit_code)
+    except typer.Abort:
+        sys.exit(FAILED)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -130,12 +145,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in given
     try:
+        if as_json:
+            _run_for_programs(given)
         cli(given)
     except ClientProblem as problem:
         _complain(problem.code, str(problem), as_json=as_json)
         sys.exit(FAILED)
     except Unreachable as problem:
-        _complain("", str(problem), as_json=as_json)
+        _complain("unreachable", str(problem), as_json=as_json)
         sys.exit(UNREACHABLE)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -13,8 +13,9 @@ from rich.progress import Progress
 from rich.text import Text
 
 from milepost_console.terminal import length
+from milepost_engine.core.run import Outcome, RunStatus
 
-from .desk import DONE, FAILED, AsJson, Desk, Url, Yes, ago, moment, open_desk, read_json
+from .desk import DONE, FAILED, AsJson, Desk, Url, Yes, ago, function_ids, moment, open_desk, read_json
 from .place import placed
 
 __all__ = ["runs"]
@@ -22,14 +23,34 @@ __all__ = ["runs"]
 runs = typer.Typer(no_args_is_help=True, help="See, cancel and replay runs.")
 
 CHUNK: Final = 50
+_CANCELLED: Final = {
+    Outcome.API.value: "by hand",
+    Outcome.EVENT.value: "by an event",
+    Outcome.START_TIMEOUT.value: "it was queued longer than its start time-out",
+    Outcome.FINISH_TIMEOUT.value: "it took longer than its finish time-out",
+}
 _COLUMNS: Final = (
     ("RUN", "run_id"), ("FUNCTION", "function_id"), ("STATUS", "status"), ("EVENT", "event_name"), ("QUEUED", "ago"),
     ("TOOK", "took"),
 )  # fmt: skip
 
-Functions = Annotated[list[str] | None, typer.Option("--function", help="Full function id; may be repeated.")]
+
+def _statuses(incomplete: str) -> list[str]:
+    """Completion: what a run may be."""
+    return [status.value for status in RunStatus if status.value.startswith(incomplete)]
+
+
+Functions = Annotated[
+    list[str] | None,
+    typer.Option("--function", help="Full function id; may be repeated.", autocompletion=function_ids),
+]
 Statuses = Annotated[
-    list[str] | None, typer.Option("--status", help="Queued, Running, Completed, Failed or Cancelled; may be repeated.")
+    list[str] | None,
+    typer.Option(
+        "--status",
+        help="Queued, Running, Completed, Failed or Cancelled; may be repeated.",
+        autocompletion=_statuses,
+    ),
 ]
 App = Annotated[str, typer.Option("--app", help="App id.")]
 EventName = Annotated[str, typer.Option("--event", help="Name of the event that started the run.")]
@@ -135,7 +156,12 @@ def _print_run(desk: Desk, run: Mapping[str, Any], *, full: bool) -> None:
         "No steps yet.",
     )
     desk.console.print()
-    if run["error"]:
+    if run["status"] == RunStatus.CANCELLED:
+        reason = (run["error"] or {}).get("reason")
+        desk.say(
+            f"cancelled  {_CANCELLED.get(run['outcome'], run['outcome'])}{f': {reason}' if reason else ''}", "yellow"
+        )
+    elif run["error"]:
         desk.say(f"error      {_error(run['error'], full=full)}", "red")
     elif run["ended_at"]:
         desk.say(f"output     {_json(run['output'], full=full)}")

@@ -7,6 +7,8 @@ that runs user code itself. Ctrl-C reaches both; the server alone decides what i
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ctypes
 import faulthandler
 import io
 import json
@@ -20,7 +22,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic_core import to_json
 
@@ -34,6 +36,8 @@ from .frames import Frames, Head
 from .loader import CodeProblem, Loader, Place
 
 __all__ = ["main"]
+
+_PR_SET_PDEATHSIG: Final = 1
 
 
 class _Lines(logging.Handler):
@@ -169,6 +173,18 @@ def _end_with(server: socket.socket) -> None:
         os._exit(1)
 
 
+def _be_killed_with(server_pid: int) -> None:
+    """Have Linux kill this process when its server ends: code that never lets the interpreter go would not hear of it.
+
+    See prctl(2), PR_SET_PDEATHSIG.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):  # a system library without it
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != server_pid:
+        os._exit(1)  # the server has ended before
+
+
 def _load(told: Mapping[str, Any]) -> tuple[dict[str, App], dict[str, object]]:
     """The apps, and what the server is told of them."""
     folder = Path(told["folder"])
@@ -192,6 +208,8 @@ def main(arguments: Sequence[str]) -> None:
     signal.signal(signal.SIGINT, lambda *_: None)
     server = socket.socket(fileno=int(arguments[0]))
     server.set_inheritable(False)
+    told = json.loads(arguments[1])
+    _be_killed_with(told["server"])
     threading.Thread(target=_end_with, args=(server,), name="milepost-end", daemon=True).start()
     faulthandler.enable()
     for stream in (sys.stdout, sys.stderr):
@@ -200,9 +218,9 @@ def main(arguments: Sequence[str]) -> None:
             stream.reconfigure(line_buffering=True)
     lines = _Lines()
     log_to(lines)
-    apps, told = _load(json.loads(arguments[1]))
+    apps, loaded = _load(told)
     keep_loaded()
-    asyncio.run(_serve(server, lines, apps, told))
+    asyncio.run(_serve(server, lines, apps, loaded))
 
 
 if __name__ == "__main__":

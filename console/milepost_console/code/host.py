@@ -2,7 +2,7 @@
 
     load ──► serve ─────────────── a change: load ──► serve the new one, the old one ends what it has in hand
                │ the process ends: what it had in hand failed
-               └──► load ──► serve   (calls wait meanwhile)
+               └──► load ──► serve   (calls wait meanwhile, however often that is tried)
 
 Only the process that is served gets calls. One that cannot be loaded changes nothing.
 """
@@ -31,14 +31,15 @@ LOOK_SECONDS: Final = 0.2
 class CodeHost:
     """Implements the Invoker port for `Target("process", app_id)`.
 
-    `saver` gives for the ids of a run and its function what a checkpointing function saves its steps with
-    (`Engine.saver`).
+    `quiet_stdout`: what the code prints goes to standard error. `saver` gives for the ids of a run and its function
+    what a checkpointing function saves its steps with (`Engine.saver`).
     """
 
-    def __init__(self, places: Sequence[Place], folder: Path, address: str) -> None:
+    def __init__(self, places: Sequence[Place], folder: Path, address: str, *, quiet_stdout: bool = False) -> None:
         self._places = places
         self._folder = folder
         self._address = address
+        self._quiet_stdout = quiet_stdout
         self._serving: CodeProcess | None = None
         self._processes: set[CodeProcess] = set()
         self._settled = asyncio.Event()
@@ -63,7 +64,9 @@ class CodeHost:
         """
         while True:
             before = look_at(self._stamps)
-            process = await CodeProcess.start(self._places, self._folder, self._address, before)
+            process = await CodeProcess.start(
+                self._places, self._folder, self._address, before, quiet_stdout=self._quiet_stdout
+            )
             self._processes.add(process)
             process.ended.add_done_callback(self._forget(process))
             try:
@@ -89,10 +92,6 @@ class CodeHost:
         if before is not None:
             before.retire()
 
-    def give_up(self) -> None:
-        """The code cannot be loaded again: calls fail, until it can."""
-        self._settled.set()
-
     def _lost(self, process: CodeProcess) -> None:
         if process is self._serving:
             self._serving, self._loss = None, process.ended.result()
@@ -111,8 +110,13 @@ class CodeHost:
                     await self._settled.wait()
                 return await self._call(target.address, request)
         except TimeoutError:
+            seconds = f"within {target.timeout_seconds:g} s"
+            if self._serving is None:
+                raise InvocationProblem(
+                    ProblemKind.MISSING, f"the code could not be loaded again {seconds}; the server's terminal says why"
+                ) from None
             raise InvocationProblem(
-                ProblemKind.TIMEOUT, f"the code did not answer within {target.timeout_seconds:g} s; it may still run"
+                ProblemKind.TIMEOUT, f"the code did not answer {seconds}; it may still run"
             ) from None
 
     async def _call(self, app_id: str, request: Request) -> Response:

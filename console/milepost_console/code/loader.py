@@ -194,7 +194,8 @@ def _files_of(error: BaseException) -> Iterator[Path]:
     if isinstance(error, SyntaxError) and error.filename:
         yield Path(error.filename)
     for frame in traceback.extract_tb(error.__traceback__):
-        yield Path(frame.filename)
+        if not frame.filename.startswith("<"):
+            yield Path(frame.filename)
 
 
 def _explained(place: Place, error: BaseException, folders: Sequence[Path]) -> str:
@@ -204,12 +205,13 @@ def _explained(place: Place, error: BaseException, folders: Sequence[Path]) -> s
     own = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if any(Path(frame.filename).resolve().is_relative_to(folder) for folder in folders)
+        if not frame.filename.startswith("<")
+        and any(Path(frame.filename).resolve().is_relative_to(folder) for folder in folders)
         and not any(Path(frame.filename).resolve().is_relative_to(path) for path in (*_OURS, *_FOREIGN))
         and "site-packages" not in frame.filename
     ]
     what = f"{type(error).__name__}: {error}"
-    if isinstance(error, ModuleNotFoundError) and error.name == place.module:
+    if isinstance(error, ModuleNotFoundError) and f"{place.module}.".startswith(f"{error.name}."):
         return f"{place.text}: there is no module {place.module!r} under {place.root}"
     if not own:
         return f"{place.text}: {what}"

@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import signal
 import socket
 import sys
@@ -75,19 +76,23 @@ class CodeProcess:
         """How the process ended, once it has."""
 
     @classmethod
-    async def start(cls, places: Sequence[Place], folder: Path, address: str, files: Stamps) -> CodeProcess:
+    async def start(
+        cls, places: Sequence[Place], folder: Path, address: str, files: Stamps, *, quiet_stdout: bool = False
+    ) -> CodeProcess:
         """A process that loads the code of these places; `files` are those known from before, as they are now."""
         told = {
             "places": [[place.text, place.module, str(place.root), place.attribute] for place in places],
             "folder": str(folder),
             "address": address,
             "files": list(files),
+            "server": os.getpid(),
         }
         here, there = socket.socketpair()
         with there:
             # -P: what lies in the user's folder is imported for the user's code alone, never for this program.
             command = (sys.executable, "-P", "-m", "milepost_console.code.child", str(there.fileno()), json.dumps(told))
-            process = await asyncio.create_subprocess_exec(*command, pass_fds=(there.fileno(),))
+            stdout = sys.stderr if quiet_stdout else None
+            process = await asyncio.create_subprocess_exec(*command, pass_fds=(there.fileno(),), stdout=stdout)
         started = cls(process, places, files)
         here.setblocking(False)
         await asyncio.get_running_loop().create_connection(lambda: started._frames, sock=here)
