@@ -13,6 +13,7 @@ from typing_extensions import TypedDict, TypeVar
 
 from ._durations import Duration, to_duration, wire_duration
 from ._middleware import Middleware, Middlewares
+from ._place import check_text
 from ._retries import DEFAULT_RETRIES, Retries, to_retries
 from ._triggers import MAX_TRIGGERS, Cron, Event, Trigger
 from .errors import BadIdError, BadTriggerError, ConfigError, FlowControlUnsupportedError
@@ -154,8 +155,8 @@ def check_id(what: str, value: object) -> str:
 
 def event_name(event: str | Event[Any], where: str) -> str:
     """The name of an event to listen for; a condition belongs to the listener, not to the `Event`."""
-    if isinstance(event, str):
-        return Event(event).name
+    if not isinstance(event, Event):
+        return Event(check_text(event, f"the event of {where}", BadTriggerError)).name
     if event.if_ is not None:
         raise BadTriggerError(f"{where}: {event!r} has an if_, which only triggers use; give if_= to {where} instead")
     return event.name
@@ -163,6 +164,9 @@ def event_name(event: str | Event[Any], where: str) -> str:
 
 def match_condition(if_: str | None, match: str | None) -> str | None:
     """One expression from a condition and a path that must be equal in both events."""
+    for name, text in (("if_", if_), ("match", match)):
+        if text is not None:
+            check_text(text, name, BadTriggerError)
     equal = f"event.{match} == async.{match}" if match else None
     if if_ and equal:
         return f"({equal}) && ({if_})"

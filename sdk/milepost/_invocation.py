@@ -17,7 +17,6 @@ Laws: no I/O, no asyncio, no threads. `_async_runner` and `_sync_runner` carry o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
@@ -28,6 +27,7 @@ from ._failure import Failure, is_final
 from ._journal import Journal
 from ._ops import Answer, Op, Ops, Raised, Returned, complete_op
 from ._outcomes import READERS, is_input, read_result
+from ._place import in_body
 from ._serializer import adapter_for, returned_type
 from .errors import BadIdError, Interrupt, NestedStepError, NonDeterminismError, RetryAfterError
 from .protocol import DISCOVERY, Opcode, hash_step_id
@@ -35,7 +35,7 @@ from .protocol import DISCOVERY, Opcode, hash_step_id
 if TYPE_CHECKING:
     from ._function import Mode
 
-__all__ = ["UNKNOWN", "Call", "Invocation", "Move", "Step", "in_body"]
+__all__ = ["UNKNOWN", "Call", "Invocation", "Move", "Step"]
 
 UNKNOWN: Final = object()
 """No value: whether a step has one must be decided."""
@@ -78,10 +78,6 @@ class Step:
     call: StepCall
     wake: Callable[[], None] = field(default=lambda: None)
     runs: bool = False
-
-
-in_body: Final[ContextVar[Step | None]] = ContextVar("milepost_step", default=None)
-"""The step whose body runs in this context."""
 
 
 class Invocation:

@@ -22,7 +22,7 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 from .errors import NotSerializableError, PayloadTooLargeError
 from .protocol import MAX_STEP_OUTPUT_BYTES
 
-__all__ = ["UnresolvedAnnotation", "adapter_for", "pack", "returned_type", "revive", "unpack"]
+__all__ = ["UnresolvedAnnotation", "adapter_for", "pack", "plain_json", "returned_type", "revive", "unpack"]
 
 _PLAIN: Final = frozenset({str, int, float, bool, None, types.NoneType, object, Any, dict, list})
 _ORIGINS: Final = frozenset({list, dict, typing.Union, types.UnionType})
@@ -80,6 +80,17 @@ def unpack(data: bytes, adapter: Adapter | None, what: str) -> Any:
     except ValueError as error:
         raise NotSerializableError(
             f"{what} returned a value that cannot be read back from JSON: {error}. Return flatter data."
+        ) from None
+
+
+def plain_json(value: object, what: str) -> Any:
+    """A value as plain JSON: dicts, lists, texts, numbers. `what` has it, in the error."""
+    try:
+        return from_json(to_json(value), allow_inf_nan=False)
+    except (PydanticSerializationError, ValueError, RecursionError) as error:
+        raise NotSerializableError(
+            f"{what} has data that JSON cannot carry: {error}. Give plain data, a dataclass or a pydantic model, "
+            "without NaN, infinities or objects of other kinds."
         ) from None
 
 
