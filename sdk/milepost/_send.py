@@ -165,9 +165,9 @@ class Sender:
 
 def _listed(events: Sendable | Sequence[Sendable]) -> list[Mapping[str, Any]]:
     with Named("send"):
-        if isinstance(events, Sequence) and not isinstance(events, str | bytes):
-            return [wire_event(event) for event in events]
-        return [wire_event(events)]
+        # A text is a sequence too, but of letters: it is refused as a whole.
+        one = isinstance(cast("object", events), str | bytes) or not isinstance(events, Sequence)
+        return [wire_event(event) for event in cast("Sequence[Sendable]", [events] if one else events)]
 
 
 def _check_size(event: Mapping[str, Any]) -> None:
