@@ -279,7 +279,7 @@ class NonDeterminismError(CodeError):
 
 
 class NotSerializableError(CodeError):
-    """A result of a step or function that JSON cannot carry."""
+    """A result of a step or function, or data for an event or invoke, that JSON cannot carry."""
 
     code = "not_serializable"
 

@@ -96,7 +96,7 @@ def test_a_wrong_setting_is_refused_naming_function_and_setting(function: dict[s
         ({"idempotency": "data.id + event.data.id"}, "the expression of idempotency uses data, which"),
         (
             {"cancel": [{"event": "stop", "if": "asnc.data.id == evt.data.id"}]},
-            "uses asnc and evt, which it does not know: it may use event and async, as in event.data.id == async.data.id.",
+            "uses asnc and evt, which it does not know: it may use event and async, as in event.data.id == async.data",
         ),
     ],
     ids=str,
