@@ -14,7 +14,7 @@ from typing import Final, cast
 from milepost.protocol import MAX_RETENTION_DAYS, MAX_RETRIES, MIN_RETENTION_DAYS, parse_duration
 
 from .codec import Json
-from .core.expressions import ExpressionError, compile_expression
+from .core.expressions import ExpressionError, compile_expression, free_names
 from .core.opcodes import policy_of
 from .core.retries import DEFAULT_RETRIES, RetryPolicy
 from .cron import CronLine, jitter_offset, parse_cron
@@ -31,6 +31,10 @@ _FLOW_CONTROL: Final = {
     "priority": "priority",
     "singleton": "singleton",
 }
+_EVENT: Final = ("event",)
+_EVENT_AND_ASYNC: Final = ("event", "async")
+"""What an expression may use: the event that starts the run, and of a cancellation the one that cancels it."""
+_EXAMPLES: Final = {_EVENT: "event.data.id", _EVENT_AND_ASYNC: "event.data.id == async.data.id"}
 _MAX_TRIGGERS: Final = 10
 _MAX_CANCELS: Final = 5
 _MAX_NAME: Final = 255
@@ -89,8 +93,11 @@ class FunctionSpec:
     raw: Mapping[str, Json] = field(default_factory=dict)
 
 
-def read_manifest(manifest: Mapping[str, Json]) -> tuple[str, tuple[FunctionSpec, ...]]:
-    """The app id and its functions. Raises ManifestError that names every problem at once."""
+def read_manifest(manifest: Mapping[str, Json], *, stored: bool = False) -> tuple[str, tuple[FunctionSpec, ...]]:
+    """The app id and its functions. Raises ManifestError that names every problem at once.
+
+    One that is `stored` was registered already, maybe with an earlier version: unknown variables stay what they are.
+    """
     app_id = str(manifest.get("appName") or manifest.get("appname") or "")
     if not app_id:
         raise ManifestError("", ("App ID required: the manifest has no appName.",))
@@ -107,7 +114,7 @@ def read_manifest(manifest: Mapping[str, Json]) -> tuple[str, tuple[FunctionSpec
     specs: list[FunctionSpec] = []
     ours = str(manifest.get("sdk", "")).startswith("milepost")
     for raw in raw_functions:
-        reader = _Reader(app_id, cast("Mapping[str, Json]", raw) if isinstance(raw, Mapping) else {}, problems)
+        reader = _Reader(app_id, cast("Mapping[str, Json]", raw) if isinstance(raw, Mapping) else {}, problems, stored)
         spec = reader.read(ours=ours)
         if any(spec.function_id == other.function_id for other in specs):
             problems.append(f"Function {spec.function_id!r}: the id is used twice in app {app_id!r}; ids must differ.")
@@ -120,10 +127,11 @@ def read_manifest(manifest: Mapping[str, Json]) -> tuple[str, tuple[FunctionSpec
 class _Reader:
     """Reads one function; problems are collected, not raised."""
 
-    def __init__(self, app_id: str, raw: Mapping[str, Json], problems: list[str]) -> None:
+    def __init__(self, app_id: str, raw: Mapping[str, Json], problems: list[str], stored: bool) -> None:  # noqa: FBT001
         self._app_id = app_id
         self._raw = raw
         self._problems = problems
+        self._stored = stored
         self._id = str(raw.get("id") or "")
 
     def _wrong(self, problem: str) -> None:
@@ -222,17 +230,25 @@ class _Reader:
             event = str(raw.get("event") or "")
             if not event:
                 self._wrong("a cancellation names no event.")
-            expression = self._expression(raw.get("if"), f"the cancellation by {event!r}")
+            expression = self._expression(raw.get("if"), f"the cancellation by {event!r}", _EVENT_AND_ASYNC)
             made.append(CancelTrigger(event, expression, self._duration(raw.get("timeout"), "cancel.timeout")))
         return tuple(made)
 
-    def _expression(self, raw: Json, where: str) -> str:
+    def _expression(self, raw: Json, where: str, known: tuple[str, ...] = _EVENT) -> str:
         if raw is None or raw == "":
             return ""
         try:
-            compile_expression(str(raw))
+            read = compile_expression(str(raw))
+            unknown = frozenset[str]() if self._stored else free_names(read.root) - {*known}
         except ExpressionError as error:
             self._wrong(f"the expression of {where} cannot be read: {error}")
+            return str(raw)
+        if unknown:
+            # What is unknown is missing: such a condition is never true, such a key always the same.
+            self._wrong(
+                f"the expression of {where} uses {' and '.join(sorted(unknown))}, which it does not know: "
+                f"it may use {' and '.join(known)}, as in {_EXAMPLES[known]}."
+            )
         return str(raw)
 
     def _retention(self, raw: Json) -> timedelta | None:

@@ -13,7 +13,8 @@ from ._durations import Duration, retention_duration, to_duration
 from ._function import Function, FunctionOptions, Mode, build_function, check_id, refuse_unknown
 from ._manifest import registration
 from ._middleware import Middleware, Middlewares, call_and_wait
-from ._retries import DEFAULT_RETRIES, Retries
+from ._place import Named
+from ._retries import DEFAULT_RETRIES, Retries, to_retries
 from ._send import Sender
 from ._serve import Server
 from ._settings import Settings
@@ -91,6 +92,11 @@ class App:
     ) -> None:
         self.id = check_id("app", id)
         self.version = version
+        with Named(f"app {id!r}"):
+            middlewares = Middlewares(middleware)
+            budget = to_duration(checkpoint_budget, "checkpoint_budget")
+            keeps = None if retention is None else retention_duration(retention, "retention")
+            policy = to_retries(retries)
         wiring = wire(dev=dev, transport=transport, event_key=event_key, signing_key=signing_key)
         self._settings = Settings(
             app_id=id,
@@ -100,13 +106,13 @@ class App:
             signing_key=wiring.signing_key,
             fallback_key=wiring.fallback_key,
             api=wiring.api,
-            middlewares=Middlewares(middleware),
-            retention=None if retention is None else retention_duration(retention, f"retention of app {id!r}"),
-            budget=to_duration(checkpoint_budget, "checkpoint_budget"),
+            middlewares=middlewares,
+            retention=keeps,
+            budget=budget,
             now=now,
             logger=lambda: logger or _logger(id),
         )
-        self._defaults: FunctionOptions = {"retries": retries, "mode": mode}
+        self._defaults: FunctionOptions = {"retries": policy, "mode": mode}
         self._functions: dict[str, Function[Any, Any]] = {}
         self._sender = Sender(wiring.transport, self._settings.middlewares, now)
         self._webhooks: dict[str, Webhook] = {}
@@ -154,7 +160,8 @@ class App:
         refuse_unknown(f"function {id!r} of app {self.id!r}", options)
         if trigger is not None and triggers is not None:
             raise ConfigError(f"function {id!r} of app {self.id!r} has both trigger and triggers: use one")
-        listed = list_triggers(trigger if trigger is not None else triggers)
+        with Named(f"function {id!r} of app {self.id!r}"):
+            listed = list_triggers(trigger if trigger is not None else triggers)
 
         def register(handler: Callable[[Any], Any]) -> Function[Any, Any]:
             function = build_function(self.id, id, handler, listed, options, self._defaults)

@@ -11,13 +11,12 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, cast
 
-from pydantic_core import to_jsonable_python
-
 from ._durations import Duration, open_duration, wire_duration, wire_moment
 from ._events import Sendable
 from ._function import Function, FunctionRef, event_name, match_condition
+from ._place import Named, check_text, here
 from ._retries import Retries, to_retries
-from ._serializer import Adapter, UnresolvedAnnotation, adapter_for, returned_type
+from ._serializer import Adapter, UnresolvedAnnotation, adapter_for, plain_json, returned_type
 from ._triggers import Event, receive
 from .errors import BadIdError, ConfigError
 from .protocol import Opcode
@@ -60,13 +59,16 @@ class StepCall(NamedTuple):
 
 def check_name(name: object) -> str:
     """Refuse a step id that cannot travel."""
-    if not isinstance(name, str) or not name:
-        raise BadIdError(f"a step has the id {name!r}: give it a name, such as 'charge card'")
-    if "\0" in name:
-        raise BadIdError(f"step id {name!r} has a NUL character: remove it")
-    if len(name) > MAX_STEP_NAME_CHARS:
-        raise BadIdError(f"step id {name[:40]!r}… has {len(name)} letters; at most {MAX_STEP_NAME_CHARS} are allowed")
-    return name
+    if isinstance(name, str) and name.isascii() and "\0" not in name and 0 < len(name) <= MAX_STEP_NAME_CHARS:
+        return name  # the commonest, before anything is put together for errors
+    with Named("a step"):
+        if not isinstance(name, str) or not name:
+            raise BadIdError(f"its id is {name!r}: give it a name, such as 'charge card'")
+        if len(name) > MAX_STEP_NAME_CHARS:
+            raise BadIdError(
+                f"its id {name[:40]!r}… has {len(name)} letters; at most {MAX_STEP_NAME_CHARS} are allowed"
+            )
+        return check_text(name, "its id", BadIdError)
 
 
 def run_call(name: str, fn: Callable[..., object], args: tuple[object, ...], kwargs: Mapping[str, Any]) -> StepCall:
@@ -77,7 +79,7 @@ def run_call(name: str, fn: Callable[..., object], args: tuple[object, ...], kwa
             # Otherwise the interpreter complains, elsewhere, that it was never awaited.
             fn.close()
         raise ConfigError(
-            f"step {name!r} was given {type(fn).__name__} to run: give the function itself and its arguments, "
+            f"step {name!r}{here()} was given {type(fn).__name__} to run: give the function itself and its arguments, "
             "step.run(id, fn, *args), without calling it"
         )
     own: Retries | int | None = None
@@ -86,20 +88,25 @@ def run_call(name: str, fn: Callable[..., object], args: tuple[object, ...], kwa
         kwargs = {key: value for key, value in kwargs.items() if key != "retries"}
     annotation = returned_type(fn)
     unresolved = annotation.text if isinstance(annotation, UnresolvedAnnotation) else None
-    retries = None if own is None else to_retries(own)
+    retries: Retries | None = None
+    if own is not None:
+        with Named(f"step {name!r}"):
+            retries = to_retries(own)
     # By position: by name it takes twice as long.
     return StepCall(name, _RUN, _NOTHING, None, fn, args, kwargs, retries, adapter_for(annotation), None, unresolved)
 
 
 def sleep_call(name: str, duration: Duration) -> StepCall:
     """A sleep of a given length."""
-    text = wire_duration(open_duration(duration, f"the duration of sleep {check_name(name)!r}"))
+    with Named(f"sleep {check_name(name)!r}"):
+        text = wire_duration(open_duration(duration, "the duration"))
     return StepCall(name, Opcode.SLEEP, {"duration": text}, wire_name=text)
 
 
 def sleep_until_call(name: str, until: datetime | str) -> StepCall:
     """A sleep up to a moment."""
-    text = wire_moment(until, f"the moment of sleep {check_name(name)!r}")
+    with Named(f"sleep {check_name(name)!r}"):
+        text = wire_moment(until, "the moment")
     return StepCall(name, Opcode.SLEEP, {"duration": text}, wire_name=text)
 
 
@@ -113,16 +120,13 @@ def wait_call(
     lookback: Duration | None,
 ) -> StepCall:
     """A wait for an event."""
-    what = f"wait {check_name(name)!r}"
-    known = event_name(event, f"wait_for_event({name!r})")
-    opts: dict[str, object] = {
-        "event": known,
-        "timeout": wire_duration(open_duration(timeout, f"the timeout of {what}")),
-    }
-    if condition := match_condition(if_, match):
-        opts["if"] = condition
-    if lookback is not None:
-        opts["lookback"] = wire_duration(open_duration(lookback, f"the lookback of {what}"))
+    with Named(f"wait {check_name(name)!r}"):
+        known = event_name(event, "wait_for_event")
+        opts: dict[str, object] = {"event": known, "timeout": wire_duration(open_duration(timeout, "the timeout"))}
+        if condition := match_condition(if_, match):
+            opts["if"] = condition
+        if lookback is not None:
+            opts["lookback"] = wire_duration(open_duration(lookback, "the lookback"))
     return StepCall(
         name, Opcode.WAIT_FOR_EVENT, opts, wire_name=known, event=event if isinstance(event, Event) else None
     )
@@ -132,25 +136,26 @@ def invoke_call(
     name: str, function: Function[Any, Any] | FunctionRef[Any], data: object, timeout: Duration | None
 ) -> StepCall:
     """A call of another function."""
-    what = f"invoke {check_name(name)!r}"
-    given = cast("object", function)
-    if not isinstance(given, Function | FunctionRef):
-        raise ConfigError(
-            f"{what} was given {given!r}: give a function of this app, or FunctionRef(app_id, function_id)"
-        )
-    opts: dict[str, object] = {"function_id": function.slug, "payload": {"data": _payload(what, function, data)}}
-    if timeout is not None:
-        opts["timeout"] = wire_duration(open_duration(timeout, f"the timeout of {what}"))
+    with Named(f"invoke {check_name(name)!r}"):
+        given = cast("object", function)
+        if not isinstance(given, Function | FunctionRef):
+            raise ConfigError(
+                f"it was given {given!r} to call: give a function of this app, or FunctionRef(app_id, function_id)"
+            )
+        slug = check_text(function.slug, "the id of the function", BadIdError)
+        opts: dict[str, object] = {"function_id": slug, "payload": {"data": _payload(function, data)}}
+        if timeout is not None:
+            opts["timeout"] = wire_duration(open_duration(timeout, "the timeout"))
     returns = function.returns if isinstance(function, FunctionRef) else returned_type(function.handler)
     return StepCall(name, Opcode.INVOKE_FUNCTION, opts, adapter=adapter_for(returns) if returns is not None else None)
 
 
-def _payload(what: str, function: Function[Any, Any] | FunctionRef[Any], data: object) -> object:
+def _payload(function: Function[Any, Any] | FunctionRef[Any], data: object) -> object:
     """The data for an invoked function, checked against its one model if it has one."""
-    plain = cast("object", to_jsonable_python({} if data is None else data, by_alias=True))
+    plain: object = plain_json({} if data is None else data, "it")
     told = cast("dict[str, object]", plain) if isinstance(plain, dict) else None
     if told is None:
-        raise ConfigError(f"{what} was given data of type {type(data).__name__}: give an object (a dict or a model)")
+        raise ConfigError(f"it was given data of type {type(data).__name__}: give an object (a dict or a model)")
     if isinstance(function, Function):
         models = [t for t in function.triggers if isinstance(t, Event) and t.model is not None]
         if len(models) == 1:

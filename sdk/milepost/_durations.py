@@ -76,8 +76,16 @@ def wire_moment(value: datetime | str, what: str) -> str:
             raise BadDurationError(
                 f"{what} {value!r} is not a date: write it like '2026-11-23T08:00:00Z' or give a datetime"
             ) from None
-    if value.tzinfo is None:
+    given = cast("object", value)
+    if not isinstance(given, datetime):
         raise BadDurationError(
-            f"{what} {value.isoformat()} has no time zone: add an offset such as 'Z', or use datetime.now(UTC)"
+            f"{what} is {given!r}, of type {type(given).__name__}: give an aware datetime or its text"
         )
-    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if given.tzinfo is None:
+        raise BadDurationError(
+            f"{what} {given.isoformat()} has no time zone: add an offset such as 'Z', or use datetime.now(UTC)"
+        )
+    try:
+        return given.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    except OverflowError:
+        raise BadDurationError(f"{what} {given.isoformat()} is at the end of all time: give an earlier one") from None

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Generic
+from typing import Any, Final, Generic, cast
 
-from pydantic_core import PydanticSerializationError, to_jsonable_python
 from typing_extensions import TypeVar
 
-from .errors import ConfigError, EventMismatchError, NotSerializableError, ReservedEventNameError
+from ._place import check_text
+from ._serializer import plain_json
+from .errors import ConfigError, EventMismatchError, ReservedEventNameError
 from .protocol import MAX_EVENT_NAME_CHARS
 
 __all__ = ["CronTick", "NewEvent", "ReceivedEvent", "check_sendable", "read_moment", "wire_event"]
@@ -62,6 +63,7 @@ Sendable = NewEvent[Any] | ReceivedEvent[Any] | Mapping[str, object]
 
 def check_sendable(name: str) -> None:
     """Refuse an event name that cannot be sent."""
+    check_text(name, "the name of an event")
     if not name:
         raise ConfigError("an event has no name: give it one such as 'order/created'")
     if name.startswith(RESERVED_PREFIX):
@@ -78,22 +80,26 @@ def check_sendable(name: str) -> None:
 
 def wire_event(event: Sendable) -> dict[str, object]:
     """The event as a JSON object, checked."""
+    given = cast("object", event)
     if isinstance(event, Mapping):
         known = dict(event)
+    elif not isinstance(given, NewEvent | ReceivedEvent):
+        raise ConfigError(
+            f"an event to send is {given!r}, of type {type(given).__name__}: give Event.create(…) or "
+            "{'name': …, 'data': …}"
+        )
     else:
         known = {"name": event.name, "data": event.data, "id": event.id, "ts": event.ts}
     name = known.get("name")
     if not isinstance(name, str):
         raise ConfigError(f"an event to send has the name {name!r}: give it a text such as 'order/created'")
     check_sendable(name)
-    wire: dict[str, object] = {key: value for key, value in known.items() if value is not None}
-    ts = wire.get("ts")
+    told: dict[str, object] = {key: value for key, value in known.items() if value is not None}
+    told.setdefault("data", {})
+    ts = told.get("ts")
     if isinstance(ts, datetime):
-        wire["ts"] = _milliseconds(ts, name)
-    try:
-        wire["data"] = to_jsonable_python(wire.get("data", {}), by_alias=True, inf_nan_mode="constants")
-    except (PydanticSerializationError, ValueError) as error:
-        raise NotSerializableError(f"event {name!r} has data that JSON cannot carry: {error}") from None
+        told["ts"] = _milliseconds(ts, name)
+    wire: dict[str, object] = plain_json(told, f"event {name!r}")
     if not isinstance(wire["data"], dict):
         raise EventMismatchError(f"event {name!r} has data of type {type(wire['data']).__name__}: give an object")
     return wire

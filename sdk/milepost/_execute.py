@@ -10,8 +10,9 @@ from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from ._invocation import Invocation, Step, in_body
+from ._invocation import Invocation, Step
 from ._ops import Op
+from ._place import in_body
 from ._serializer import pack, unpack
 from .errors import CheckpointRefused, Interrupt
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Literal, cast
 
@@ -13,6 +13,7 @@ from typing_extensions import TypedDict, TypeVar
 
 from ._durations import Duration, to_duration, wire_duration
 from ._middleware import Middleware, Middlewares
+from ._place import Named, check_text
 from ._retries import DEFAULT_RETRIES, Retries, to_retries
 from ._triggers import MAX_TRIGGERS, Cron, Event, Trigger
 from .errors import BadIdError, BadTriggerError, ConfigError, FlowControlUnsupportedError
@@ -154,8 +155,8 @@ def check_id(what: str, value: object) -> str:
 
 def event_name(event: str | Event[Any], where: str) -> str:
     """The name of an event to listen for; a condition belongs to the listener, not to the `Event`."""
-    if isinstance(event, str):
-        return Event(event).name
+    if not isinstance(event, Event):
+        return Event(check_text(event, f"the event of {where}", BadTriggerError)).name
     if event.if_ is not None:
         raise BadTriggerError(f"{where}: {event!r} has an if_, which only triggers use; give if_= to {where} instead")
     return event.name
@@ -163,6 +164,9 @@ def event_name(event: str | Event[Any], where: str) -> str:
 
 def match_condition(if_: str | None, match: str | None) -> str | None:
     """One expression from a condition and a path that must be equal in both events."""
+    for name, text in (("if_", if_), ("match", match)):
+        if text is not None:
+            check_text(text, name, BadTriggerError)
     equal = f"event.{match} == async.{match}" if match else None
     if if_ and equal:
         return f"({equal}) && ({if_})"
@@ -182,6 +186,22 @@ def refuse_unknown(where: str, options: Mapping[str, object]) -> None:
         raise ConfigError(f"{where} has options that do not exist: {', '.join(unknown)}")
 
 
+def _check_handler(where: str, handler: Handler) -> None:
+    if not callable(handler):
+        raise ConfigError(f"{where} decorates {handler!r}, which cannot be called")
+    if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
+        raise ConfigError(f"{where} is a generator: return the result instead of yielding it")
+    try:
+        inspect.signature(handler).bind(None)
+    except TypeError as error:
+        raise ConfigError(
+            f"{where} is called with its context alone, which does not fit its parameters ({error}): "
+            "write async def f(ctx: Context) or def f(ctx: SyncContext)"
+        ) from None
+    except ValueError:
+        pass  # written in C, it does not tell its parameters
+
+
 def build_function(
     app_id: str,
     id: str,  # noqa: A002 - the public word
@@ -193,30 +213,30 @@ def build_function(
     """Check everything and make the function. Raises a ConfigError that names it."""
     where = f"function {id!r} of app {app_id!r}"
     check_id("function", id)
-    if not callable(handler):
-        raise ConfigError(f"{where} decorates {handler!r}, which cannot be called")
-    if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
-        raise ConfigError(f"{where} is a generator: return the result instead of yielding it")
+    _check_handler(where, handler)
     checked: FunctionOptions = {**defaults, **options}
     mode = checked.get("mode", "step")
     if mode not in {"step", "checkpoint"}:
         raise ConfigError(f"{where} has mode {mode!r}: write 'step' or 'checkpoint'")
-    idempotency = checked.get("idempotency")
-    if idempotency is not None and not idempotency.strip():
-        raise ConfigError(f"{where} has an empty idempotency key: write an expression such as 'event.data.id'")
     failure = options.get("on_failure")
-    retries = to_retries(checked.get("retries", DEFAULT_RETRIES))
+    with Named(where):
+        name = check_text(checked.get("name") or id, "its name")
+        retries = to_retries(checked.get("retries", DEFAULT_RETRIES))
+        cancels = _check_cancels(checked.get("cancel_on", ()))
+        timeouts = _check_timeouts(checked.get("timeouts"))
+        idempotency = _check_key(checked.get("idempotency"))
+        middleware = Middlewares(checked.get("middleware", ())).members
     return Function(
         app_id=app_id,
         id=id,
         handler=handler,
         triggers=_check_triggers(where, triggers),
-        name=checked.get("name") or id,
+        name=name,
         retries=retries,
-        cancel_on=_check_cancels(where, checked.get("cancel_on", ())),
-        timeouts=checked.get("timeouts") or Timeouts(),
+        cancel_on=cancels,
+        timeouts=timeouts,
         idempotency=idempotency,
-        middleware=Middlewares(checked.get("middleware", ())).members,
+        middleware=middleware,
         mode=mode,
         failure_handler=_failure_function(app_id, id, failure, options, defaults) if failure is not None else None,
     )
@@ -251,10 +271,27 @@ def _check_triggers(where: str, triggers: Sequence[Trigger]) -> tuple[Trigger, .
     return checked
 
 
-def _check_cancels(where: str, cancels: Cancel | Sequence[Cancel]) -> tuple[Cancel, ...]:
-    checked = (cancels,) if isinstance(cancels, Cancel) else tuple(cancels)
+def _check_cancels(cancels: Cancel | Sequence[Cancel]) -> tuple[Cancel, ...]:
+    given = cast("object", [cancels] if isinstance(cancels, Cancel) else cancels)
+    checked = tuple(cast("Sequence[object]", given)) if isinstance(given, Iterable) else (given,)
     if len(checked) > _MAX_CANCELS:
-        raise BadTriggerError(f"{where} has {len(checked)} cancel_on; at most {_MAX_CANCELS} are allowed")
-    for cancel in checked:
+        raise BadTriggerError(f"it has {len(checked)} cancel_on; at most {_MAX_CANCELS} are allowed")
+    if isinstance(given, str) or not all(isinstance(cancel, Cancel) for cancel in checked):
+        raise BadTriggerError(
+            f"cancel_on is {given!r}: write Cancel('order/cancelled', match='data.order_id'), or several"
+        )
+    for cancel in cast("tuple[Cancel, ...]", checked):
         cancel.to_wire()
-    return checked
+    return cast("tuple[Cancel, ...]", checked)
+
+
+def _check_timeouts(given: object) -> Timeouts:
+    if given is not None and not isinstance(given, Timeouts):
+        raise ConfigError(f"timeouts are {given!r}: write Timeouts(start='1h', finish='1d')")
+    return given or Timeouts()
+
+
+def _check_key(given: object) -> str | None:
+    if given is not None and not check_text(given, "idempotency").strip():
+        raise ConfigError("idempotency is empty: write an expression such as 'event.data.id'")
+    return cast("str | None", given)

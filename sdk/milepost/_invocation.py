@@ -17,7 +17,6 @@ Laws: no I/O, no asyncio, no threads. `_async_runner` and `_sync_runner` carry o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
@@ -28,14 +27,15 @@ from ._failure import Failure, is_final
 from ._journal import Journal
 from ._ops import Answer, Op, Ops, Raised, Returned, complete_op
 from ._outcomes import READERS, is_input, read_result
+from ._place import in_body
 from ._serializer import adapter_for, returned_type
-from .errors import Interrupt, NestedStepError, NonDeterminismError, RetryAfterError
+from .errors import BadIdError, Interrupt, NestedStepError, NonDeterminismError, RetryAfterError
 from .protocol import DISCOVERY, Opcode, hash_step_id
 
 if TYPE_CHECKING:
     from ._function import Mode
 
-__all__ = ["UNKNOWN", "Call", "Invocation", "Move", "Step", "in_body"]
+__all__ = ["UNKNOWN", "Call", "Invocation", "Move", "Step"]
 
 UNKNOWN: Final = object()
 """No value: whether a step has one must be decided."""
@@ -78,10 +78,6 @@ class Step:
     call: StepCall
     wake: Callable[[], None] = field(default=lambda: None)
     runs: bool = False
-
-
-in_body: Final[ContextVar[Step | None]] = ContextVar("milepost_step", default=None)
-"""The step whose body runs in this context."""
 
 
 class Invocation:
@@ -141,6 +137,8 @@ class Invocation:
         index = self._uses.get(call.name, 0)
         self._uses[call.name] = index + 1
         step = Step(hash_step_id(call.name, index), index, call)
+        if step.id in self._arrived or step.id in self._resolved:
+            raise self._same_id(call.name, index)
         if self._inputs and step.id in self._inputs and call.body is not None:
             given = self._inputs[step.id]
             args = tuple(cast("list[object]", given)) if isinstance(given, list) else (given,)
@@ -244,6 +242,8 @@ class Invocation:
         index = self._uses.get(name, 0)
         step_id = hash_step_id(name, index)
         if order[place] != step_id or not callable(fn) or adapter_for(returned_type(fn)) is not None:
+            return UNKNOWN
+        if step_id in self._arrived:
             return UNKNOWN
         memo = self.call.memos[step_id]
         if not isinstance(memo, dict):
@@ -444,6 +444,15 @@ class Invocation:
         """The step as errors name it."""
         nth = f" (use {step.index + 1})" if step.index else ""
         return f"step {step.call.name!r}{nth} of function {self.call.function_id!r}, run {self.call.run_id},"
+
+    def _same_id(self, name: str, index: int) -> BadIdError:
+        """The n-th use of a name travels as `name:n`, so another name must not be just that."""
+        text = f"{name}:{index}" if index else name
+        base, _, nth = text.rpartition(":")
+        return BadIdError(
+            f"step {text!r} {self._where}, is remembered under the same id as use {int(nth) + 1} of step {base!r}, "
+            f"which has its number after a colon. Give one of them another id, such as {f'{base}-{nth}'!r}."
+        )
 
     def changed_kind(self, step: Step, was: str) -> NonDeterminismError:
         return NonDeterminismError(

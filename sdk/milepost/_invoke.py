@@ -16,10 +16,11 @@ from ._checkpoint import HttpCheckpointer
 from ._context import Context, SyncContext
 from ._http import HttpApi
 from ._invocation import Call, Invocation
-from ._logger import in_run, run_logger
+from ._logger import run_logger
 from ._loop import Worker, pool, run_in_worker
 from ._middleware import CallInput, call_and_wait
 from ._ops import Answer, Ops, Raised
+from ._place import in_run
 from ._send import step_seed
 from ._serializer import UnresolvedAnnotation, adapter_for, pack, returned_type
 from ._steps import Steps, SyncSteps

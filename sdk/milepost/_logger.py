@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, MutableMapping
-from contextvars import ContextVar
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any
 
-from ._invocation import Invocation, in_body
+from ._place import in_body, in_run
 
-__all__ = ["RunLogger", "in_run", "place_of_code", "run_logger"]
+if TYPE_CHECKING:
+    from ._invocation import Invocation
 
-in_run: Final[ContextVar[Invocation | None]] = ContextVar("milepost_run", default=None)
-"""The invocation whose code runs in this context."""
+__all__ = ["RunLogger", "place_of_code", "run_logger"]
 
 
 def place_of_code() -> dict[str, object]:

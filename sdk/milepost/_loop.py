@@ -17,10 +17,12 @@ import selectors
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import Context, copy_context
 from functools import partial
-from typing import Any, Final, TypeVar, TypeVarTuple
+from typing import Any, Final, TypeVar, TypeVarTuple, cast
+
+from .errors import CodeError
 
 __all__ = ["IdleSelector", "Pool", "Worker", "pool", "run_in_worker"]
 
@@ -71,6 +73,26 @@ class WorkerLoop(asyncio.SelectorEventLoop):
         self.calls = 0
         self.timers = 0
         self.tasks: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
+        self._job: asyncio.Future[Any] | None = None
+
+    def run_until_complete(self, future: Generator[Any, None, T] | Awaitable[T]) -> T:
+        """As the base class has it; until then nobody stops the loop."""
+        job = asyncio.ensure_future(cast("Awaitable[T]", future), loop=self)
+        self._job = job
+        try:
+            super().run_until_complete(job)
+            return job.result()
+        finally:
+            self._job = None
+
+    def stop(self) -> None:
+        """Refused while a job runs: it would leave its tasks to the next one, which waits for them for ever."""
+        if self._job is not None and not self._job.done():
+            raise CodeError(
+                "the event loop that runs your function cannot be stopped (loop.stop()): return from the function to "
+                "end it, or raise an error; a loop of your own, asyncio.run(…) on a thread, can be stopped"
+            )
+        super().stop()
 
     def create_task(self, coro: Generator[Any, None, T] | Coroutine[Any, Any, T], **options: Any) -> asyncio.Task[T]:
         """As the base class has it, noted."""

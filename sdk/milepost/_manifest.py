@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 from ._durations import to_duration, wire_duration
 from ._function import Function, Timeouts
+from ._place import Named
 from ._settings import Settings
 from ._triggers import Cron, Event, Trigger
 from ._version import VERSION
@@ -128,11 +129,12 @@ def _function(function: Function[Any, Any], serve_url: str, settings: Settings) 
 
 
 def _extension(function: Function[Any, Any], settings: Settings) -> dict[str, object]:
-    schemas = {
-        trigger.name: schema
-        for trigger in function.triggers
-        if isinstance(trigger, Event) and (schema := trigger.schema()) is not None
-    }
+    with Named(f"function {function.id!r} of app {function.app_id!r}"):
+        schemas = {
+            trigger.name: schema
+            for trigger in function.triggers
+            if isinstance(trigger, Event) and (schema := trigger.schema()) is not None
+        }
     told: dict[str, object] = {"retries": function.retries.to_wire(), "mode": function.mode, "event_schemas": schemas}
     if settings.retention is not None:
         told["retention"] = wire_duration(settings.retention)

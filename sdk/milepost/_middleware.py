@@ -9,7 +9,7 @@ A function's middleware stands inside the app's: it comes later on the way in, a
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -98,6 +98,8 @@ class Middlewares:
     """A list of middleware as one."""
 
     def __init__(self, members: Sequence[Middleware]) -> None:
+        if not isinstance(cast("object", members), Iterable):
+            raise ConfigError(f"middleware is {members!r}: give a list, middleware=[…]")
         for member in cast("Sequence[object]", members):
             if not isinstance(member, Middleware):
                 raise ConfigError(

@@ -17,7 +17,9 @@ from pydantic_core import from_json, to_json
 from ._events import Sendable, wire_event
 from ._http import HttpApi
 from ._middleware import Caller, Middlewares
-from .errors import ConfigError, EventRefusedError, NotSerializableError, PayloadTooLargeError, SendError
+from ._place import Named, here
+from ._serializer import plain_json
+from .errors import ConfigError, EventRefusedError, PayloadTooLargeError, SendError
 from .protocol import MAX_EVENT_BYTES, MAX_EVENTS_PER_REQUEST, ULID_LETTERS, Header
 
 __all__ = ["EventBatch", "HttpTransport", "RecordingTransport", "Sender", "Transport", "step_seed"]
@@ -135,6 +137,7 @@ class Sender:
             )
         if hooks:
             wired = list(await hooks.transform(call, "before_send_events", cast("Sequence[Any]", wired)))
+            wired = [plain_json(event, f"middleware: event {event.get('name')!r}{here()}") for event in wired]
         ids: list[str] = []
         for number, batch in enumerate(self._batches(wired, seed or self._fresh_seed)):
             try:
@@ -161,26 +164,19 @@ class Sender:
 
 
 def _listed(events: Sendable | Sequence[Sendable]) -> list[Mapping[str, Any]]:
-    if isinstance(events, Sequence):
-        if isinstance(events, str):
-            raise ConfigError(f"send was given the text {events!r}: give Event.create(…) or {{'name': …, 'data': …}}")
-        return [wire_event(event) for event in events]
-    return [wire_event(events)]
+    with Named("send"):
+        # A text is a sequence too, but of letters: it is refused as a whole.
+        one = isinstance(cast("object", events), str | bytes) or not isinstance(events, Sequence)
+        return [wire_event(event) for event in cast("Sequence[Sendable]", [events] if one else events)]
 
 
 def _check_size(event: Mapping[str, Any]) -> None:
     data = to_json(event)
     if len(data) > MAX_EVENT_BYTES:
         raise PayloadTooLargeError(
-            f"event {event.get('name')!r} has {len(data)} bytes of JSON; at most {MAX_EVENT_BYTES} are allowed. "
-            "Store the content (in S3, for example) and send where it lies."
+            f"event {event.get('name')!r}{here()} has {len(data)} bytes of JSON; at most {MAX_EVENT_BYTES} are "
+            "allowed. Store the content (in S3, for example) and send where it lies."
         )
-    try:
-        from_json(data, allow_inf_nan=False)
-    except ValueError:
-        raise NotSerializableError(
-            f"event {event.get('name')!r} has NaN or an infinity, which JSON cannot carry"
-        ) from None
 
 
 def _seed(milliseconds: int, entropy: bytes) -> str:

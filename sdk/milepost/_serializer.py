@@ -22,7 +22,7 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 from .errors import NotSerializableError, PayloadTooLargeError
 from .protocol import MAX_STEP_OUTPUT_BYTES
 
-__all__ = ["UnresolvedAnnotation", "adapter_for", "pack", "returned_type", "revive", "unpack"]
+__all__ = ["UnresolvedAnnotation", "adapter_for", "pack", "plain_json", "returned_type", "revive", "unpack"]
 
 _PLAIN: Final = frozenset({str, int, float, bool, None, types.NoneType, object, Any, dict, list})
 _ORIGINS: Final = frozenset({list, dict, typing.Union, types.UnionType})
@@ -51,26 +51,46 @@ def pack(value: object, adapter: Adapter | None, what: str) -> bytes:
             f"{what} returned {len(data)} bytes of JSON; at most {MAX_STEP_OUTPUT_BYTES} are allowed. "
             "Store the content (in S3, for example) and return where it lies."
         )
+    _refuse_nan(data, what)
     return data
 
 
-def unpack(data: bytes, adapter: Adapter | None, what: str) -> Any:
-    """Read a value back from JSON, as the annotated type if there is one."""
+def _refuse_nan(data: bytes, what: str) -> None:
+    # To search the bytes costs next to nothing; only what has such a word, maybe in a text, is parsed for it.
+    if b"NaN" not in data and b"Infinity" not in data:
+        return
     try:
-        plain = from_json(data, allow_inf_nan=False)
+        from_json(data, allow_inf_nan=False)
     except ValueError as error:
         raise NotSerializableError(
             f"{what} returned a value with NaN or an infinity, which JSON cannot carry ({error}). "
             "Return None or a text in its place."
         ) from None
-    if adapter is None:
-        return plain
+
+
+def unpack(data: bytes, adapter: Adapter | None, what: str) -> Any:
+    """Read back what `pack` has written, as the annotated type if there is one."""
     try:
-        return adapter.validate_json(data)
+        return from_json(data) if adapter is None else adapter.validate_json(data)
     except ValidationError as error:
         raise NotSerializableError(
             f"{what} returned a value that does not fit its return annotation once it has been through JSON: {error}. "
             "Correct the annotation or the value."
+        ) from None
+    except ValueError as error:
+        raise NotSerializableError(
+            f"{what} returned a value that cannot be read back from JSON: {error}. Return flatter data."
+        ) from None
+
+
+def plain_json(value: object, what: str) -> Any:
+    """A value as plain JSON: dicts, lists, texts, numbers. `what` has it, in the error."""
+    try:
+        return from_json(to_json(value), allow_inf_nan=False)
+    except (PydanticSerializationError, ValueError, RecursionError) as error:
+        raise NotSerializableError(
+            f"{what} has data that JSON cannot carry: {error}. Give plain data, a dataclass or a pydantic model, "
+            "without NaN, infinities or objects of other kinds."
         ) from None
 
 

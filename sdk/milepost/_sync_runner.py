@@ -20,8 +20,9 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from ._execute import Saver, run_step
-from ._invocation import UNKNOWN, Invocation, Move, in_body
+from ._invocation import UNKNOWN, Invocation, Move
 from ._ops import Op
+from ._place import in_body
 from .errors import CodeError, Interrupt, NestedStepError
 
 if TYPE_CHECKING:

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Generic, Literal, cast, overload
 
-from pydantic import TypeAdapter, ValidationError
-from typing_extensions import TypeVar
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
+from typing_extensions import TypeVar, is_typeddict
 
 from ._durations import Duration, to_duration
 from ._events import CronTick, NewEvent, ReceivedEvent, check_sendable, read_moment
-from .errors import BadTriggerError, EventMismatchError, MilepostError
+from ._place import Named, check_text
+from .errors import BadTriggerError, EventMismatchError
 from .protocol import EventName
 
 __all__ = ["CatchUp", "Cron", "Event", "Trigger", "find_event", "list_triggers", "read_tick", "receive"]
@@ -37,7 +39,7 @@ class Event(Generic[D]):
         model: A pydantic model, dataclass or TypedDict. Data is validated when sent and when received.
         if_: An expression over `event` (CEL) that must be true for the event to start a function.
 
-    Raises BadTriggerError for a name that cannot be used.
+    Raises BadTriggerError for a name or a model that cannot be used.
     """
 
     __slots__ = ("if_", "model", "name")
@@ -52,8 +54,10 @@ class Event(Generic[D]):
     def __init__(self, name: str, model: type[D], *, if_: str | None = None) -> None: ...
     def __init__(self, name: str, model: type[D] | None = None, *, if_: str | None = None) -> None:
         _check_name(name)
-        if if_ is not None and not if_.strip():
+        if if_ is not None and not check_text(if_, f"if_ of event {name!r}", BadTriggerError).strip():
             raise BadTriggerError(f"event {name!r} has an empty if_: leave it out, or write an expression")
+        if not _is_model(model):
+            _checked_adapter(name, model)
         self.name = name
         self.model = model
         self.if_ = if_
@@ -61,7 +65,7 @@ class Event(Generic[D]):
     def __repr__(self) -> str:
         parts = [
             repr(self.name),
-            *([self.model.__name__] if self.model else []),
+            *([_model_name(self.model)] if self.model else []),
             *([f"if_={self.if_!r}"] if self.if_ else []),
         ]
         return f"Event({', '.join(parts)})"
@@ -91,28 +95,73 @@ class Event(Generic[D]):
             return cast("D", _adapter(cast("Hashable", self.model)).validate_python(data))
         except ValidationError as error:
             raise EventMismatchError(
-                f"the data of event {self.name!r} does not fit {self.model.__name__}: {_fields(error)}"
+                f"the data of event {self.name!r} does not fit {_model_name(self.model)}: {_fields(error)}"
             ) from None
+        except PydanticUserError as error:
+            raise _no_model(self.name, self.model, error) from None
 
     def matches(self, name: str) -> bool:
         """Whether an event name is this one, or fits this pattern."""
         return name == self.name or (self.name.endswith("*") and name.startswith(self.name[:-1]))
 
     def schema(self) -> dict[str, Any] | None:
-        """The JSON schema of the data, if there is a model that has one."""
+        """The JSON schema of the data, if there is a model that has one. Raises BadTriggerError for no model."""
         if self.model is None:
             return None
+        adapter = _checked_adapter(self.name, self.model)
+        if not adapter.pydantic_complete:
+            raise BadTriggerError(
+                f"the model {_model_name(self.model)} of event {self.name!r} names types that are not to be found: "
+                "define them in its module, or import them there, not only for type checking"
+            )
         try:
-            return _adapter(cast("Hashable", self.model)).json_schema()
-        except MilepostError:
-            raise
+            return adapter.json_schema()
         except Exception:  # noqa: BLE001 - models may hold types without a schema
             return None
 
 
-@functools.lru_cache(maxsize=512)
 def _adapter(model: Hashable) -> TypeAdapter[Any]:
+    adapter = _adapter_of(model)
+    if not adapter.pydantic_complete:
+        # Made before all types that it names were defined.
+        adapter.rebuild(raise_errors=False)
+    return adapter
+
+
+@functools.lru_cache(maxsize=512)
+def _adapter_of(model: Hashable) -> TypeAdapter[Any]:
     return TypeAdapter(cast("type[Any]", model))
+
+
+def _is_model(model: object) -> bool:
+    """Whether it is a model by its kind. Only others are tried at once: a dataclass takes 1 ms, of each import."""
+    if model is None or is_typeddict(model):
+        return True
+    return isinstance(model, type) and (
+        issubclass(cast("type[object]", model), BaseModel) or hasattr(cast("object", model), "__dataclass_fields__")
+    )
+
+
+def _checked_adapter(name: str, model: object) -> TypeAdapter[Any]:
+    """The adapter of a model. Raises BadTriggerError for what is none."""
+    if isinstance(model, str):
+        raise BadTriggerError(f"event {name!r} has the text {model!r} for a model: give the class itself")
+    try:
+        return _adapter(cast("Any", model))
+    except Exception as error:  # noqa: BLE001 - pydantic raises whatever it meets in what is no type
+        raise _no_model(name, model, error) from None
+
+
+def _no_model(name: str, model: object, error: Exception) -> BadTriggerError:
+    said = str(error).partition("\n")[0] or type(error).__name__
+    return BadTriggerError(
+        f"event {name!r} has {_model_name(model)} for a model, which cannot be one ({said}): "
+        "give a pydantic model, a dataclass or a TypedDict"
+    )
+
+
+def _model_name(model: object) -> str:
+    return str(getattr(model, "__name__", None) or repr(model))
 
 
 def _fields(error: ValidationError) -> str:
@@ -125,6 +174,7 @@ def _fields(error: ValidationError) -> str:
 
 
 def _check_name(name: str) -> None:
+    check_text(name, "the event name of a trigger", BadTriggerError)
     if not name:
         raise BadTriggerError("a trigger has an empty event name: give it one such as 'order/created'")
     if len(name) > _MAX_TEXT:
@@ -153,20 +203,21 @@ class Cron:
     catch_up: CatchUp = "one"
 
     def __post_init__(self) -> None:
-        fields = self.line.split()
+        fields = check_text(self.line, "a cron line", BadTriggerError).split()
         if len(fields) != 5 or not all(_CRON_FIELD.match(field) for field in fields) or len(self.line) > _MAX_TEXT:
             raise BadTriggerError(
                 f"cron line {self.line!r} is not five fields (minute hour day month weekday), such as '0 8 * * 1-5'; "
                 "give the time zone as tz="
             )
-        if self.catch_up not in {"one", "all", "skip"}:
-            raise BadTriggerError(f"Cron(catch_up={self.catch_up!r}): write 'one', 'all' or 'skip'")
-        if self.tz is not None:
-            _check_zone(self.tz)
-        if self.jitter is not None:
-            jitter = to_duration(self.jitter, f"jitter of cron {self.line!r}")
-            if not timedelta(seconds=1) <= jitter <= timedelta(minutes=5):
-                raise BadTriggerError(f"Cron(jitter={self.jitter!r}): give a duration from 1s to 5m")
+        with Named(f"cron {self.line!r}"):
+            if self.catch_up not in ("one", "all", "skip"):
+                raise BadTriggerError(f"catch_up is {self.catch_up!r}: write 'one', 'all' or 'skip'")
+            if self.tz is not None:
+                _check_zone(check_text(self.tz, "tz", BadTriggerError))
+            if self.jitter is not None:
+                jitter = to_duration(self.jitter, "jitter")
+                if not timedelta(seconds=1) <= jitter <= timedelta(minutes=5):
+                    raise BadTriggerError(f"jitter is {self.jitter!r}: give a duration from 1s to 5m")
 
     @property
     def wire_line(self) -> str:
@@ -179,7 +230,8 @@ def _check_zone(name: str) -> None:
 
     try:
         ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        # A folder of zones, such as Europe, is an OSError.
         raise BadTriggerError(
             f"unknown time zone {name!r}: use an IANA name such as 'Europe/Paris' "
             "(install tzdata if this system has none)"
@@ -194,6 +246,8 @@ def list_triggers(given: Trigger | str | Iterable[Trigger | str] | None) -> list
     if given is None:
         return []
     listed = [given] if isinstance(given, str | Event | Cron) else given
+    if not isinstance(cast("object", listed), Iterable):
+        raise BadTriggerError(f"{given!r} is no trigger: write Event('order/created') or Cron('0 8 * * *')")
     return [Event(each) if isinstance(each, str) else each for each in listed]
 
 

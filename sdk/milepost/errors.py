@@ -32,6 +32,8 @@ import math
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
+from .protocol import MAX_RETRY_AFTER, parse_duration
+
 __all__ = [
     "BadDurationError",
     "BadIdError",
@@ -79,32 +81,54 @@ class RetryAfterError(TransientError):
 
     Args:
         message: What went wrong.
-        retry_after: A duration (timedelta or seconds) or an aware datetime. The server keeps it within 1 s and 24 h.
+        retry_after: A duration (timedelta, a text such as `"30s"`, or seconds) or an aware datetime. It is kept within
+            1 s and 24 h.
 
-    It counts as an attempt like any other error.
+    It counts as an attempt like any other error. Raises BadDurationError, with the message, for anything else.
     """
 
     code = "retry_after"
 
-    def __init__(self, message: str, retry_after: timedelta | float | datetime) -> None:
+    def __init__(self, message: str, retry_after: timedelta | str | float | datetime) -> None:
         super().__init__(message)
-        if isinstance(retry_after, datetime) and retry_after.tzinfo is None:
-            raise BadDurationError(
-                f"retry_after {retry_after.isoformat()} has no time zone: give an aware datetime or a timedelta"
-            )
-        self.retry_after = retry_after
+        self.retry_after: timedelta | datetime = _read_wish(message, retry_after)
 
     def due_at(self, now: datetime) -> datetime:
-        """The moment from which to try again, in UTC."""
-        if isinstance(self.retry_after, datetime):
-            return self.retry_after.astimezone(UTC)
-        if isinstance(self.retry_after, timedelta):
-            return now + self.retry_after
-        return now + timedelta(seconds=self.retry_after)
+        """The moment from which to try again, in UTC; at most 24 hours from now."""
+        return now.astimezone(UTC) + self._wait(now)
 
     def header(self, now: datetime) -> str:
         """The value of the `retry-after` header: whole seconds, rounded up."""
-        return str(max(0, math.ceil((self.due_at(now) - now).total_seconds())))
+        return str(math.ceil(self._wait(now).total_seconds()))
+
+    def _wait(self, now: datetime) -> timedelta:
+        wish = self.retry_after
+        wait = wish - now if isinstance(wish, datetime) else wish
+        return min(max(wait, timedelta(0)), MAX_RETRY_AFTER)
+
+
+def _read_wish(message: str, given: object) -> timedelta | datetime:
+    """What `RetryAfterError` was given, read where it is made: there the traceback shows the line to mend."""
+    where = f"RetryAfterError({message!r}, …)"
+    if isinstance(given, datetime):
+        if given.tzinfo is None:
+            raise BadDurationError(
+                f"retry_after {given.isoformat()} of {where} has no time zone: give an aware datetime or a timedelta"
+            )
+        return given
+    if isinstance(given, str):
+        try:
+            return parse_duration(given)
+        except ValueError as error:
+            raise BadDurationError(f"retry_after of {where} is not a duration: {error}") from None
+    if isinstance(given, timedelta):
+        return given
+    if isinstance(given, int | float) and not isinstance(given, bool) and math.isfinite(given):
+        # A number from elsewhere may be larger than any date; what is past is due at once.
+        return timedelta(seconds=min(max(given, 0), MAX_RETRY_AFTER.total_seconds()))
+    raise BadDurationError(
+        f"retry_after of {where} is {given!r}: give a timedelta, seconds, a text such as '30s', or an aware datetime"
+    )
 
 
 class SendError(TransientError):
@@ -255,7 +279,7 @@ class NonDeterminismError(CodeError):
 
 
 class NotSerializableError(CodeError):
-    """A result of a step or function that JSON cannot carry."""
+    """A result of a step or function, or data for an event or invoke, that JSON cannot carry."""
 
     code = "not_serializable"
 

@@ -27,6 +27,7 @@ __all__ = [
     "MAX_RESPONSE_BYTES",
     "MAX_RETENTION_DAYS",
     "MAX_RETRIES",
+    "MAX_RETRY_AFTER",
     "MAX_STATE_BYTES",
     "MAX_STEPS_DEFAULT",
     "MAX_STEP_OUTPUT_BYTES",
@@ -62,6 +63,8 @@ MAX_RESPONSE_BYTES: Final = 8 * 1024 * 1024
 MAX_STATE_BYTES: Final = 32 * 1024 * 1024
 MAX_STEPS_DEFAULT: Final = 1000
 MAX_RETRIES: Final = 20
+MAX_RETRY_AFTER: Final = timedelta(hours=24)
+"""Longest wait before a retry that code may ask for."""
 MAX_OPEN_DAYS: Final = 366
 MIN_RETENTION_DAYS: Final = 1
 MAX_RETENTION_DAYS: Final = 366

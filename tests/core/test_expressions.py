@@ -16,6 +16,7 @@ from milepost_engine.core.expressions import (
     compile_expression,
     evaluate,
     explain,
+    free_names,
     key_text,
     matches,
 )
@@ -458,6 +459,25 @@ def test_an_expression_is_parsed_once() -> None:
 def test_a_key_has_the_same_text_for_7_and_7_point_0() -> None:
     assert key_text(7) == key_text(7.0) == key_text(value_of("event.data.n", data(n=7))) == "7"
     assert key_text(["a", True, None]) == "[a true <nil>]"
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("1 == 1", set()),
+        ("event.data.a == async.data.a", {"event", "async"}),
+        ("evnt.data['a'][0] == null || has(other.a)", {"evnt", "other"}),
+        ("event.data.items.exists(x, x.price > 3 && y)", {"event", "y"}),
+        ("event.data.items.map(x, x.a, x.b) == [x]", {"event", "x"}),
+        ("event.a.all(x, event.b.exists(y, x == y && event.c.filter(event, event).size() > 0))", {"event"}),
+        ("x.filter(x, x)", {"x"}),
+        ("{'a': b}[c] + [d] + json_parse(e).f", {"b", "c", "d", "e"}),
+        ("a ? -b : !c", {"a", "b", "c"}),
+        ("now() < timestamp(event.ts)", {"event"}),
+    ],
+)
+def test_the_names_that_must_come_from_outside_are_those_that_no_macro_brings(text: str, names: set[str]) -> None:
+    assert free_names(compile_expression(text).root) == names
 
 
 def test_the_exports_are_sorted_and_real() -> None:

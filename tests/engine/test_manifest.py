@@ -8,9 +8,11 @@ import pytest
 from tests.scenarios.rig import rig
 
 from milepost import App, Cancel, Context, Event
+from milepost_engine.codec import dumps
 from milepost_engine.manifest import ManifestError, read_manifest
-from milepost_engine.ports import Target
+from milepost_engine.ports import Key, Target
 from milepost_engine.registry import Registry
+from milepost_engine.values import Values
 
 
 def manifest(**function: Any) -> dict[str, Any]:
@@ -80,6 +82,62 @@ def test_a_wrong_setting_is_refused_naming_function_and_setting(function: dict[s
     assert said in told
     assert "[MP201] App 'shop' cannot be registered" in told
     assert f"Function {function.get('id', 'shop-f')!r}:" in told
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (
+            {"triggers": [{"event": "go", "expression": "evnt.data.a == 1"}]},
+            "the trigger 'go' uses evnt, which it does not know: it may use event, as in event.data.id.",
+        ),
+        ({"triggers": [{"event": "go", "expression": "async.data.a == 1"}]}, "uses async, which it does not know"),
+        ({"triggers": [{"event": "go", "expression": "event.a.exists(x, x == y)"}]}, "uses y, which"),
+        ({"idempotency": "data.id + event.data.id"}, "the expression of idempotency uses data, which"),
+        (
+            {"cancel": [{"event": "stop", "if": "asnc.data.id == evt.data.id"}]},
+            "uses asnc and evt, which it does not know: it may use event and async, as in event.data.id == async.data",
+        ),
+    ],
+    ids=str,
+)
+def test_an_expression_over_what_does_not_exist_is_refused_naming_what_does(function: dict[str, Any], said: str):
+    told = problems(manifest(**function))
+    assert "Function 'shop-f': the expression of" in told
+    assert said in told
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        {"triggers": [{"event": "go", "expression": "event.data.items.exists(x, x.price > 3) && has(event.user)"}]},
+        {"cancel": [{"event": "stop", "if": "event.data.id == async.data.id && now() > timestamp(async.ts)"}]},
+        {"idempotency": "event.data.id + '-' + string(event.ts)"},
+    ],
+    ids=str,
+)
+def test_variables_that_a_macro_brings_and_functions_are_known(function: dict[str, Any]):
+    assert read_manifest(manifest(**function))[0] == "shop"
+
+
+async def test_an_app_that_was_registered_with_an_unknown_variable_before_is_served_on():
+    app = App("shop")
+
+    @app.function(id="f", trigger="go")
+    async def f(ctx: Context) -> int:
+        return 1
+
+    async with rig(app) as r:
+        key = Key("REG", "app#shop")
+        item = await r.store.table.get(key)
+        assert item is not None
+        before = manifest(triggers=[{"event": "go"}], idempotency="evnt.data.id")
+        packed = Values(r.store.blobs).pack("manifest", dumps(before))
+        kept = {name: value for name, value in item.items() if not name.startswith("manifest")}
+        await r.store.table.put({**kept, **packed})
+        r.engine.registry.forget()
+        await r.send("go")
+        assert (await r.only_run())["status"] == "Completed"
 
 
 @pytest.mark.parametrize(

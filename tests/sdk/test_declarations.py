@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import pytest
+from typing_extensions import TypedDict
 
 from milepost import App, Cancel, Context, Cron, Event, Middleware, Retries, Timeouts
 from milepost.errors import (
@@ -143,3 +147,158 @@ def test_a_generator_is_refused(app: App) -> None:
 def test_middleware_of_an_app_must_be_instances() -> None:
     with pytest.raises(ConfigError, match="instance"):
         App("shop", middleware=[Middleware])  # type: ignore[list-item]
+
+
+def no_parameter() -> None: ...
+
+
+async def two_parameters(ctx: Context[Any], more: int) -> None: ...
+
+
+async def keyword_only(*, ctx: Context[Any]) -> None: ...
+
+
+async def defaults(ctx: Context[Any], more: int = 1, **rest: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"trigger": "t/\0"}, "NUL"),
+        ({"trigger": "t/\ud800"}, "half a character"),
+        ({"triggers": 5}, "5 is no trigger"),
+        ({"triggers": [None]}, "trigger None"),
+        ({"cancel_on": "c"}, "cancel_on is 'c': write Cancel"),
+        ({"cancel_on": ["c"]}, "cancel_on is ['c']: write Cancel"),
+        ({"cancel_on": 5}, "cancel_on is 5: write Cancel"),
+        ({"cancel_on": Cancel(5)}, "the event of Cancel is 5"),  # type: ignore[arg-type]
+        ({"cancel_on": Cancel("c", if_="'\ud800'")}, "if_"),
+        ({"cancel_on": Cancel("c", match=5)}, "match is 5"),  # type: ignore[arg-type]
+        ({"cancel_on": Cancel("c", timeout="soon")}, "timeout of Cancel('c')"),
+        ({"idempotency": 5}, "idempotency is 5"),
+        ({"idempotency": "'\ud800'"}, "idempotency"),
+        ({"idempotency": ""}, "idempotency is empty"),
+        ({"timeouts": {"start": "1h"}}, "write Timeouts("),
+        ({"middleware": Middleware()}, "give a list, middleware=[…]"),
+        ({"retries": 21}, "retries are 21"),
+        ({"retries": "3"}, "retries are '3'"),
+        ({"name": 5}, "its name is 5"),
+        ({"name": "\ud800"}, "its name"),
+    ],
+    ids=str,
+)
+def test_an_option_of_the_wrong_kind_is_refused_naming_the_function(app: App, options: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=f"^function 'f' of app 'shop'.*{re.escape(said)}"):
+        app.function(id="f", **{"triggers": []} | options if "trigger" not in options else options)(handler)
+
+
+@pytest.mark.parametrize("given", [no_parameter, two_parameters, keyword_only, lambda: None])
+def test_a_handler_that_cannot_be_called_with_the_context_alone_is_refused(app: App, given: Any) -> None:
+    with pytest.raises(ConfigError, match=r"function 'f' of app 'shop' is called with its context alone"):
+        app.function(id="f", triggers=[])(given)
+    with pytest.raises(ConfigError, match="function 'f-failure' of app 'shop'"):
+        app.function(id="f", triggers=[], on_failure=given)(handler)
+
+
+@pytest.mark.parametrize("given", [defaults, lambda *args: None, functools.partial(two_parameters, more=1), print])
+def test_a_handler_may_have_more_parameters_if_it_needs_none_of_them(app: App, given: Any) -> None:
+    assert app.function(id="f", triggers=[])(given).id == "f"
+
+
+class NoModel:
+    pass
+
+
+@dataclass
+class HoldsNoModel:
+    field: NoModel
+
+
+@dataclass
+class NamesNothing:
+    field: Nowhere  # type: ignore[name-defined]  # noqa: F821
+
+
+@dataclass
+class NamesWhatFollows:
+    field: Follows
+
+
+EARLY = Event("t/early", NamesWhatFollows)
+EARLY_UNION = Event("t/early", Annotated[NamesWhatFollows | int, "tried at once"])  # type: ignore[arg-type]
+
+
+class Follows(TypedDict):
+    number: int
+
+
+@pytest.mark.parametrize("model", [5, "NoModel", NoModel, {"a": int}, [int], handler])
+def test_an_event_whose_model_is_none_is_refused_where_it_is_made(model: Any) -> None:
+    with pytest.raises(BadTriggerError, match=r"^event 't/a' has .*model"):
+        Event("t/a", model)
+
+
+@pytest.mark.parametrize("model", [NamesWhatFollows, Follows, dict[str, int], NamesWhatFollows | Follows])
+def test_a_model_is_any_class_that_pydantic_reads_as_one(model: Any) -> None:
+    assert Event("t/a", model).schema() is not None
+    assert repr(Event("t/a", model)).startswith("Event('t/a', ")
+
+
+@pytest.mark.parametrize("event", [EARLY, EARLY_UNION])
+def test_a_model_may_name_a_type_that_is_defined_after_its_event(event: Event[Any]) -> None:
+    assert event.create({"field": {"number": 7}}).data == NamesWhatFollows({"number": 7})
+    assert event.schema() is not None
+
+
+@pytest.mark.parametrize("model", [HoldsNoModel, NamesNothing])
+def test_a_model_with_a_field_that_cannot_be_read_is_refused_at_registration_naming_the_function(
+    app: App, model: Any
+) -> None:
+    event = Event("t/a", model)
+    app.function(id="f", trigger=event)(handler)
+    with pytest.raises(BadTriggerError, match=rf"^function 'f' of app 'shop': .*{model.__name__}"):
+        app.manifest("http://x")
+    with pytest.raises(BadTriggerError, match="event 't/a'"):
+        event.create({"field": 1})
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"tz": "Europe"}, "unknown time zone 'Europe'"),
+        ({"tz": "Mars/Olympus"}, "unknown time zone"),
+        ({"tz": 5}, "tz is 5"),
+        ({"jitter": "10m"}, "jitter is '10m'"),
+        ({"jitter": "soon"}, "jitter is not a duration"),
+        ({"catch_up": []}, r"catch_up is \[\]"),
+    ],
+)
+def test_a_wrong_option_of_a_cron_is_refused_naming_the_line(options: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^cron '0 8 \* \* \*': {said}"):
+        Cron("0 8 * * *", **options)
+
+
+@pytest.mark.parametrize("line", [5, None, "0 8 * * \ud800", "0 8 * * \0"])
+def test_a_cron_line_that_is_no_text_is_refused(line: Any) -> None:
+    with pytest.raises(BadTriggerError, match="a cron line"):
+        Cron(line)
+
+
+@pytest.mark.parametrize("condition", [5, "event.data.a == '\ud800'"])
+def test_a_condition_that_is_no_text_is_refused_naming_the_event(condition: Any) -> None:
+    with pytest.raises(BadTriggerError, match="if_ of event 't/a'"):
+        Event("t/a", if_=condition)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"middleware": Middleware()}, "give a list"),
+        ({"retries": 21}, "retries are 21"),
+        ({"checkpoint_budget": "soon"}, "checkpoint_budget is not a duration"),
+        ({"retention": "soon"}, "retention is not a duration"),
+    ],
+)
+def test_a_wrong_option_of_an_app_is_refused_naming_the_app(options: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=f"^app 'shop': .*{said}"):
+        App("shop", **options)

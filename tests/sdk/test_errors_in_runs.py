@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -109,6 +109,13 @@ async def test_a_non_retriable_error_in_a_step_fails_the_step_at_once(app: App) 
         (timedelta(minutes=2), "120", NOW + timedelta(minutes=2)),
         (1.5, "2", NOW + timedelta(seconds=1.5)),
         (NOW + timedelta(hours=1), "3600", NOW + timedelta(hours=1)),
+        ("1m30s", "90", NOW + timedelta(seconds=90)),
+        (-5, "0", NOW),
+        (NOW - timedelta(days=9), "0", NOW),
+        (1e30, "86400", NOW + timedelta(days=1)),
+        (timedelta.max, "86400", NOW + timedelta(days=1)),
+        (datetime.max.replace(tzinfo=UTC), "86400", NOW + timedelta(days=1)),
+        (datetime.min.replace(tzinfo=timezone(timedelta(hours=14))), "0", NOW),
     ],
 )
 async def test_a_step_may_ask_to_be_tried_again_later(wish: Any, header: str, moment: datetime) -> None:
@@ -136,6 +143,36 @@ async def test_a_function_may_ask_to_be_tried_again_later(app: App) -> None:
     assert called.response.status == 500
     assert called.response.headers["retry-after"] == "30"
     assert "x-inngest-no-retry" not in called.response.headers
+
+
+@pytest.mark.parametrize("wish", ["soon", "", None, float("nan"), float("inf"), True, [], datetime(2026, 1, 1)])  # noqa: DTZ001
+async def test_a_wish_that_is_no_duration_is_refused_where_it_is_made_and_keeps_the_message(
+    app: App, wish: Any
+) -> None:
+    def busy() -> None:
+        raise RetryAfterError("the bank is closed", wish)
+
+    @app.function(id="async", trigger=Event("t/a"))
+    async def _(ctx: Context) -> None:
+        if ctx.event.data:
+            busy()
+        await ctx.step.run("pay", busy)
+
+    @app.function(id="sync", trigger=Event("t/a"))
+    def _(ctx: SyncContext) -> None:
+        if ctx.event.data:
+            busy()
+        ctx.step.run("pay", busy)
+
+    for function in ("shop-async", "shop-sync"):
+        step = await FakeServer(app, function).call()
+        assert step.told == ["StepFailed pay"]
+        body = await FakeServer(app, function, data={"in": "body"}).call()
+        assert body.response.status == 400
+        for error in (step.ops[0]["error"], body.json):
+            assert (error["name"], error["code"]) == ("BadDurationError", "bad_duration")
+            assert "RetryAfterError('the bank is closed', …)" in error["message"]
+            assert "in busy" in error["stack"]
 
 
 async def test_a_function_that_raises_is_tried_again(app: App) -> None:

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from milepost import StepError
 from milepost._calls import run_call
 from milepost._invocation import UNKNOWN, Call, Invocation
-from milepost.errors import NonDeterminismError, NotSerializableError
+from milepost.errors import BadIdError, NonDeterminismError, NotSerializableError
 from milepost.protocol import DISCOVERY, hash_step_id
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
@@ -41,7 +41,7 @@ MEMOS = st.sampled_from([
     {"error": {"name": "E", "message": "m"}}, None, {"name": "event", "data": {}}, {"data": 1, "more": 2},
     {"input": [1]}, "text", [1], 7,
 ])  # fmt: skip
-NAMES = st.sampled_from(["a", "b", "c"])
+NAMES = st.sampled_from(["a", "b", "c", "a:1", "b:1"])
 
 
 def invocation(history: list[tuple[str, Any]], *, live: bool, target: str) -> Invocation:
@@ -59,7 +59,10 @@ def invocation(history: list[tuple[str, Any]], *, live: bool, target: str) -> In
 
 def long_way(made: Invocation, name: str, fn: Callable[..., Any]) -> object:
     """The outcome by way of a step that arrives, or UNKNOWN when something else is to be decided first."""
-    step = made.arrive(run_call(name, fn, (), {}))
+    try:
+        step = made.arrive(run_call(name, fn, (), {}))
+    except BadIdError as error:
+        return type(error), str(error)
     if not made.follows(step):
         made.abandon(step)
         return UNKNOWN

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from milepost import App, Context, Event, SyncContext
 
-from .fake_server import FakeServer
+from .fake_server import RUN_ID, FakeServer
 
 Ran = list[str]
 
@@ -211,3 +211,37 @@ async def test_a_run_started_again_from_a_step_uses_the_new_input(app: App) -> N
     server.memos[step_id] = {"input": [10]}
     server.order.append(step_id)
     assert (await server.call()).ops[0]["data"] == 20
+
+
+@pytest.mark.parametrize("names", [["a", "a:1", "a"], ["a:1", "a", "a"], ["a", "a", "a:1"], ["a:1", "b", "a", "a"]])
+@pytest.mark.parametrize("mode", ["step", "checkpoint"])
+async def test_an_id_that_is_another_ones_next_use_is_refused_naming_both(
+    app: App, names: list[str], mode: Literal["step", "checkpoint"]
+) -> None:
+    @app.function(id="async", trigger=Event("t/a"), mode=mode)
+    async def _(ctx: Context) -> None:
+        for name in names:
+            await ctx.step.run(name, int)
+
+    @app.function(id="sync", trigger=Event("t/a"), mode=mode)
+    def _(ctx: SyncContext) -> None:
+        for name in names:
+            ctx.step.run(name, int)
+
+    for function in ("shop-async", "shop-sync"):
+        server = FakeServer(app, function)
+        server.checkpointer = server if mode == "checkpoint" else None
+        last = await server.run()
+        assert (last.response.status, last.json["code"]) == (400, "bad_id")
+        assert f"step 'a:1' in function '{function}', run {RUN_ID}," in last.json["message"]
+        assert "use 2 of step 'a'" in last.json["message"]
+
+
+async def test_ids_that_end_in_a_number_after_a_colon_may_be_used_where_they_do_not_meet(app: App) -> None:
+    @app.function(id="f", trigger=Event("t/a"))
+    async def f(ctx: Context) -> list[int]:
+        return [await ctx.step.run(name, int) for name in ("a", "a", "a:2", "a:01", "b:1", "b", "a:1:1")]
+
+    server = FakeServer(app, "shop-f")
+    await server.run()
+    assert server.result == [0] * 7

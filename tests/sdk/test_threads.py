@@ -101,3 +101,41 @@ async def test_a_caller_that_goes_away_leaves_the_worker_usable(app: App) -> Non
     call.cancel()
     release.set()
     assert (await FakeServer(app, "shop-f").call()).json is True
+
+
+async def test_code_that_stops_the_loop_fails_clearly_and_leaves_the_worker_usable(app: App) -> None:
+    async def stop() -> None:
+        asyncio.get_running_loop().stop()
+        await asyncio.sleep(0)
+
+    @app.function(id="body", trigger=Event("t/a"))
+    async def _(ctx: Context) -> None:
+        await stop()
+
+    @app.function(id="step", trigger=Event("t/a"))
+    async def _(ctx: Context) -> None:
+        await ctx.step.run("stop", stop)
+
+    @app.function(id="thread", trigger=Event("t/a"))
+    async def _(ctx: Context) -> None:
+        await asyncio.to_thread(asyncio.get_running_loop().stop)
+
+    @app.function(id="sync", trigger=Event("t/a"))
+    def _(ctx: SyncContext) -> None:
+        ctx.step.run("stop", stop)
+
+    @app.function(id="good", trigger=Event("t/a"))
+    async def _(ctx: Context) -> int:
+        await asyncio.sleep(0)
+        return await ctx.step.run("a", int)
+
+    for function in ("body", "step", "thread", "sync"):
+        called = await FakeServer(app, f"shop-{function}").call()
+        error = called.ops[0]["error"] if called.ops else called.json
+        assert called.told in ([], ["StepFailed stop"])
+        assert error["code"] == "code"
+        assert "loop.stop()" in error["message"]
+        assert "in stop" in error["stack"] or function == "thread"
+        server = FakeServer(app, "shop-good")
+        await asyncio.wait_for(server.run(), 10)
+        assert server.result == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any
@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import pytest
 from pydantic import BaseModel, Field
 
-from milepost import App, Context, Event, FunctionRef, SyncContext
+from milepost import App, Context, Event, FunctionRef, Middleware, StepOutput, SyncContext
 
-from .fake_server import FakeServer
+from .fake_server import RUN_ID, FakeServer
 
 MOMENT = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 
@@ -144,6 +144,58 @@ async def test_nan_and_infinities_are_refused(app: App, value: Any) -> None:
     error = called.ops[0]["error"]
     assert (error["code"], error["noRetry"]) == ("not_serializable", True)
     assert "'ratio'" in error["message"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), {"deep": [float("-inf")]}])
+@pytest.mark.parametrize("remembers", [False, True])
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_nan_and_infinities_are_refused_as_the_result_of_a_function_too(
+    app: App, value: Any, *, remembers: bool, is_async: bool
+) -> None:
+    @app.function(id="async", trigger=Event("t/a"))
+    async def _(ctx: Context) -> Any:
+        if remembers:
+            await ctx.step.run("a", int)
+        return value
+
+    @app.function(id="sync", trigger=Event("t/a"))
+    def _(ctx: SyncContext) -> Any:
+        if remembers:
+            ctx.step.run("a", int)
+        return value
+
+    name = "shop-async" if is_async else "shop-sync"
+    last = await FakeServer(app, name).run()
+    assert (last.response.status, last.json["code"]) == (400, "not_serializable")
+    assert f"function '{name}', run {RUN_ID}," in last.json["message"]
+    assert last.response.headers["x-inngest-no-retry"] == "true"
+
+
+async def test_a_middleware_that_makes_a_result_nan_is_refused_too() -> None:
+    class Spoil(Middleware):
+        def transform_output(self, output: StepOutput) -> StepOutput:
+            return replace(output, data=float("nan"))
+
+    app = App("shop", middleware=[Spoil()])
+
+    @app.function(id="f", trigger=Event("t/a"))
+    async def f(ctx: Context) -> int:
+        return 1
+
+    called = await FakeServer(app, "shop-f").call()
+    assert (called.response.status, called.json["code"]) == (400, "not_serializable")
+
+
+async def test_the_words_for_nan_and_infinity_may_stand_in_texts(app: App) -> None:
+    told = {"Infinity": "NaN and -Infinity"}
+
+    @app.function(id="f", trigger=Event("t/a"))
+    async def f(ctx: Context) -> Any:
+        return await ctx.step.run("a", lambda: told)
+
+    server = FakeServer(app, "shop-f")
+    await server.run()
+    assert server.result == told
 
 
 async def test_a_result_that_json_cannot_carry_is_refused_naming_step_and_type(app: App) -> None:

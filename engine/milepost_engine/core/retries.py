@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
+from milepost.protocol import MAX_RETRY_AFTER
+
 __all__ = ["DEFAULT_RETRIES", "MAX_RETRY_AFTER", "MIN_RETRY_AFTER", "RetryPolicy", "clip_retry_after"]
 
 MIN_RETRY_AFTER: Final = timedelta(seconds=1)
-MAX_RETRY_AFTER: Final = timedelta(hours=24)
 
 _REFERENCE_SECONDS: Final = (15, 30, 60, 120, 300, 600, 1200, 2400, 3600, 7200)
 """The reference server's table (protocol §2.9), used unless the function says otherwise."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from milepost_engine.core.expressions.keys import Scalar, equality_keys, index_hash, lookup
     from milepost_engine.core.expressions.match import Outcome, explain, matches
     from milepost_engine.core.expressions.parser import compile_expression
-    from milepost_engine.core.expressions.tree import Expression
+    from milepost_engine.core.expressions.tree import Expression, free_names
     from milepost_engine.core.expressions.values import key_text
 else:
 
@@ -43,6 +43,7 @@ else:
     )
     explain, matches = _late("match", "explain"), _late("match", "matches")
     compile_expression = _late("parser", "compile_expression")
+    free_names = _late("tree", "free_names")
     key_text = _late("values", "key_text")
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "equality_keys",
     "evaluate",
     "explain",
+    "free_names",
     "index_hash",
     "key_text",
     "lookup",

@@ -36,6 +36,7 @@ __all__ = [
     "Path",
     "Select",
     "children",
+    "free_names",
     "rebuilt",
 ]
 
@@ -155,6 +156,18 @@ def children(node: Node) -> Iterator[Node]:
     if not isinstance(node, Literal):
         for name in node._fields:
             yield from _nodes_in(getattr(node, name))
+
+
+def free_names(node: Node, bound: frozenset[str] = frozenset()) -> frozenset[str]:
+    """The variables that must come from outside: all but those that macros around their use bring along."""
+    match node:
+        case Path(root=root):
+            return frozenset({root}) - bound
+        case Macro(target=target, variable=variable):
+            inner = [node.body] if node.transform is None else [node.body, node.transform]
+            return free_names(target, bound).union(*(free_names(part, bound | {variable}) for part in inner))
+        case _:
+            return frozenset[str]().union(*(free_names(child, bound) for child in children(node)))
 
 
 def rebuilt(node: Node, change: Callable[[Node], Node]) -> Node:
