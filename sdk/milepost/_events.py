@@ -21,7 +21,7 @@ D_co = TypeVar("D_co", covariant=True, default=dict[str, Any])
 RESERVED_PREFIX: Final = "inngest/"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # with slots, NewEvent[int](…) is a TypeError in Python 3.11
 class NewEvent(Generic[D_co]):
     """An event to send. Made by `Event.create`, or directly for events without a model.
 
@@ -38,7 +38,7 @@ class NewEvent(Generic[D_co]):
     ts: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # with slots, ReceivedEvent[int](…) is a TypeError in Python 3.11
 class ReceivedEvent(Generic[D_co]):
     """An event that started a run or ended a wait. `data` is the model that the `Event` declares, else a dict."""
 

@@ -80,7 +80,7 @@ class Timeouts:
                 raise ConfigError(f"Timeouts({name}={value!r}) is zero: leave it out, or give a longer one")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # with slots, FunctionRef[int](…) is a TypeError in Python 3.11
 class FunctionRef(Generic[T]):
     """A function of another app, to be invoked by name. `returns` is its result's type, if that is more than JSON."""
 

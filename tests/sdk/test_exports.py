@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import pytest
 
@@ -66,3 +67,10 @@ def test_declaring_functions_loads_neither_event_loops_nor_http_nor_aws() -> Non
 
 def test_the_wire_contract_loads_without_pydantic() -> None:
     assert "pydantic" not in loaded_after("import milepost.protocol, milepost.errors")
+
+
+def test_generic_classes_can_be_made_with_their_type_written_out() -> None:
+    moment = datetime(2026, 3, 2, tzinfo=UTC)
+    assert milepost.FunctionRef[int]("shop", "count").slug == "shop-count"
+    assert milepost.NewEvent[dict[str, int]]("a", {"n": 1}).data == {"n": 1}
+    assert milepost.ReceivedEvent[dict[str, int]]("id", "a", {"n": 1}, moment).ts == moment
