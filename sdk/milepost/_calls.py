@@ -11,7 +11,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, cast
 
-from pydantic_core import to_jsonable_python
+from pydantic_core import to_json, to_jsonable_python
 
 from ._durations import Duration, open_duration, wire_duration, wire_moment
 from ._events import Sendable
@@ -19,8 +19,8 @@ from ._function import Function, FunctionRef, event_name, match_condition
 from ._retries import Retries, to_retries
 from ._serializer import Adapter, UnresolvedAnnotation, adapter_for, returned_type
 from ._triggers import Event, receive
-from .errors import BadIdError, ConfigError
-from .protocol import Opcode
+from .errors import BadIdError, ConfigError, NotSerializableError
+from .protocol import MAX_NESTING, Opcode, nests_deeper
 
 __all__ = [
     "StepCall",
@@ -151,6 +151,11 @@ def _payload(what: str, function: Function[Any, Any] | FunctionRef[Any], data: o
     told = cast("dict[str, object]", plain) if isinstance(plain, dict) else None
     if told is None:
         raise ConfigError(f"{what} was given data of type {type(data).__name__}: give an object (a dict or a model)")
+    if nests_deeper(to_json(told)):
+        raise NotSerializableError(
+            f"{what} gives function {function.slug!r} data nested more than {MAX_NESTING} levels deep, which not every "
+            "reader of JSON takes. Give it flatter, or as a text."
+        )
     if isinstance(function, Function):
         models = [t for t in function.triggers if isinstance(t, Event) and t.model is not None]
         if len(models) == 1:
