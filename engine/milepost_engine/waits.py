@@ -13,6 +13,10 @@ The wait is opened before its run's message is done with, so an event between th
     event            received, finds no wait      │              └─ finds the event
 An event is listed, by itself or by the headers of the runs that it started, before it looks for waits; both sides read
 what was written before: one of the two finds the other.
+
+A wait without a look-back of its own takes later events only. Within a millisecond earlier and later cannot be told
+apart, and an event that may be later counts; but one that has ended an earlier wait of the run does not end a later
+one. Waits that stand at the same time may end by the same event.
 """
 
 from __future__ import annotations
@@ -22,11 +26,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from milepost.protocol import parse_duration
-
 from .codec import Json
 from .core.expressions import bind, compile_expression, equality_keys, index_hash, lookup, matches, restore
 from .core.ids import first_ulid, last_ulid, short_hash, to_ms
+from .core.opcodes import look_back_of
 from .core.run import CancelOn, OpenOp, Run
 from .events import Event, EventStore, list_of_events, place_in_list
 from .ports import Item, Key, Table
@@ -72,9 +75,12 @@ class WaitIndex:
         """Open a wait; returns the events received since it was decided (or within its look-back) that fit it."""
         event = str(op.opts["event"])
         expression = bind_text(str(op.opts.get("if") or ""), trigger)
-        since = opened_at - _look_back(op)
+        look_back = look_back_of(op)
+        since = opened_at - look_back
         await self._put(run, op.step_id, event, expression, since, op.due_at or opened_at)
-        return await self._received(run, event, expression, since, now)
+        found = await self._received(run, event, expression, since, now)
+        used = frozenset[str]() if look_back else run.used_before(op.step_id)
+        return [one for one in found if one.event_id not in used]
 
     async def open_cancels(
         self, run: Run, cancels: Iterable[tuple[CancelOn, datetime]], since: datetime, now: datetime
@@ -193,8 +199,3 @@ def _fits(expression: str, event: Event, now: datetime) -> bool:
     if not expression:
         return True
     return matches(restore(expression).expression, {"async": event.wire()}, now)
-
-
-def _look_back(op: OpenOp) -> timedelta:
-    text = op.opts.get("lookback")
-    return parse_duration(text) if isinstance(text, str) and text else timedelta(0)

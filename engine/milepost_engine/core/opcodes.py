@@ -32,6 +32,7 @@ __all__ = [
     "close_result",
     "error_memo",
     "failure_text",
+    "look_back_of",
     "open_commands",
     "open_ops",
     "policy_of",
@@ -315,6 +316,12 @@ def policy_of(own: Mapping[str, Json], base: RetryPolicy) -> RetryPolicy:
         number.get("max_delay", 7200.0),
         min(1.0, max(0.0, number.get("jitter", 0.2))),
     )
+
+
+def look_back_of(op: OpenOp) -> timedelta:
+    """How long before a wait was decided an event may have come that ends it (extension)."""
+    text = op.opts.get("lookback")
+    return parse_duration(text) if isinstance(text, str) and text else timedelta(0)
 
 
 def retry_after_of(op: Op, now: datetime) -> timedelta | None:
