@@ -87,7 +87,7 @@ class Engine:
         registry = Registry(table, values, clock, max_age=settings.registry_max_age)
         events = EventStore(table, values, settings.retention)
         runs = RunStore(table, values, settings.retention, registry)
-        waits = WaitIndex(table, events, registry)
+        waits = WaitIndex(table, events, registry, clock)
         intake = Intake(table, events, runs, registry, waits, sender, clock, watcher)
         endings = Endings(runs, events, registry, waits, values, sender, intake, clock)
         invocations = Invocations(

@@ -96,7 +96,7 @@ class Intake:
             await self.events.list_alone(event, *retentions)
         await self._send(started, again=redelivered)
         # Last: who opens a wait at this moment looks back, and finds either the list or the run's header.
-        await self._wake(event, now)
+        await self._wake(event, now, again=not new)
         later = {name: why for name, why in passed_over.items() if name not in kept}
         await add_passed_over(self.table, event.event_id, later)
         self.observer.event_received(event, run_ids, passed_over)
@@ -275,9 +275,9 @@ class Intake:
 
     # --- waking ---------------------------------------------------------------------------------------------------
 
-    async def _wake(self, event: Event, now: datetime) -> None:
+    async def _wake(self, event: Event, now: datetime, *, again: bool) -> None:
         messages: list[dict[str, Json]] = []
-        for match in await self.waits.find(event, now):
+        for match in await self.waits.find(event, now, again=again):
             if match.step_id.startswith(CANCEL):
                 messages.append(_cancellation(match, event))
             else:
