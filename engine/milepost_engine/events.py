@@ -41,6 +41,8 @@ __all__ = [
 
 DEDUPLICATION: Final = timedelta(hours=24)
 _YEAR_1980_MS: Final = 315_532_800_000
+_YEAR_9999_MS: Final = 253_370_764_800_000
+"""No reader's calendar ends before it, in whatever time zone."""
 _MAX_ID: Final = 512
 _REMEMBERED_EVENTS: Final = 512
 _REMEMBERED_BYTES: Final = 16 * 1024 * 1024
@@ -159,6 +161,10 @@ def _read_ts(ts: Json, name: str, now: datetime) -> int:
         raise EventProblem(f"ts of event {name!r} must be milliseconds since 1970")
     if ts < _YEAR_1980_MS:
         raise EventProblem("timestamp is before Jan 1, 1980")
+    if ts >= _YEAR_9999_MS:
+        raise EventProblem(
+            f"ts of event {name!r} is {ts}, beyond the year 9998: give milliseconds since 1970; is this microseconds?"
+        )
     return int(ts)
 
 

@@ -262,6 +262,26 @@ async def test_an_event_in_the_future_starts_its_run_then():
         assert began == [later]
 
 
+async def test_a_moment_in_microseconds_is_refused_and_one_far_ahead_is_not():
+    app = App("a")
+
+    @app.function(id="f", trigger=Event("go"))
+    async def f(ctx: Context) -> str | None:
+        found = await ctx.step.wait_for_event("w", "y", timeout="1h")
+        return f"{found.ts:%Y-%m-%d}" if found else None
+
+    async with rig(app) as r:
+        now_us = int(r.clock.now().timestamp() * 1e6)
+        for ts in (now_us, float(now_us), 253_370_764_800_000):
+            read = await r.engine.accept({"name": "y", "ts": ts})
+            assert read.events == ()
+            assert "'y'" in read.problem
+            assert "microseconds?" in read.problem
+        await r.send("go")
+        await r.send("y", ts=253_370_764_799_999)
+        assert (await r.only_run())["output"] == "9998-12-31"
+
+
 async def test_a_run_is_cancelled_by_an_event_between_its_steps():
     app, done = App("a"), []
 
