@@ -222,8 +222,7 @@ class Intake:
         target = (await self.registry.snapshot()).target_of(spec.app_id)
         app = (await self.registry.snapshot()).apps.get(spec.app_id)
         pinned = _pinned(target) if target and target.kind == "lambda" else {}
-        later = from_ms(min(event.ts, 2**47))
-        start_at = later if later - now > _FUTURE else None
+        start_at = _start_at(event, now)
         return Run(
             run_id=run_id,
             app_id=spec.app_id,
@@ -308,9 +307,16 @@ def _mismatch(trigger: EventTrigger, event: Event, now: datetime) -> str:
     return f"the expression {trigger.expression!r} is {'false' if value is False else 'no truth value'}"
 
 
+def _start_at(event: Event, now: datetime) -> datetime | None:
+    """When the run of an event of the future begins; None: at once."""
+    later = from_ms(min(event.ts, 2**47))
+    return later if later - now > _FUTURE else None
+
+
 def _subscriptions(spec: FunctionSpec, event: Event, now: datetime) -> tuple[list[tuple[CancelOn, datetime]], str]:
     """The cancellations of a run, bound to its event (one that can never match is left out), and what kept one out."""
     found: list[tuple[CancelOn, datetime]] = []
+    begins = _start_at(event, now) or now
     refused = ""
     for cancel in spec.cancel_on:
         text = ""
@@ -323,7 +329,7 @@ def _subscriptions(spec: FunctionSpec, event: Event, now: datetime) -> tuple[lis
             if bound.never:
                 continue
             text = bound.text
-        found.append((CancelOn(cancel.event, text), now + (cancel.timeout or _CANCEL_LIFETIME)))
+        found.append((CancelOn(cancel.event, text), begins + (cancel.timeout or _CANCEL_LIFETIME)))
     return found, refused
 
 

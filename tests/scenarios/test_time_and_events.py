@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from milepost import App, Cancel, Context, Cron, Event, FunctionRef, Retries, StepError, Timeouts
+from milepost.protocol import parse_duration
 from milepost_engine.events import read_events
 from milepost_engine.operations import OperationError
 
@@ -280,6 +281,23 @@ async def test_a_moment_in_microseconds_is_refused_and_one_far_ahead_is_not():
         await r.send("go")
         await r.send("y", ts=253_370_764_799_999)
         assert (await r.only_run())["output"] == "9998-12-31"
+
+
+@pytest.mark.patient
+@pytest.mark.parametrize(("after", "status"), [("30m", "Cancelled"), ("90m", "Running")])
+async def test_how_long_a_run_can_be_cancelled_counts_from_its_beginning(after: str, status: str):
+    app = App("a")
+
+    @app.function(id="f", trigger=Event("go"), cancel_on=Cancel("stop", timeout="1h"))
+    async def f(ctx: Context) -> None:
+        await ctx.step.sleep("long", "3h")
+
+    async with rig(app) as r:
+        await r.send("go", ts=int((r.clock.now() + timedelta(days=2)).timestamp() * 1000))
+        await r.wind(timedelta(days=2) + parse_duration(after))
+        assert (await r.only_run())["status"] == "Running"
+        await r.send("stop")
+        assert (await r.only_run())["status"] == status
 
 
 async def test_a_run_is_cancelled_by_an_event_between_its_steps():
