@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, cast
 
-from milepost.protocol import MAX_RETENTION_DAYS, MAX_RETRIES, MIN_RETENTION_DAYS, parse_duration
+from milepost.protocol import MAX_OPEN_DAYS, MAX_RETENTION_DAYS, MAX_RETRIES, MIN_RETENTION_DAYS, parse_duration
 
 from .codec import Json
 from .core.expressions import ExpressionError, compile_expression
@@ -34,6 +34,7 @@ _FLOW_CONTROL: Final = {
 _MAX_TRIGGERS: Final = 10
 _MAX_CANCELS: Final = 5
 _MAX_NAME: Final = 255
+_LONGEST: Final = timedelta(days=MAX_OPEN_DAYS)
 
 
 class ManifestError(Exception):
@@ -89,8 +90,11 @@ class FunctionSpec:
     raw: Mapping[str, Json] = field(default_factory=dict)
 
 
-def read_manifest(manifest: Mapping[str, Json]) -> tuple[str, tuple[FunctionSpec, ...]]:
-    """The app id and its functions. Raises ManifestError that names every problem at once."""
+def read_manifest(manifest: Mapping[str, Json], *, stored: bool = False) -> tuple[str, tuple[FunctionSpec, ...]]:
+    """The app id and its functions. Raises ManifestError that names every problem at once.
+
+    `stored`: it was accepted by a Milepost that took longer time-outs; they are as long as they may be.
+    """
     app_id = str(manifest.get("appName") or manifest.get("appname") or "")
     if not app_id:
         raise ManifestError("", ("App ID required: the manifest has no appName.",))
@@ -107,7 +111,7 @@ def read_manifest(manifest: Mapping[str, Json]) -> tuple[str, tuple[FunctionSpec
     specs: list[FunctionSpec] = []
     ours = str(manifest.get("sdk", "")).startswith("milepost")
     for raw in raw_functions:
-        reader = _Reader(app_id, cast("Mapping[str, Json]", raw) if isinstance(raw, Mapping) else {}, problems)
+        reader = _Reader(app_id, cast("Mapping[str, Json]", raw) if isinstance(raw, Mapping) else {}, problems, stored)
         spec = reader.read(ours=ours)
         if any(spec.function_id == other.function_id for other in specs):
             problems.append(f"Function {spec.function_id!r}: the id is used twice in app {app_id!r}; ids must differ.")
@@ -120,10 +124,11 @@ def read_manifest(manifest: Mapping[str, Json]) -> tuple[str, tuple[FunctionSpec
 class _Reader:
     """Reads one function; problems are collected, not raised."""
 
-    def __init__(self, app_id: str, raw: Mapping[str, Json], problems: list[str]) -> None:
+    def __init__(self, app_id: str, raw: Mapping[str, Json], problems: list[str], stored: bool) -> None:  # noqa: FBT001
         self._app_id = app_id
         self._raw = raw
         self._problems = problems
+        self._stored = stored
         self._id = str(raw.get("id") or "")
 
     def _wrong(self, problem: str) -> None:
@@ -147,8 +152,8 @@ class _Reader:
             triggers=self._triggers(extra),
             retries=self._retries(extra),
             cancel_on=self._cancels(),
-            start_timeout=self._duration(_mapping(raw.get("timeouts")).get("start"), "timeouts.start"),
-            finish_timeout=self._duration(_mapping(raw.get("timeouts")).get("finish"), "timeouts.finish"),
+            start_timeout=self._limited(_mapping(raw.get("timeouts")).get("start"), "timeouts.start"),
+            finish_timeout=self._limited(_mapping(raw.get("timeouts")).get("finish"), "timeouts.finish"),
             idempotency=self._expression(raw.get("idempotency"), "idempotency"),
             retention=self._retention(extra.get("retention")),
             ours=ours,
@@ -223,7 +228,9 @@ class _Reader:
             if not event:
                 self._wrong("a cancellation names no event.")
             expression = self._expression(raw.get("if"), f"the cancellation by {event!r}")
-            made.append(CancelTrigger(event, expression, self._duration(raw.get("timeout"), "cancel.timeout")))
+            made.append(
+                CancelTrigger(event, expression, self._limited(raw.get("timeout"), f"cancel.timeout (by {event!r})"))
+            )
         return tuple(made)
 
     def _expression(self, raw: Json, where: str) -> str:
@@ -240,6 +247,15 @@ class _Reader:
         if span is not None and not timedelta(days=MIN_RETENTION_DAYS) <= span <= timedelta(days=MAX_RETENTION_DAYS):
             self._wrong(f"retention is {raw!r}; it must be between {MIN_RETENTION_DAYS} and {MAX_RETENTION_DAYS} days.")
         return span
+
+    def _limited(self, raw: Json, where: str) -> timedelta | None:
+        """A time-out: what is longer than a sleep may be leads beyond the calendar, or past the run's retention."""
+        span = self._duration(raw, where)
+        if span is None or span <= _LONGEST:
+            return span
+        if not self._stored:
+            self._wrong(f"{where} is {raw!r}; at most {MAX_OPEN_DAYS} days are allowed. Use a shorter one, or none.")
+        return _LONGEST
 
     def _duration(self, raw: Json, where: str) -> timedelta | None:
         if raw is None or raw == "":

@@ -233,7 +233,7 @@ class Registry:
 
     def _app(self, app_id: str, item: Item) -> App:
         manifest = cast("Mapping[str, Json]", loads(self._values.unpack("manifest", item)))
-        functions = read_manifest(manifest)[1] if manifest else ()
+        functions = read_manifest(manifest, stored=True)[1] if manifest else ()
         raw = cast("Mapping[str, Json]", loads(str(item["target"])))
         timeout, reports = float(cast("float", raw["timeout"])), bool(raw.get("reports"))
         target = Target(str(raw["kind"]), str(raw["address"]), timeout, reports)
