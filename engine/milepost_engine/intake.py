@@ -15,6 +15,7 @@ stopped before it could, and then is delivered again:
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -258,7 +259,7 @@ class Intake:
             return True
         seconds = int(now.timestamp())
         item: Item = {
-            "pk": f"I#{spec.function_id}#{short_hash(repr(value))}",
+            "pk": f"I#{spec.function_id}#{short_hash(_key_text(value))}",
             "sk": "I",
             "run_id": run_id,
             "expires_at": seconds + int(_IDEMPOTENCY.total_seconds()),
@@ -305,6 +306,26 @@ def _mismatch(trigger: EventTrigger, event: Event, now: datetime) -> str:
     if value is True:
         return ""
     return f"the expression {trigger.expression!r} is {'false' if value is False else 'no truth value'}"
+
+
+def _key_text(value: Json) -> str:
+    """A text that equal values of an idempotency key share: order of names and `1` or `1.0` make no difference within.
+
+    A key that is a plain text or number keeps the form that it always had, for claims stand for a day.
+    """
+    return json.dumps(_plain(value), sort_keys=True, default=repr) if isinstance(value, Mapping | list) else repr(value)
+
+
+def _plain(value: Json) -> Json:
+    match value:
+        case Mapping():
+            return {str(name): _plain(each) for name, each in value.items()}
+        case list():
+            return [_plain(each) for each in value]
+        case float() if value.is_integer():
+            return int(value)  # and not the other way round: large whole numbers are exact
+        case _:
+            return value
 
 
 def _start_at(event: Event, now: datetime) -> datetime | None:
