@@ -41,8 +41,8 @@ __all__ = [
 
 DEDUPLICATION: Final = timedelta(hours=24)
 _YEAR_1980_MS: Final = 315_532_800_000
-_YEAR_9999_MS: Final = 253_370_764_800_000
-"""No reader's calendar ends before it, in whatever time zone."""
+_YEAR_10000_MS: Final = 253_402_300_800_000
+"""Calendars of Python and of ISO 8601 end before it."""
 _MAX_ID: Final = 512
 _REMEMBERED_EVENTS: Final = 512
 _REMEMBERED_BYTES: Final = 16 * 1024 * 1024
@@ -161,9 +161,9 @@ def _read_ts(ts: Json, name: str, now: datetime) -> int:
         raise EventProblem(f"ts of event {name!r} must be milliseconds since 1970")
     if ts < _YEAR_1980_MS:
         raise EventProblem("timestamp is before Jan 1, 1980")
-    if ts >= _YEAR_9999_MS:
+    if ts >= _YEAR_10000_MS:
         raise EventProblem(
-            f"ts of event {name!r} is {ts}, beyond the year 9998: give milliseconds since 1970; is this microseconds?"
+            f"ts of event {name!r} is {ts}, beyond the year 9999: give milliseconds since 1970; is this microseconds?"
         )
     return int(ts)
 

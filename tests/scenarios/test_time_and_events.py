@@ -9,10 +9,8 @@ import pytest
 
 from milepost import App, Cancel, Context, Cron, Event, FunctionRef, Retries, StepError, Timeouts
 from milepost.protocol import parse_duration
-from milepost_engine.core.ids import short_hash
 from milepost_engine.events import read_events
 from milepost_engine.operations import OperationError
-from milepost_engine.ports import Key
 
 from .rig import rig, step
 
@@ -92,55 +90,6 @@ async def test_an_event_that_lay_in_the_queue_while_a_wait_was_opened_is_found_b
         await r.engine.intake.take(read.events[0])
         await r.settle()
         assert (await r.only_run())["output"] is True
-
-
-async def test_an_event_ends_one_of_several_waits_in_a_row():
-    app = App("a")
-
-    @app.function(id="f", trigger=Event("go"))
-    async def f(ctx: Context) -> list[int]:
-        found = [await ctx.step.wait_for_event("w", "y", timeout="10h") for _ in range(3)]
-        return [event.data["n"] for event in found if event]
-
-    async with rig(app) as r:
-        await r.send("go")
-        for n in range(3):
-            assert (await r.only_run())["status"] == "Running"
-            event_id = await r.send("y", {"n": n})
-            # Its message comes once more.
-            event = await r.engine.events.load(event_id)
-            await r.engine.intake.take(event, redelivered=True)
-            await r.settle()
-        assert (await r.only_run())["output"] == [0, 1, 2]
-
-
-async def test_an_event_ends_all_waits_that_stand_at_the_same_time():
-    app = App("a")
-
-    @app.function(id="f", trigger=Event("go"))
-    async def f(ctx: Context) -> list[str]:
-        waits = [ctx.step.wait_for_event(name, "y", timeout="10h") for name in ("left", "right")]
-        return [event.id for event in await asyncio.gather(*waits) if event]
-
-    async with rig(app) as r:
-        await r.send("go")
-        await r.send("y", id="once")
-        assert (await r.only_run())["output"] == ["once", "once"]
-
-
-async def test_a_wait_that_looks_back_may_take_the_event_of_an_earlier_wait():
-    app = App("a")
-
-    @app.function(id="f", trigger=Event("go"))
-    async def f(ctx: Context) -> list[str]:
-        first = await ctx.step.wait_for_event("first", "y", timeout="10h")
-        second = await ctx.step.wait_for_event("second", "y", timeout="10h", lookback="1m")
-        return [event.id for event in (first, second) if event]
-
-    async with rig(app) as r:
-        await r.send("go")
-        await r.send("y", id="once")
-        assert (await r.only_run())["output"] == ["once", "once"]
 
 
 async def test_a_function_invokes_another_and_gets_its_result():
@@ -236,49 +185,6 @@ async def test_the_same_event_id_starts_a_function_once_in_24_hours():
         assert seen == ["order-7", "order-7"]
 
 
-async def test_an_idempotency_key_lets_one_run_through_in_24_hours():
-    app, seen = App("a"), []
-
-    @app.function(id="f", trigger=Event("go"), idempotency="event.data.cart")
-    async def f(ctx: Context) -> None:
-        seen.append(ctx.event.data["cart"])
-
-    async with rig(app) as r:
-        for cart in (1, 1, 2, 1):
-            await r.send("go", {"cart": cart})
-        assert seen == [1, 2]
-
-
-async def test_idempotency_keys_are_the_same_when_their_values_are_equal():
-    app, seen = App("a"), []
-
-    @app.function(id="f", trigger=Event("go"), idempotency="event.data.key")
-    async def f(ctx: Context) -> None:
-        seen.append(ctx.event.data["key"])
-
-    keys = [
-        {"a": 1, "b": [2.5, {"x": None, "y": True}]}, {"b": [2.5, {"y": True, "x": None}], "a": 1.0}, [1], [1.0], ["1"],
-        [True], [9007199254740992], [9007199254740993], "[1]", 1, "1",
-    ]  # fmt: skip
-    async with rig(app) as r:
-        for key in keys:
-            await r.send("go", {"key": key})
-        assert seen == [key for place, key in enumerate(keys) if place not in {1, 3}]
-
-
-async def test_the_claim_of_a_plain_idempotency_key_stands_where_it_always_stood():
-    app = App("a")
-
-    @app.function(id="f", trigger=Event("go"), idempotency="event.data.key")
-    async def f(ctx: Context) -> None: ...
-
-    async with rig(app) as r:
-        for key in ("cart-7", 7):
-            await r.send("go", {"key": key})
-        for text in ("'cart-7'", "7.0"):
-            assert await r.store.table.get(Key(f"I#a-f#{short_hash(text)}", "I")) is not None
-
-
 @pytest.mark.patient
 async def test_an_event_in_the_future_starts_its_run_then():
     app, began = App("a"), []
@@ -305,14 +211,14 @@ async def test_a_moment_in_microseconds_is_refused_and_one_far_ahead_is_not():
 
     async with rig(app) as r:
         now_us = int(r.clock.now().timestamp() * 1e6)
-        for ts in (now_us, float(now_us), 253_370_764_800_000):
+        for ts in (now_us, float(now_us), 253_402_300_800_000):
             read = await r.engine.accept({"name": "y", "ts": ts})
             assert read.events == ()
             assert "'y'" in read.problem
             assert "microseconds?" in read.problem
         await r.send("go")
-        await r.send("y", ts=253_370_764_799_999)
-        assert (await r.only_run())["output"] == "9998-12-31"
+        await r.send("y", ts=253_402_300_799_999)
+        assert (await r.only_run())["output"] == "9999-12-31"
 
 
 @pytest.mark.patient

@@ -1,7 +1,8 @@
-"""Whether an event is later than a wait is told by clocks, and clocks are wrong at times."""
+"""Which events a wait takes: later ones that it has not had, whatever the clocks say."""
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timedelta
 
 import pytest
@@ -35,6 +36,55 @@ def waiting() -> App:
 
 def received(r: Rig, name: str, at: datetime) -> Event:
     return read_events({"name": name}, now=at, chance=r.engine.chance).events[0]
+
+
+async def test_an_event_ends_one_of_several_waits_in_a_row():
+    app = App("a")
+
+    @app.function(id="f", trigger="go")
+    async def f(ctx: Context) -> list[int]:
+        found = [await ctx.step.wait_for_event("w", "y", timeout="10h") for _ in range(3)]
+        return [event.data["n"] for event in found if event]
+
+    async with rig(app) as r:
+        await r.send("go")
+        for n in range(3):
+            assert (await r.only_run())["status"] == "Running"
+            event_id = await r.send("y", {"n": n})
+            # Its message comes once more.
+            event = await r.engine.events.load(event_id)
+            await r.engine.intake.take(event, redelivered=True)
+            await r.settle()
+        assert (await r.only_run())["output"] == [0, 1, 2]
+
+
+async def test_an_event_ends_all_waits_that_stand_at_the_same_time():
+    app = App("a")
+
+    @app.function(id="f", trigger="go")
+    async def f(ctx: Context) -> list[str]:
+        waits = [ctx.step.wait_for_event(name, "y", timeout="10h") for name in ("left", "right")]
+        return [event.id for event in await asyncio.gather(*waits) if event]
+
+    async with rig(app) as r:
+        await r.send("go")
+        await r.send("y", id="once")
+        assert (await r.only_run())["output"] == ["once", "once"]
+
+
+async def test_a_wait_that_looks_back_may_take_the_event_of_an_earlier_wait():
+    app = App("a")
+
+    @app.function(id="f", trigger="go")
+    async def f(ctx: Context) -> list[str]:
+        first = await ctx.step.wait_for_event("first", "y", timeout="10h")
+        second = await ctx.step.wait_for_event("second", "y", timeout="10h", lookback="1m")
+        return [event.id for event in (first, second) if event]
+
+    async with rig(app) as r:
+        await r.send("go")
+        await r.send("y", id="once")
+        assert (await r.only_run())["output"] == ["once", "once"]
 
 
 @pytest.mark.parametrize(("name", "status"), [("y", "Completed"), ("stop", "Cancelled")])
