@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final, cast
 
-from milepost.protocol import MAX_RESPONSE_BYTES, MAX_STEP_OUTPUT_BYTES, Header, Opcode, hash_step_id
+from milepost.protocol import (
+    MAX_NESTING,
+    MAX_RESPONSE_BYTES,
+    MAX_STEP_OUTPUT_BYTES,
+    Header,
+    Opcode,
+    hash_step_id,
+    nests_deeper,
+)
 
 from .codec import Json, dumps, loads
 from .core.ids import from_ms
@@ -21,6 +29,8 @@ _COMPLETE_ID: Final = hash_step_id("complete")
 _SAYS_NOTHING: Final = frozenset({Opcode.NONE, Opcode.DISCOVERY_REQUEST})
 _UNCOUNTED: Final = frozenset({ProblemKind.THROTTLED})
 _FINAL: Final = frozenset({ProblemKind.TOO_LARGE})
+_MAX_ERROR_NESTING: Final = MAX_NESTING + 10
+"""An error carries data, and up to five causes within each other that do."""
 
 
 def read_answer(call: Call, response: Response, now: datetime) -> InvocationReturned | InvocationFailed:
@@ -106,7 +116,10 @@ def _op(raw: Json) -> Op | None:
         # Kept as a result that failed, so that the body does not run again for an answer that can never be stored.
         kind, data = Opcode.STEP_FAILED, b"null"
         error = {**failure_text("OutputTooLarge", f"Step {name!r} {_step_too_large()}"), "noRetry": True}
-    problem = cast("Mapping[str, Json]", error) if isinstance(error, Mapping) else None
+    elif kind is Opcode.STEP_RUN and nests_deeper(data):
+        kind, data = Opcode.STEP_FAILED, b"null"
+        error = {**failure_text("OutputTooDeep", f"Step {name!r} {_step_too_deep()}"), "noRetry": True}
+    problem = _shallow(cast("Mapping[str, Json]", error)) if isinstance(error, Mapping) else None
     return Op(step_id, kind, name, data, problem, kept, started, ended)
 
 
@@ -175,7 +188,14 @@ def _error_of(response: Response) -> dict[str, Json]:
     error.setdefault("name", "Error")
     error.setdefault("message", "")
     error.setdefault("stack", "")
-    return error
+    return _shallow(error)
+
+
+def _shallow(error: Mapping[str, Json]) -> dict[str, Json]:
+    """An error that can be kept: one whose data is nested too deeply goes without it, for its words are what counts."""
+    if nests_deeper(dumps(error), _MAX_ERROR_NESTING):
+        return {key: value for key, value in error.items() if not isinstance(value, Mapping | list)}
+    return dict(error)
 
 
 def _named(error: dict[str, Json], status: int, *, no_retry: bool) -> dict[str, Json]:
@@ -215,3 +235,7 @@ def _step_too_large() -> str:
         f"returned more than {MAX_STEP_OUTPUT_BYTES} bytes of JSON. "
         "Store the content (in S3, for example) and return where it lies."
     )
+
+
+def _step_too_deep() -> str:
+    return f"returned a value nested more than {MAX_NESTING} levels deep. Return it flatter, or as a text."

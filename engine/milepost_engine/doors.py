@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from milepost.protocol import MAX_STATE_BYTES, MAX_STEP_OUTPUT_BYTES
+from milepost.protocol import MAX_NESTING, MAX_STATE_BYTES, MAX_STEP_OUTPUT_BYTES, nests_deeper
 
 from .calls import memo_json
 from .checkpoints import Refusal
@@ -57,6 +57,10 @@ async def accept_events(engine: Engine, raw: bytes, seed: str) -> Answer:
     try:
         body = loads(raw)
     except ValueError as error:
+        if "recursion limit" in str(error):
+            return _taken(
+                [], f"[MP323] the events are nested deeper than JSON is read; send data of at most {MAX_NESTING} levels"
+            )
         whole = "EOF" not in str(error)
         return _taken([], f"the body is not JSON: {error}" if whole else "unexpected end of JSON input")
     if body == []:
@@ -169,7 +173,7 @@ async def save_checkpoint(engine: Engine, run_id: str, raw: bytes) -> Answer:
     steps = body.get("steps") if isinstance(body, Mapping) else None
     if not isinstance(body, Mapping) or not isinstance(steps, list):
         return _error(400, "steps must be a list of ops", about)
-    problem = _too_large(steps)
+    problem = _unfit(steps)
     if problem:
         return _error(413, problem, about)
     began = body.get("request_started_at")
@@ -198,8 +202,11 @@ def _error(status: int, error: str, data: Json = None) -> Answer:
     return Answer(status, dumps({"error": error, "data": data, "status": status}))
 
 
-def _too_large(steps: list[Json]) -> str:
-    sizes = [len(dumps(step.get("data"))) for step in steps if isinstance(step, Mapping)]
+def _unfit(steps: list[Json]) -> str:
+    encoded = [dumps(step.get("data")) for step in steps if isinstance(step, Mapping)]
+    sizes = [len(each) for each in encoded]
     if any(size > MAX_STEP_OUTPUT_BYTES for size in sizes):
         return f"a step has more than {MAX_STEP_OUTPUT_BYTES} bytes"
+    if any(map(nests_deeper, encoded)):
+        return f"a step has a result nested more than {MAX_NESTING} levels deep"
     return f"the steps have more than {MAX_STATE_BYTES} bytes" if sum(sizes) > MAX_STATE_BYTES else ""

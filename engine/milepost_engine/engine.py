@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import cast
@@ -20,7 +20,7 @@ from .intake import Intake
 from .invocations import Invocations
 from .messages import Sender
 from .observe import Observer, Silent
-from .operations import Operations
+from .operations import Operations, check_new_data
 from .orchestrator import Orchestrator
 from .ports import MAX_DELAY_SECONDS, Blobs, Chance, Clock, Handover, Invoker, Queue, Table
 from .queries import Queries
@@ -87,7 +87,7 @@ class Engine:
         registry = Registry(table, values, clock, max_age=settings.registry_max_age)
         events = EventStore(table, values, settings.retention)
         runs = RunStore(table, values, settings.retention, registry)
-        waits = WaitIndex(table, events, registry)
+        waits = WaitIndex(table, events, registry, clock)
         intake = Intake(table, events, runs, registry, waits, sender, clock, watcher)
         endings = Endings(runs, events, registry, waits, values, sender, intake, clock)
         invocations = Invocations(
@@ -116,13 +116,23 @@ class Engine:
             raise ValueError("[MP401] the work queue has a message that is no JSON object: it is not Milepost's")  # noqa: TRY004 - one class for poison
         match message.get("t"):
             case "events":
-                for event in await self.arrivals.read(message):
-                    await self.intake.take(event, redelivered=redelivered)
+                await self._take(await self.arrivals.read(message), redelivered=redelivered)
             case "cron":
                 at, fire_at = (from_ms(cast("int", message[key])) for key in ("at", "fire_at"))
                 await self.intake.cron(str(message["fn"]), str(message["line"]), at, fire_at, redelivered=redelivered)
             case _:
                 await self.orchestrator.handle(message, deadline, redelivered=redelivered)
+
+    async def _take(self, events: Sequence[Event], *, redelivered: bool) -> None:
+        """Take each event in, whatever becomes of those before it in the message; then raise what went wrong first."""
+        problems: list[Exception] = []
+        for event in events:
+            try:
+                await self.intake.take(event, redelivered=redelivered)
+            except Exception as problem:  # noqa: BLE001 - raised below
+                problems.append(problem)
+        if problems:
+            raise problems[0]
 
     async def checkpoints(self, run_id: str, function_id: str, started_at: datetime) -> CheckpointSession | Refusal:
         """A session that saves the steps of one checkpointing invocation, or why there is none."""
@@ -136,10 +146,14 @@ class Engine:
         return Saver(lambda: self.checkpoints(run_id, function_id, started_at))
 
     async def invoke(self, function_id: str, data: Mapping[str, Json], event_id: str) -> str | None:
-        """Start one function by hand, whatever its triggers; its run id, or None when there is no such function."""
+        """Start one function by hand, whatever its triggers; its run id, or None when there is no such function.
+
+        Raises OperationError for data that an event could not bring.
+        """
         spec = (await self.registry.snapshot()).functions.get(function_id)
         if spec is None:
             return None
+        check_new_data(f"start function {function_id!r}", EventName.INVOKED.value, data)
         now = self.clock.now()
         event = Event(event_id, event_id, EventName.INVOKED.value, data, to_ms(now), now, {})
         await self.events.put_listed(event, spec.retention)

@@ -20,7 +20,13 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Final, cast
 
-from milepost.protocol import MAX_EVENT_BYTES, MAX_EVENT_NAME_CHARS, MAX_EVENTS_PER_REQUEST
+from milepost.protocol import (
+    MAX_EVENT_BYTES,
+    MAX_EVENT_NAME_CHARS,
+    MAX_EVENTS_PER_REQUEST,
+    MAX_NESTING,
+    nests_deeper,
+)
 
 from .codec import Json, dumps, loads
 from .core.ids import from_ms, seeded_ulid, short_hash, to_ms, ulid
@@ -28,10 +34,15 @@ from .passed_over import put_along
 from .ports import Absent, AnyOf, Chance, Changes, ConditionFailed, Equals, Has, Item, Key, LessThan, Table
 from .values import Values
 
-__all__ = ["Event", "EventProblem", "EventStore", "Read", "list_of_events", "place_in_list", "read_events", "read_seed"]
+__all__ = [
+    "Event", "EventProblem", "EventStore", "Read", "check_travels", "list_of_events", "place_in_list", "read_events",
+    "read_seed",
+]  # fmt: skip
 
 DEDUPLICATION: Final = timedelta(hours=24)
 _YEAR_1980_MS: Final = 315_532_800_000
+_YEAR_10000_MS: Final = 253_402_300_800_000
+"""Calendars of Python and of ISO 8601 end before it."""
 _MAX_ID: Final = 512
 _REMEMBERED_EVENTS: Final = 512
 _REMEMBERED_BYTES: Final = 16 * 1024 * 1024
@@ -106,14 +117,27 @@ def _read(raw: Json, event_id: str, now: datetime) -> Event:
     client_id = fields.get("id")
     if client_id is not None and client_id != "" and (not isinstance(client_id, str) or len(client_id) > _MAX_ID):
         raise EventProblem(f"id of event {name!r} must be text of at most {_MAX_ID} characters")
-    size = len(dumps(raw))
-    if size > MAX_EVENT_BYTES:
-        raise EventProblem(f"Event is over the max size: Max {MAX_EVENT_BYTES} bytes / Size {size} bytes")
+    check_travels(fields, name)
     extra = {key: fields[key] for key in ("v", "meta") if key in fields}
     if isinstance(fields.get("user"), Mapping):
         extra["user"] = fields["user"]
     cleaned = {key: value for key, value in data.items() if key != "_inngest"} if isinstance(data, Mapping) else {}
     return Event(event_id, str(client_id or event_id), name, cleaned, _read_ts(fields.get("ts"), name, now), now, extra)
+
+
+def check_travels(event: Mapping[str, Json], name: str) -> None:
+    """Raises EventProblem for an event that is too large, or too deep for what it will travel in."""
+    try:
+        encoded = dumps(event)
+    except ValueError as error:
+        raise EventProblem(f"[MP323] event {name!r} cannot be written as JSON: {error}") from None
+    if len(encoded) > MAX_EVENT_BYTES:
+        raise EventProblem(f"Event is over the max size: Max {MAX_EVENT_BYTES} bytes / Size {len(encoded)} bytes")
+    if nests_deeper(encoded, MAX_NESTING + 1):  # the event around its data is a level
+        raise EventProblem(
+            f"[MP323] event {name!r} has data nested more than {MAX_NESTING} levels deep; "
+            "send it flatter, or the deep part as a text"
+        )
 
 
 def _read_name(name: Json) -> str:
@@ -137,6 +161,10 @@ def _read_ts(ts: Json, name: str, now: datetime) -> int:
         raise EventProblem(f"ts of event {name!r} must be milliseconds since 1970")
     if ts < _YEAR_1980_MS:
         raise EventProblem("timestamp is before Jan 1, 1980")
+    if ts >= _YEAR_10000_MS:
+        raise EventProblem(
+            f"ts of event {name!r} is {ts}, beyond the year 9999: give milliseconds since 1970; is this microseconds?"
+        )
     return int(ts)
 
 

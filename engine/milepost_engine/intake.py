@@ -15,6 +15,7 @@ stopped before it could, and then is delivered again:
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -96,7 +97,7 @@ class Intake:
             await self.events.list_alone(event, *retentions)
         await self._send(started, again=redelivered)
         # Last: who opens a wait at this moment looks back, and finds either the list or the run's header.
-        await self._wake(event, now)
+        await self._wake(event, now, again=not new)
         later = {name: why for name, why in passed_over.items() if name not in kept}
         await add_passed_over(self.table, event.event_id, later)
         self.observer.event_received(event, run_ids, passed_over)
@@ -222,8 +223,7 @@ class Intake:
         target = (await self.registry.snapshot()).target_of(spec.app_id)
         app = (await self.registry.snapshot()).apps.get(spec.app_id)
         pinned = _pinned(target) if target and target.kind == "lambda" else {}
-        later = from_ms(min(event.ts, 2**47))
-        start_at = later if later - now > _FUTURE else None
+        start_at = _start_at(event, now)
         return Run(
             run_id=run_id,
             app_id=spec.app_id,
@@ -259,7 +259,7 @@ class Intake:
             return True
         seconds = int(now.timestamp())
         item: Item = {
-            "pk": f"I#{spec.function_id}#{short_hash(repr(value))}",
+            "pk": f"I#{spec.function_id}#{short_hash(_key_text(value))}",
             "sk": "I",
             "run_id": run_id,
             "expires_at": seconds + int(_IDEMPOTENCY.total_seconds()),
@@ -275,9 +275,9 @@ class Intake:
 
     # --- waking ---------------------------------------------------------------------------------------------------
 
-    async def _wake(self, event: Event, now: datetime) -> None:
+    async def _wake(self, event: Event, now: datetime, *, again: bool) -> None:
         messages: list[dict[str, Json]] = []
-        for match in await self.waits.find(event, now):
+        for match in await self.waits.find(event, now, again=again):
             if match.step_id.startswith(CANCEL):
                 messages.append(_cancellation(match, event))
             else:
@@ -308,9 +308,36 @@ def _mismatch(trigger: EventTrigger, event: Event, now: datetime) -> str:
     return f"the expression {trigger.expression!r} is {'false' if value is False else 'no truth value'}"
 
 
+def _key_text(value: Json) -> str:
+    """A text that equal values of an idempotency key share: order of names and `1` or `1.0` make no difference within.
+
+    A key that is a plain text or number keeps the form that it always had, for claims stand for a day.
+    """
+    return json.dumps(_plain(value), sort_keys=True, default=repr) if isinstance(value, Mapping | list) else repr(value)
+
+
+def _plain(value: Json) -> Json:
+    match value:
+        case Mapping():
+            return {str(name): _plain(each) for name, each in value.items()}
+        case list():
+            return [_plain(each) for each in value]
+        case float() if value.is_integer():
+            return int(value)  # and not the other way round: large whole numbers are exact
+        case _:
+            return value
+
+
+def _start_at(event: Event, now: datetime) -> datetime | None:
+    """When the run of an event of the future begins; None: at once."""
+    later = from_ms(min(event.ts, 2**47))
+    return later if later - now > _FUTURE else None
+
+
 def _subscriptions(spec: FunctionSpec, event: Event, now: datetime) -> tuple[list[tuple[CancelOn, datetime]], str]:
     """The cancellations of a run, bound to its event (one that can never match is left out), and what kept one out."""
     found: list[tuple[CancelOn, datetime]] = []
+    begins = _start_at(event, now) or now
     refused = ""
     for cancel in spec.cancel_on:
         text = ""
@@ -323,7 +350,7 @@ def _subscriptions(spec: FunctionSpec, event: Event, now: datetime) -> tuple[lis
             if bound.never:
                 continue
             text = bound.text
-        found.append((CancelOn(cancel.event, text), now + (cancel.timeout or _CANCEL_LIFETIME)))
+        found.append((CancelOn(cancel.event, text), begins + (cancel.timeout or _CANCEL_LIFETIME)))
     return found, refused
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, cast
 
-from milepost.protocol import MAX_RETENTION_DAYS, MAX_RETRIES, MIN_RETENTION_DAYS, parse_duration
+from milepost.protocol import MAX_OPEN_DAYS, MAX_RETENTION_DAYS, MAX_RETRIES, MIN_RETENTION_DAYS, parse_duration
 
 from .codec import Json
 from .core.expressions import ExpressionError, compile_expression, free_names
@@ -38,6 +38,7 @@ _EXAMPLES: Final = {_EVENT: "event.data.id", _EVENT_AND_ASYNC: "event.data.id ==
 _MAX_TRIGGERS: Final = 10
 _MAX_CANCELS: Final = 5
 _MAX_NAME: Final = 255
+_LONGEST: Final = timedelta(days=MAX_OPEN_DAYS)
 
 
 class ManifestError(Exception):
@@ -96,7 +97,8 @@ class FunctionSpec:
 def read_manifest(manifest: Mapping[str, Json], *, stored: bool = False) -> tuple[str, tuple[FunctionSpec, ...]]:
     """The app id and its functions. Raises ManifestError that names every problem at once.
 
-    One that is `stored` was registered already, maybe with an earlier version: unknown variables stay what they are.
+    One that is `stored` was registered already, maybe with an earlier version: unknown variables stay what they are,
+    and longer time-outs are as long as they may be.
     """
     app_id = str(manifest.get("appName") or manifest.get("appname") or "")
     if not app_id:
@@ -155,8 +157,8 @@ class _Reader:
             triggers=self._triggers(extra),
             retries=self._retries(extra),
             cancel_on=self._cancels(),
-            start_timeout=self._duration(_mapping(raw.get("timeouts")).get("start"), "timeouts.start"),
-            finish_timeout=self._duration(_mapping(raw.get("timeouts")).get("finish"), "timeouts.finish"),
+            start_timeout=self._limited(_mapping(raw.get("timeouts")).get("start"), "timeouts.start"),
+            finish_timeout=self._limited(_mapping(raw.get("timeouts")).get("finish"), "timeouts.finish"),
             idempotency=self._expression(raw.get("idempotency"), "idempotency"),
             retention=self._retention(extra.get("retention")),
             ours=ours,
@@ -231,7 +233,8 @@ class _Reader:
             if not event:
                 self._wrong("a cancellation names no event.")
             expression = self._expression(raw.get("if"), f"the cancellation by {event!r}", _EVENT_AND_ASYNC)
-            made.append(CancelTrigger(event, expression, self._duration(raw.get("timeout"), "cancel.timeout")))
+            timeout = self._limited(raw.get("timeout"), f"cancel.timeout (by {event!r})")
+            made.append(CancelTrigger(event, expression, timeout))
         return tuple(made)
 
     def _expression(self, raw: Json, where: str, known: tuple[str, ...] = _EVENT) -> str:
@@ -256,6 +259,15 @@ class _Reader:
         if span is not None and not timedelta(days=MIN_RETENTION_DAYS) <= span <= timedelta(days=MAX_RETENTION_DAYS):
             self._wrong(f"retention is {raw!r}; it must be between {MIN_RETENTION_DAYS} and {MAX_RETENTION_DAYS} days.")
         return span
+
+    def _limited(self, raw: Json, where: str) -> timedelta | None:
+        """A time-out: what is longer than a sleep may be leads beyond the calendar, or past the run's retention."""
+        span = self._duration(raw, where)
+        if span is None or span <= _LONGEST:
+            return span
+        if not self._stored:
+            self._wrong(f"{where} is {raw!r}; at most {MAX_OPEN_DAYS} days are allowed. Use a shorter one, or none.")
+        return _LONGEST
 
     def _duration(self, raw: Json, where: str) -> timedelta | None:
         if raw is None or raw == "":

@@ -12,7 +12,7 @@ from .codec import Json
 from .core.ids import to_ms, ulid
 from .core.run import Outcome, Run, StepStatus
 from .erasure import Erasure
-from .events import Event, EventStore
+from .events import Event, EventProblem, EventStore, check_travels
 from .intake import Intake
 from .manifest import FunctionSpec
 from .messages import Sender, about
@@ -20,7 +20,7 @@ from .ports import Chance, Clock
 from .registry import Registry
 from .store import RunStore
 
-__all__ = ["OperationError", "Operations"]
+__all__ = ["OperationError", "Operations", "check_new_data"]
 
 
 class OperationError(Exception):
@@ -66,6 +66,7 @@ class Operations:
         now = self.clock.now()
         event = replace(event, ts=min(event.ts, to_ms(now)))
         if data is not None:
+            check_new_data(f"replay run {run_id}", event.name, data)
             event = await self._edited(event, data, spec.retention)
         kept = self._kept(origin, from_step) if from_step else ()
         new_id = ulid(to_ms(now), self.chance.random_bytes(10))
@@ -136,6 +137,15 @@ class Operations:
                     f"Run {origin.run_id} has no step {from_step!r}. Its finished steps are: {names}.",
                 )
         return tuple(step.step_id for step in steps[:place] if step.status is not StepStatus.FAILED)
+
+
+def check_new_data(what: str, name: str, data: Mapping[str, Json]) -> None:
+    """Refuse data from a person's hand that an event could not bring. Raises OperationError that says `what` fails."""
+    try:
+        check_travels({"name": name, "data": data}, name)
+    except EventProblem as problem:
+        told = str(problem).removeprefix("[MP323] ")
+        raise OperationError("MP323", f"Cannot {what} with this data: {told}.") from None
 
 
 def _ended(run: Run) -> Run:

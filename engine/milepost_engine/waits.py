@@ -13,6 +13,25 @@ The wait is opened before its run's message is done with, so an event between th
     event            received, finds no wait      │              └─ finds the event
 An event is listed, by itself or by the headers of the runs that it started, before it looks for waits; both sides read
 what was written before: one of the two finds the other.
+
+A wait without a look-back of its own takes later events only, and so does a cancellation. Which is later, the event
+or the wait, is told by two clocks, those of whoever accepted the event and of whoever decided the wait; one of them may
+have been set back. An event that is taken in while the wait stands therefore counts unless the clocks say that it came
+before and can be right:
+
+    they say                       it is taken in            so it
+    event before wait before now   for the first time, soon  lay in the queue while the wait was decided: does not count
+    event before wait before now   again, however late       was taken in before: does not count
+    event before wait before now   for the first time, late  lay there long, or a clock is wrong: counts
+    event before now before wait   –                         a clock is wrong, the wait stands already: counts
+
+A wait that ends by an event just before it does less harm than one that never ends. A cancellation that counts wrongly
+does more, where each event starts a run and cancels those of earlier ones: for it, late is no different from soon. What
+remains: where the clocks of two processes differ, an event that comes after the wait by less than that may be taken for
+an earlier one.
+
+Within a millisecond earlier and later cannot be told apart, and an event that may be later counts; but one that has
+ended an earlier wait of the run does not end a later one. Waits that stand at the same time may end by the same event.
 """
 
 from __future__ import annotations
@@ -22,14 +41,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from milepost.protocol import parse_duration
-
 from .codec import Json
 from .core.expressions import bind, compile_expression, equality_keys, index_hash, lookup, matches, restore
 from .core.ids import first_ulid, last_ulid, short_hash, to_ms
+from .core.opcodes import look_back_of
 from .core.run import CancelOn, OpenOp, Run
 from .events import Event, EventStore, list_of_events, place_in_list
-from .ports import Item, Key, Table
+from .ports import Clock, Item, Key, Table
 from .registry import Registry
 from .run_items import list_of_runs
 
@@ -41,6 +59,8 @@ __all__ = ["CANCEL", "Match", "WaitIndex", "bind_text"]
 CANCEL: Final = "cancel:"
 _SEPARATOR: Final = "\n"
 _KEPT_AFTER_END: Final = timedelta(days=1)
+_SOON: Final = timedelta(minutes=1)
+"""An event lies in the queue for less, unless there is a backlog."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +80,11 @@ def bind_text(expression: str, trigger: Mapping[str, Json]) -> str:
 class WaitIndex:
     """Opens, finds and closes waits."""
 
-    def __init__(self, table: Table, events: EventStore, registry: Registry) -> None:
+    def __init__(self, table: Table, events: EventStore, registry: Registry, clock: Clock) -> None:
         self._table = table
         self._events = events
         self._registry = registry
+        self._clock = clock
         self._known_paths: set[tuple[str, str]] = set()
 
     async def open(
@@ -72,9 +93,12 @@ class WaitIndex:
         """Open a wait; returns the events received since it was decided (or within its look-back) that fit it."""
         event = str(op.opts["event"])
         expression = bind_text(str(op.opts.get("if") or ""), trigger)
-        since = opened_at - _look_back(op)
+        look_back = look_back_of(op)
+        since = opened_at - look_back
         await self._put(run, op.step_id, event, expression, since, op.due_at or opened_at)
-        return await self._received(run, event, expression, since, now)
+        found = await self._received(run, event, expression, min(since, now - look_back), now)
+        used = frozenset[str]() if look_back else run.used_before(op.step_id)
+        return [one for one in found if one.event_id not in used]
 
     async def open_cancels(
         self, run: Run, cancels: Iterable[tuple[CancelOn, datetime]], since: datetime, now: datetime
@@ -86,7 +110,7 @@ class WaitIndex:
         found: list[Event] = []
         for place, (cancel, until) in enumerate(cancels):
             await self._put(run, f"{CANCEL}{place}", cancel.event, cancel.expression, since, until)
-            found += await self._received(run, cancel.event, cancel.expression, since, now)
+            found += await self._received(run, cancel.event, cancel.expression, min(since, now), now)
         return found
 
     async def close(self, run: Run, *, event: str, expression: str, step_id: str) -> None:
@@ -97,8 +121,8 @@ class WaitIndex:
         """Whether any wait was ever opened for an event name."""
         return bool((await self._table.query(f"WP#{event_name}", limit=1)).items)
 
-    async def find(self, event: Event, now: datetime) -> list[Match]:
-        """The open waits and cancellations that an event fits."""
+    async def find(self, event: Event, now: datetime, *, again: bool) -> list[Match]:
+        """The open waits and cancellations that an event fits. `again`: it was taken in before, at least in part."""
         found: list[Match] = []
         page = await self._table.query(f"WP#{event.name}")
         variables = event.wire()
@@ -107,7 +131,7 @@ class WaitIndex:
             if digest is None:
                 continue
             candidates = await self._table.query(f"W#{event.name}#{digest}")
-            found += self._fitting(candidates.items, event, now)
+            found += self._fitting(candidates.items, event, now, again=again)
         return found
 
     async def _received(self, run: Run, event: str, expression: str, since: datetime, now: datetime) -> list[Event]:
@@ -134,13 +158,18 @@ class WaitIndex:
             found |= {str(item["event_id"]) for item in page.items if item["event_name"] == event}
         return found
 
-    def _fitting(self, items: Iterable[Item], event: Event, now: datetime) -> Iterator[Match]:
+    def _fitting(self, items: Iterable[Item], event: Event, now: datetime, *, again: bool) -> Iterator[Match]:
         received = to_ms(event.received_at)
+        read_at = self._clock.now()  # after the waits were read: none of them was decided later
+        soon = read_at - event.received_at <= _SOON
         for item in items:
             run_id, _, step_id = str(item["sk"]).partition("#")
             # By when it was received, not by when it is taken in: one that lay in the queue while the wait was opened
             # is found by neither side otherwise.
-            in_time = int(item["since"]) <= received <= int(item["until"])
+            since = int(item["since"])
+            believed = again or soon or step_id.startswith(CANCEL)
+            before = received < since <= to_ms(read_at) and believed
+            in_time = not before and received <= int(item["until"])
             own = event.event_id in str(item["trigger_ids"]).split()
             if in_time and not own and _fits(str(item["expression"]), event, now):
                 yield Match(run_id, step_id, str(item["fn"]))
@@ -193,8 +222,3 @@ def _fits(expression: str, event: Event, now: datetime) -> bool:
     if not expression:
         return True
     return matches(restore(expression).expression, {"async": event.wire()}, now)
-
-
-def _look_back(op: OpenOp) -> timedelta:
-    text = op.opts.get("lookback")
-    return parse_duration(text) if isinstance(text, str) and text else timedelta(0)

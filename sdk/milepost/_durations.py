@@ -39,7 +39,7 @@ def to_duration(value: Duration, what: str) -> timedelta:
 
 
 def open_duration(value: Duration, what: str) -> timedelta:
-    """Read the length of a sleep or wait: at most 366 days."""
+    """Read the length of a sleep, wait or time-out: at most 366 days."""
     read = to_duration(value, what)
     if read > _LONGEST_OPEN:
         raise BadDurationError(f"{what} is {read.days} days: at most {MAX_OPEN_DAYS} are allowed")

@@ -9,9 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, cast
 
-from pydantic_core import PydanticSerializationError, to_jsonable_python
+from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
 from .errors import CodeError, FinalError, MilepostError, RetryAfterError, StepError
+from .protocol import nests_deeper
 
 __all__ = ["Failure", "is_final", "leaves", "read_failure", "retry_after_of"]
 
@@ -109,7 +110,8 @@ def _jsonable(data: object) -> object:
     if data is None:
         return None
     try:
-        return cast("object", to_jsonable_python(data, inf_nan_mode="null"))
+        plain = cast("object", to_jsonable_python(data, inf_nan_mode="null"))
+        return None if nests_deeper(to_json(plain)) else plain
     except (PydanticSerializationError, ValueError):
         return None
 

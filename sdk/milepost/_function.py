@@ -11,7 +11,7 @@ from typing import Any, Final, Generic, Literal, cast
 
 from typing_extensions import TypedDict, TypeVar
 
-from ._durations import Duration, to_duration, wire_duration
+from ._durations import Duration, open_duration, wire_duration
 from ._middleware import Middleware, Middlewares
 from ._place import Named, check_text
 from ._retries import DEFAULT_RETRIES, Retries, to_retries
@@ -43,7 +43,7 @@ class Cancel:
         event: Its name, or its `Event`.
         if_: Expression over `event` (what started the run) and `async` (the cancelling event).
         match: Short for equality of one path in both, such as `"data.order_id"`.
-        timeout: The run can be cancelled this way for so long after its start; a year by default.
+        timeout: The run can be cancelled this way for so long after its start; a year by default, 366 days at most.
     """
 
     event: str | Event[Any]
@@ -58,13 +58,13 @@ class Cancel:
         if condition := match_condition(self.if_, self.match):
             wire["if"] = condition
         if self.timeout is not None:
-            wire["timeout"] = wire_duration(to_duration(self.timeout, f"timeout of Cancel({name!r})"))
+            wire["timeout"] = wire_duration(open_duration(self.timeout, f"timeout of Cancel({name!r})"))
         return wire
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Limits after which a run is cancelled.
+    """Limits after which a run is cancelled, each of at most 366 days.
 
     Args:
         start: How long it may be queued before its first invocation.
@@ -76,7 +76,7 @@ class Timeouts:
 
     def __post_init__(self) -> None:
         for name, value in (("start", self.start), ("finish", self.finish)):
-            if value is not None and not to_duration(value, f"Timeouts({name}=…)"):
+            if value is not None and not open_duration(value, f"Timeouts({name}=…)"):
                 raise ConfigError(f"Timeouts({name}={value!r}) is zero: leave it out, or give a longer one")
 
 

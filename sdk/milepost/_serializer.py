@@ -20,7 +20,7 @@ from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from .errors import NotSerializableError, PayloadTooLargeError
-from .protocol import MAX_STEP_OUTPUT_BYTES
+from .protocol import MAX_NESTING, MAX_STEP_OUTPUT_BYTES, nests_deeper
 
 __all__ = ["UnresolvedAnnotation", "adapter_for", "pack", "plain_json", "returned_type", "revive", "unpack"]
 
@@ -52,6 +52,11 @@ def pack(value: object, adapter: Adapter | None, what: str) -> bytes:
             "Store the content (in S3, for example) and return where it lies."
         )
     _refuse_nan(data, what)
+    if nests_deeper(data):
+        raise NotSerializableError(
+            f"{what} returned a {_type_name(value)} nested more than {MAX_NESTING} levels deep, which not every reader "
+            "of JSON takes. Return it flatter, or as a text."
+        )
     return data
 
 

@@ -107,7 +107,8 @@ class Steps:
             timeout: At most 366 days.
             if_: Expression over `event` (what started the run) and `async` (the candidate).
             match: Short for equality of one path in both, such as `"data.order_id"`.
-            lookback: Also take an event received so long before the wait began. None: only later ones.
+            lookback: Also take an event received so long before the wait began, even one that ended an earlier wait.
+                None: only later ones.
         """
         call = wait_call(id, event, timeout=timeout, if_=if_, match=match, lookback=lookback)
         return cast("ReceivedEvent[Any] | None", await self._runner.take(call))

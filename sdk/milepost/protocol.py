@@ -12,8 +12,10 @@ import functools
 import hashlib
 import hmac
 import re
+from array import array
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import accumulate
 from typing import Final
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "MAX_EVENTS_PER_REQUEST",
     "MAX_EVENT_BYTES",
     "MAX_EVENT_NAME_CHARS",
+    "MAX_NESTING",
     "MAX_OPEN_DAYS",
     "MAX_RESPONSE_BYTES",
     "MAX_RETENTION_DAYS",
@@ -41,6 +44,7 @@ __all__ = [
     "bearer",
     "format_duration",
     "hash_step_id",
+    "nests_deeper",
     "normalize_key",
     "parse_duration",
     "seeded_ulid",
@@ -58,6 +62,9 @@ EVENTBRIDGE_SOURCE: Final = "milepost"
 MAX_EVENT_BYTES: Final = 3 * 1024 * 1024
 MAX_EVENTS_PER_REQUEST: Final = 5000
 MAX_EVENT_NAME_CHARS: Final = 512
+MAX_NESTING: Final = 100
+"""Levels of arrays and objects in an event's data or a result. What carries them (a queue message, a call, an event
+that tells of a run's end) adds some, and readers of JSON stop at 200."""
 MAX_STEP_OUTPUT_BYTES: Final = 4 * 1024 * 1024
 MAX_RESPONSE_BYTES: Final = 8 * 1024 * 1024
 MAX_STATE_BYTES: Final = 32 * 1024 * 1024
@@ -134,6 +141,27 @@ def hash_step_id(name: str, index: int = 0) -> str:
     """The wire id of the `index`-th use (from 0) of a step name: lower-case hex SHA-1."""
     text = name if index == 0 else f"{name}:{index}"
     return hashlib.sha1(text.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
+
+
+_BRACKETS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b'[{]}"'))
+
+
+def nests_deeper(text: bytes, levels: int = MAX_NESTING) -> bool:
+    """Whether a JSON text has arrays and objects within each other on more than so many levels.
+
+    It is asked for each result: most have fewer brackets than that, the others cost less than reading them would.
+    """
+    if text.count(b"[") + text.count(b"{") <= levels:
+        return False
+    if b"\\" in text:
+        text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
+    marks = text.translate(_BRACKETS, _NO_BRACKETS).replace(b'""', b"")
+    if b'"' in marks:
+        # Brackets within strings count for nothing.
+        marks = b"".join(marks.split(b'"')[::2])
+    # As signed bytes, an opening bracket is 1 and a closing one -1.
+    return max(accumulate(array("b", marks)), default=0) > levels
 
 
 ULID_LETTERS: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"

@@ -123,9 +123,8 @@ def test_strange_but_good_events_run_and_come_back_as_they_were(server: Served, 
     assert json.loads(json.dumps(run["output"])) == data
 
 
-@pytest.mark.parametrize("ts", [253_402_300_799_000, 2**59])
-def test_an_event_of_the_far_future_waits_and_can_be_cancelled(server: Served, ts: int):
-    [event_id] = server.send({"name": "go", "ts": ts})
+def test_an_event_of_the_far_future_waits_and_can_be_cancelled(server: Served):
+    [event_id] = server.send({"name": "go", "ts": 253_402_300_799_999})
     until(lambda: server.runs(event_id=event_id))
     [run] = server.runs(event_id=event_id)
     assert run["status"] == "Queued"

@@ -28,6 +28,7 @@ from tests.scenarios.test_endings import (
     test_each_end_of_a_run_is_an_event_with_its_run_function_and_first_event,
     test_event_triggers_with_conditions_and_wildcards_start_what_fits,
 )
+from tests.scenarios.test_idempotency import test_an_idempotency_key_lets_one_run_through_in_24_hours
 from tests.scenarios.test_steps import (
     test_a_large_value_is_kept_outside_the_item_and_comes_back,
     test_a_non_retriable_error_is_not_tried_again,
@@ -48,7 +49,6 @@ from tests.scenarios.test_time_and_events import (
     test_a_function_invokes_another_and_gets_its_result,
     test_a_replay_may_have_other_data_and_runs_all_steps_again,
     test_a_run_is_cancelled_by_hand_and_only_once,
-    test_an_idempotency_key_lets_one_run_through_in_24_hours,
     test_invoking_what_does_not_exist_says_so,
     test_one_event_starts_every_function_that_listens_once,
 )

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from tests.scenarios.rig import rig
 
-from milepost import App, Cancel, Context, Event
-from milepost_engine.codec import dumps
+from milepost import App, Cancel, Context, Event, Timeouts
+from milepost_engine.codec import dumps, loads
 from milepost_engine.manifest import ManifestError, read_manifest
 from milepost_engine.ports import Key, Target
 from milepost_engine.registry import Registry
@@ -70,6 +70,9 @@ def test_flow_control_is_refused_by_name_never_silently_run_without(setting: str
         ({"cancel": "stop"}, "cancel must be a list"),
         ({"timeouts": {"start": "soon"}}, "timeouts.start 'soon' cannot be read"),
         ({"timeouts": {"finish": "99999999999d"}}, "timeouts.finish"),
+        ({"timeouts": {"finish": "500000w"}}, "timeouts.finish is '500000w'; at most 366 days"),
+        ({"timeouts": {"start": "367d"}}, "timeouts.start is '367d'; at most 366 days"),
+        ({"cancel": [{"event": "stop", "timeout": "367d"}]}, "cancel.timeout (by 'stop') is '367d'; at most 366 days"),
         ({"steps": {"step": {"retries": {"attempts": 21}}}}, "whole number from 0 to 20"),
         ({"steps": {"step": {"retries": {"attempts": -1}}}}, "whole number from 0 to 20"),
         ({"steps": {"one": {}, "two": {}}}, "exactly one step"),
@@ -173,6 +176,33 @@ async def test_a_refused_app_stores_nothing_and_what_it_served_before_goes_on():
             await r.engine.registry.sync(broken, Target("inprocess", "shop"))
         await r.send("go")
         assert (await r.only_run())["status"] == "Completed"
+
+
+async def test_a_longer_time_out_that_was_registered_once_is_as_long_as_it_may_be():
+    app = App("a")
+
+    @app.function(id="f", trigger="go", timeouts=Timeouts(start="1d", finish="1d"), cancel_on=Cancel("stop"))
+    async def f(ctx: Context) -> None:
+        await ctx.step.sleep("for long", "366d")
+
+    @app.function(id="g", trigger="go")
+    async def g(ctx: Context) -> int:
+        return 1
+
+    async with rig(app) as r:
+        item = await r.store.table.get(Key("REG", "app#a"))
+        assert item is not None
+        stored = loads(r.engine.values.unpack("manifest", item))
+        long: dict[str, Any] = {"timeouts": {"start": "500000w", "finish": "500000w"}}
+        stored["functions"][0] |= long | {"cancel": [{"event": "stop", "timeout": "500000w"}]}  # type: ignore[index]
+        kept = {key: value for key, value in item.items() if not key.startswith("manifest")}
+        await r.store.table.put({**kept, **r.engine.values.pack("manifest", dumps(stored))})
+        r.engine.registry.forget()
+        await r.send("go")
+        assert (await r.only_run("a-g"))["status"] == "Completed"
+        assert (await r.only_run("a-f"))["status"] == "Running"
+        await r.send("stop")
+        assert (await r.only_run("a-f"))["status"] == "Cancelled"
 
 
 async def test_two_apps_whose_functions_have_the_same_full_id_are_told_apart_by_refusing_the_second():

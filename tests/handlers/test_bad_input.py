@@ -33,6 +33,7 @@ BAD = [
     (json.dumps(envelope("order/placed", ["a", "list"])), "the detail of 'order/placed' from 'shop.checkout' must be"),
     (json.dumps(envelope("order/placed", None)), "must be a JSON object, it is NoneType"),
     (json.dumps(envelope("order/placed", {"text": "x" * 3_200_000})), "Event is over the max size"),
+    (json.dumps(envelope("order/placed", {"deep": json.loads("[" * 100 + "]" * 100)})), "more than 100 levels deep"),
     (json.dumps(envelope("inngest/function.failed", {})), "event name is reserved for internal use"),
     (json.dumps(envelope("", {})), "event name is empty"),
     (json.dumps(envelope("x", {"name": "x", "data": 5}, source="milepost")), "data of event 'x' must be an object"),

@@ -124,17 +124,19 @@ class Rig:
 
 
 @asynccontextmanager
-async def rig(*apps: App, start: datetime = START, longest_delay: float = 900) -> AsyncIterator[Rig]:
+async def rig(
+    *apps: App, start: datetime = START, longest_delay: float = 900, clock: WoundClock | None = None
+) -> AsyncIterator[Rig]:
     chosen = PLACE.get()
-    async with _wound(chosen, start, longest_delay) if isinstance(chosen, str) else chosen() as made:
+    clock = clock or WoundClock(start)
+    async with _wound(chosen, clock, longest_delay) if isinstance(chosen, str) else chosen() as made:
         for app in apps:
             await made.serve(app)
         yield made
 
 
 @asynccontextmanager
-async def _wound(chosen: str, start: datetime, longest_delay: float) -> AsyncIterator[Rig]:
-    clock = WoundClock(start)
+async def _wound(chosen: str, clock: WoundClock, longest_delay: float) -> AsyncIterator[Rig]:
     async with _place(chosen, clock) as (store, sender, queue):
         served = Served({})
         engine = Engine.build(

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from milepost import App, Cancel, Context, Cron, Event, FunctionRef, Retries, StepError, Timeouts
+from milepost.protocol import parse_duration
 from milepost_engine.events import read_events
 from milepost_engine.operations import OperationError
 
@@ -184,19 +185,6 @@ async def test_the_same_event_id_starts_a_function_once_in_24_hours():
         assert seen == ["order-7", "order-7"]
 
 
-async def test_an_idempotency_key_lets_one_run_through_in_24_hours():
-    app, seen = App("a"), []
-
-    @app.function(id="f", trigger=Event("go"), idempotency="event.data.cart")
-    async def f(ctx: Context) -> None:
-        seen.append(ctx.event.data["cart"])
-
-    async with rig(app) as r:
-        for cart in (1, 1, 2, 1):
-            await r.send("go", {"cart": cart})
-        assert seen == [1, 2]
-
-
 @pytest.mark.patient
 async def test_an_event_in_the_future_starts_its_run_then():
     app, began = App("a"), []
@@ -211,6 +199,43 @@ async def test_an_event_in_the_future_starts_its_run_then():
         assert (await r.only_run())["status"] == "Queued"
         await r.wind(timedelta(hours=4))
         assert began == [later]
+
+
+async def test_a_moment_in_microseconds_is_refused_and_one_far_ahead_is_not():
+    app = App("a")
+
+    @app.function(id="f", trigger=Event("go"))
+    async def f(ctx: Context) -> str | None:
+        found = await ctx.step.wait_for_event("w", "y", timeout="1h")
+        return f"{found.ts:%Y-%m-%d}" if found else None
+
+    async with rig(app) as r:
+        now_us = int(r.clock.now().timestamp() * 1e6)
+        for ts in (now_us, float(now_us), 253_402_300_800_000):
+            read = await r.engine.accept({"name": "y", "ts": ts})
+            assert read.events == ()
+            assert "'y'" in read.problem
+            assert "microseconds?" in read.problem
+        await r.send("go")
+        await r.send("y", ts=253_402_300_799_999)
+        assert (await r.only_run())["output"] == "9999-12-31"
+
+
+@pytest.mark.patient
+@pytest.mark.parametrize(("after", "status"), [("30m", "Cancelled"), ("90m", "Running")])
+async def test_how_long_a_run_can_be_cancelled_counts_from_its_beginning(after: str, status: str):
+    app = App("a")
+
+    @app.function(id="f", trigger=Event("go"), cancel_on=Cancel("stop", timeout="1h"))
+    async def f(ctx: Context) -> None:
+        await ctx.step.sleep("long", "3h")
+
+    async with rig(app) as r:
+        await r.send("go", ts=int((r.clock.now() + timedelta(days=2)).timestamp() * 1000))
+        await r.wind(timedelta(days=2) + parse_duration(after))
+        assert (await r.only_run())["status"] == "Running"
+        await r.send("stop")
+        assert (await r.only_run())["status"] == status
 
 
 async def test_a_run_is_cancelled_by_an_event_between_its_steps():

@@ -130,6 +130,14 @@ def test_a_duration_that_cannot_be_read_is_refused() -> None:
         Timeouts(start="later")
 
 
+def test_a_timeout_of_more_than_a_year_is_refused(app: App) -> None:
+    Timeouts(start="366d")
+    with pytest.raises(BadDurationError, match=r"Timeouts\(finish=…\) is 3500000 days: at most 366"):
+        Timeouts(finish="500000w")
+    with pytest.raises(BadDurationError, match=r"function 'f' of app 'shop'.*Cancel\('t/c'\) is 367 days: at most 366"):
+        app.function(id="f", triggers=[], cancel_on=Cancel("t/c", timeout="367d"))(handler)
+
+
 @pytest.mark.parametrize("options", [{"mode": "fast"}, {"idempotency": " "}, {"middleware": [Middleware]}])
 def test_other_options_that_cannot_be_are_refused(app: App, options: Any) -> None:
     with pytest.raises(ConfigError):

@@ -205,3 +205,13 @@ def test_an_address_that_is_no_url_is_refused() -> None:
 async def test_the_public_test_double_keeps_batches_as_they_were_sent(app: App, transport: RecordingTransport) -> None:
     await app.send({"name": "t/a"})
     assert json.loads(json.dumps(list(transport.batches[0].events))) == [{"name": "t/a", "data": {}}]
+
+
+async def test_an_event_that_is_too_deep_is_refused_before_it_is_sent(app: App, transport: RecordingTransport) -> None:
+    def nested(levels: int) -> Any:
+        return {"a": nested(levels - 1)} if levels else 1
+
+    await app.send({"name": "t/a", "data": nested(100)})
+    with pytest.raises(NotSerializableError, match=r"event 't/b' has data nested more than 100 levels deep"):
+        await app.send([{"name": "t/a"}, {"name": "t/b", "data": nested(101)}])
+    assert transport.names == ["t/a"]

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from milepost.protocol import DISCOVERY, MAX_STATE_BYTES, Opcode
+from milepost.protocol import DISCOVERY, MAX_NESTING, MAX_STATE_BYTES, Opcode, nests_deeper
 
 from . import opcodes
 from .commands import Command, FinishRun, Invoke, SetTimer
@@ -176,6 +176,8 @@ def _last_record(run: Run, given: InvocationReturned, closed: list[Record], now:
     complete = next((op for op in given.ops if op.kind is Opcode.RUN_COMPLETE), None)
     if complete is not None:
         call = given.call
+        if isinstance(complete.data, bytes) and nests_deeper(complete.data):
+            return _fatal(_too_deep(run), given, now)
         return RunEnded(RunStatus.COMPLETED, Outcome.RETURNED, complete.data, now, call.attempt, call.started_at)
     if problem := _overflow(run, given):
         return _fatal(problem, given, now)
@@ -274,6 +276,14 @@ def _overflow(run: Run, given: InvocationReturned) -> dict[str, object] | None:
             "Return a reference (such as an S3 key) from large steps instead of the content.",
         )
     return None
+
+
+def _too_deep(run: Run) -> dict[str, object]:
+    return failure_text(
+        "OutputTooDeep",
+        f"Function {run.function_id!r} returned a value nested more than {MAX_NESTING} levels deep. "
+        "Return it flatter, or as a text.",
+    )
 
 
 def _fatal(error: dict[str, object], given: InvocationReturned, now: datetime) -> RunEnded:
@@ -391,6 +401,8 @@ def _matched(run: Run, given: Input, now: datetime) -> Decision:
         return _resume(run, RunResumed(given.step_id), now)
     if op.due_at is not None and given.received_at > op.due_at:
         return Decision(run)
+    if given.event_id in run.used_before(op.step_id) and not opcodes.look_back_of(op):
+        return Decision(run)  # an earlier wait's event, which comes again
     step = opcodes.close_open(run, op, StepStatus.COMPLETED, given.memo, now, {"event_id": given.event_id})
     return _settle(run, [step], now)
 

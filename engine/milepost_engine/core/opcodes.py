@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from milepost.protocol import DISCOVERY, MAX_OPEN_DAYS, Opcode, parse_duration
+from milepost.protocol import DISCOVERY, MAX_NESTING, MAX_OPEN_DAYS, Opcode, nests_deeper, parse_duration
 
 from .commands import Command, OpenWait, SetTimer, StartRunFor
 from .expressions import ExpressionError, compile_expression
@@ -32,6 +32,7 @@ __all__ = [
     "close_result",
     "error_memo",
     "failure_text",
+    "look_back_of",
     "open_commands",
     "open_ops",
     "policy_of",
@@ -171,11 +172,20 @@ def open_ops(run: Run, ops: tuple[Op, ...], now: datetime) -> tuple[OpenOp, ...]
         make = OPENERS.get(op.kind)
         if make is None or op.step_id in planned or op.step_id in closed:
             continue
-        made = make(run, op, now)
+        made = _refuse_deep(run, op) or make(run, op, now)
         if isinstance(made, Refusal):
             return made
         opened.setdefault(op.step_id, made)
     return tuple(opened.values())
+
+
+def _refuse_deep(run: Run, op: Op) -> Refusal | None:
+    """Options travel in the plan, and the data of an invoke in an event, which both are read again and again."""
+    if not any(isinstance(value, dict | list) for value in op.opts.values()):
+        return None
+    if not nests_deeper(to_json(op.opts), MAX_NESTING + 2):  # the data of an invoke lies in opts.payload
+        return None
+    return _refuse(run, op, "InputTooDeep", f"passes data nested more than {MAX_NESTING} levels deep; pass it flatter")
 
 
 def _open_step(run: Run, op: Op, _: datetime) -> OpenOp:
@@ -306,6 +316,12 @@ def policy_of(own: Mapping[str, Json], base: RetryPolicy) -> RetryPolicy:
         number.get("max_delay", 7200.0),
         min(1.0, max(0.0, number.get("jitter", 0.2))),
     )
+
+
+def look_back_of(op: OpenOp) -> timedelta:
+    """How long before a wait was decided an event may have come that ends it (extension)."""
+    text = op.opts.get("lookback")
+    return parse_duration(text) if isinstance(text, str) and text else timedelta(0)
 
 
 def retry_after_of(op: Op, now: datetime) -> timedelta | None:

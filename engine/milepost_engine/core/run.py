@@ -162,6 +162,12 @@ class Run:
         found = self.view.planned.get(step_id)
         return found[0] if found else None
 
+    def used_before(self, step_id: str) -> frozenset[str]:
+        """The events that had ended waits of this run when a step was planned."""
+        plan = self.plan_of(step_id)
+        known = (self.view.closed.get(closed) for closed in plan.order) if plan else ()
+        return frozenset(str(step.detail["event_id"]) for step in known if step and "event_id" in step.detail)
+
     @property
     def discovered(self) -> bool:
         """Whether any discovery has left a record."""
