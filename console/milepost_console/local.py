@@ -77,13 +77,18 @@ class LocalEngine:
 
 @asynccontextmanager
 async def open_local(
-    path: Path | str, observer: Observer, own: Mapping[str, Invoker] | None = None, *, settings: Settings | None = None
+    path: Path | str,
+    observer: Observer,
+    own: Mapping[str, Invoker] | None = None,
+    *,
+    settings: Settings | None = None,
+    clock: Clock | None = None,
 ) -> AsyncIterator[LocalEngine]:
     """Open the file (`:memory:` keeps nothing) and wire the engine. Raises DataFileError if another process has it.
 
-    `own`: invokers by kind of target, besides the one for HTTP.
+    `own`: invokers by kind of target, besides the one for HTTP. `clock`: the system's, unless a test winds its own.
     """
-    clock = SystemClock()
+    clock = clock or SystemClock()
     store = SqliteStore.open(path, clock=clock)
     try:
         async with HttpInvoker() as http:

@@ -25,7 +25,7 @@ from milepost_console.server.app import build_app
 from milepost_console.server.backend import Backend
 from milepost_engine.adapters.clock import SystemClock
 from milepost_engine.adapters.invoke_inprocess import InProcessInvoker
-from milepost_engine.ports import Target
+from milepost_engine.ports import Clock, Target
 
 T = TypeVar("T")
 
@@ -91,10 +91,13 @@ def until(check: Callable[[], object], *, seconds: float = 60, told: Callable[[]
 
 
 @contextmanager
-def served(*apps: App, stack: str | None = None, logs: RunLogs | None = None) -> Iterator[Served]:
+def served(
+    *apps: App, stack: str | None = None, logs: RunLogs | None = None, clock: Clock | None = None
+) -> Iterator[Served]:
     """Serve some apps until the block ends.
 
-    With `stack`, as the dashboard of a stack of that name, which is told no news and has these logs.
+    With `stack`, as the dashboard of a stack of that name, which is told no news and has these logs. With a `clock`
+    that is wound, time stands still until then.
     """
     ready: list[Served] = []
     stop: list[Callable[[], object]] = []
@@ -103,7 +106,7 @@ def served(*apps: App, stack: str | None = None, logs: RunLogs | None = None) ->
 
     def run() -> None:
         try:
-            asyncio.run(_run(ready, stop, wake, stack, logs))
+            asyncio.run(_run(ready, stop, wake, stack, logs, clock or SystemClock()))
         except BaseException as error:  # noqa: BLE001 - told to the test's own thread
             failed.append(error)
         finally:
@@ -131,14 +134,15 @@ async def _run(
     wake: threading.Event,
     stack: str | None,
     logs: RunLogs | None,
+    clock: Clock,
 ) -> None:
     live, notes = Live(), list[str]()
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     listening = bind("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    memory = RunLogMemory(SystemClock().now())
+    memory = RunLogMemory(clock.now())
     code = InProcessInvoker()
-    async with open_local(":memory:", live, {KIND: code}) as local:
+    async with open_local(":memory:", live, {KIND: code}, clock=clock) as local:
         code.saver = local.engine.saver
         remotes = Remotes(local.http, lambda said, _: notes.append(said))
 

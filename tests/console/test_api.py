@@ -80,7 +80,9 @@ def test_answers_have_the_shapes_that_are_described(server: Served):
     events = server.get("/api/events")
     fields(models.EventList, events)
     fields(models.EventDetail, server.get(f"/api/events/{events['events'][0]['event_id']}"))
-    fields(models.FunctionRow, server.get("/api/functions/story-f"))
+    fields(models.FunctionDetail, server.get("/api/functions/story-f"))
+    [function] = server.get("/api/functions")["functions"]
+    fields(models.FunctionRow, function)
     [app] = server.get("/api/apps")["apps"]
     fields(models.AppRow, app)
     assert app["webhooks"] == ["hook"]

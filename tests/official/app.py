@@ -18,6 +18,7 @@ client = inngest.Inngest(
     event_api_base_url=os.environ["SERVER"],
 )
 tried: list[int] = []
+tried_again: list[int] = []
 
 
 async def value(made: object) -> object:
@@ -78,9 +79,40 @@ async def hopeless(ctx: inngest.Context) -> None:
     await ctx.step.run("try", fail)
 
 
+async def shaky() -> int:
+    tried_again.append(1)
+    if len(tried_again) < 3:
+        raise ValueError(f"broken {len(tried_again)}")
+    return len(tried_again)
+
+
+@client.create_function(fn_id="patient", trigger=inngest.TriggerEvent(event="py/patient"), retries=2)
+async def patient(ctx: inngest.Context) -> object:
+    return await ctx.step.run("shaky", shaky)
+
+
+@client.create_function(fn_id="waiting", trigger=inngest.TriggerEvent(event="py/wait"))
+async def waiting(ctx: inngest.Context) -> object:
+    answer = await ctx.step.wait_for_event("never", event="py/never", timeout=dt.timedelta(hours=1))
+    return await ctx.step.run("tell", lambda: value("nobody" if answer is None else answer.name))
+
+
+@client.create_function(fn_id="forgiving", trigger=inngest.TriggerEvent(event="py/forgive"), retries=1)
+async def forgiving(ctx: inngest.Context) -> object:
+    async def fail() -> None:
+        raise KeyError("lost")
+
+    said: list[str] = []
+    try:
+        await ctx.step.run("break", fail)
+    except inngest.StepError as error:
+        said = [error.name, error.message]
+    return await ctx.step.run("mend", lambda: value(said))
+
+
 async def main() -> None:
     server = fastapi.FastAPI()
-    inngest.fast_api.serve(server, client, [story, child, told, hopeless])
+    inngest.fast_api.serve(server, client, [story, child, told, hopeless, patient, waiting, forgiving])
     config = uvicorn.Config(server, host="127.0.0.1", port=int(os.environ["PORT"]), log_level="warning")
     await uvicorn.Server(config).serve()
 

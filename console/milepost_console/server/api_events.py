@@ -9,27 +9,28 @@ from fastapi import APIRouter, Query
 from milepost_engine.codec import Json
 
 from .backend import Backend
-from .models import EventDetail, EventList, Problem
-from .problems import Refused
+from .description import answers
+from .models import Erased, EventDetail, EventList, EventNames
+from .problems import JsonResponse, Refused
 
 __all__ = ["events_router"]
 
 
 def events_router(backend: Backend) -> APIRouter:
     """The routes."""
-    router = APIRouter(prefix="/api", tags=["events"], responses={404: {"model": Problem}})
+    router = APIRouter(prefix="/api", tags=["events"])
     engine = backend.engine
 
-    @router.get("/events", summary="Events, the newest first", responses={200: {"model": EventList}})
+    @router.get("/events", summary="Events, the newest first", responses=answers(EventList))
     async def list_events(
         name: Annotated[list[str] | None, Query()] = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
         after: str = "",
-    ) -> dict[str, Json]:
-        return await engine.queries.list_events(names=name or [], limit=limit, after=after)
+    ) -> JsonResponse:
+        return JsonResponse(await engine.queries.list_events(names=name or [], limit=limit, after=after))
 
-    @router.get("/events/{event_id}", summary="One event", responses={200: {"model": EventDetail}})
-    async def show(event_id: str) -> dict[str, Json]:
+    @router.get("/events/{event_id}", summary="One event", responses=answers(EventDetail, 404))
+    async def show(event_id: str) -> JsonResponse:
         found = await engine.queries.event(event_id)
         if found is None:
             raise Refused(404, "MP306", f"There is no event {event_id}; it may have expired.")
@@ -38,15 +39,19 @@ def events_router(backend: Backend) -> APIRouter:
             "started": None if started is None else list(started),
             "waits_ended": backend.live.waits_ended(event_id),
         }
-        return {"user": {}, **found, **told}
+        return JsonResponse({"user": {}, **found, **told})
 
-    @router.delete("/events/{event_id}", summary="Erase an event; its runs stay but can no longer be replayed")
-    async def erase(event_id: str, *, runs: bool = False) -> dict[str, Json]:
+    @router.delete(
+        "/events/{event_id}",
+        summary="Erase an event; its runs stay but can no longer be replayed",
+        responses=answers(Erased, 404, 409),
+    )
+    async def erase(event_id: str, *, runs: bool = False) -> JsonResponse:
         """With `runs=true` its ended runs are erased too; one that is still live refuses it."""
-        return {"ok": True, "erased": await engine.operations.erase_event(event_id, with_runs=runs)}
+        return JsonResponse({"ok": True, "erased": await engine.operations.erase_event(event_id, with_runs=runs)})
 
-    @router.get("/event-names", summary="Names of events seen so far")
-    async def names() -> dict[str, Json]:
-        return {"names": sorted(await engine.events.names())}
+    @router.get("/event-names", summary="Names of events seen so far", responses=answers(EventNames))
+    async def names() -> JsonResponse:
+        return JsonResponse({"names": sorted(await engine.events.names())})
 
     return router

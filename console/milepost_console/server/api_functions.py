@@ -18,9 +18,20 @@ from milepost_engine.webhooks import webhooks_of
 
 from .backend import Backend
 from .backlog import backlog
+from .description import answers
 from .function_row import function_row
-from .models import AppRow, FunctionRow, Problem
-from .problems import Refused
+from .models import (
+    AppList,
+    AppRow,
+    DeadLetterList,
+    Done,
+    FunctionDetail,
+    FunctionList,
+    Redriven,
+    ServerInfo,
+    Started,
+)
+from .problems import JsonResponse, Refused
 from .stats import Stats
 
 __all__ = ["functions_router"]
@@ -40,7 +51,7 @@ class RedriveBody(BaseModel):
 
 def functions_router(backend: Backend) -> APIRouter:
     """The routes."""
-    router = APIRouter(prefix="/api", tags=["functions"], responses={404: {"model": Problem}})
+    router = APIRouter(prefix="/api", tags=["functions"])
     engine = backend.engine
     stats = Stats(engine)
 
@@ -63,64 +74,77 @@ def functions_router(backend: Backend) -> APIRouter:
         )
         return row | {"stats": await stats.of(spec.function_id)}
 
-    @router.get("/functions", summary="All functions", response_model=None)
-    async def functions() -> dict[str, Json]:
+    @router.get("/functions", summary="All functions", responses=answers(FunctionList))
+    async def functions() -> JsonResponse:
         listed = (await engine.registry.snapshot()).functions.values()
-        return {"functions": [await row_of(spec) for spec in sorted(listed, key=lambda spec: spec.function_id)]}
+        rows = [await row_of(spec) for spec in sorted(listed, key=lambda spec: spec.function_id)]
+        return JsonResponse({"functions": rows})
 
     @router.get(
-        "/functions/{function_id}", summary="One function and its backlog", responses={200: {"model": FunctionRow}}
+        "/functions/{function_id}", summary="One function and its backlog", responses=answers(FunctionDetail, 404)
     )
-    async def function(function_id: str) -> dict[str, Json]:
+    async def function(function_id: str) -> JsonResponse:
         row = await row_of(await spec_of(function_id))
-        return row | {"backlog": await backlog(engine, function_id)}
+        return JsonResponse(row | {"backlog": await backlog(engine, function_id)})
 
-    @router.post("/functions/{function_id}/pause", summary="Start no more runs of it; live ones go on")
-    async def pause(function_id: str) -> dict[str, Json]:
+    @router.post(
+        "/functions/{function_id}/pause",
+        summary="Start no more runs of it; live ones go on",
+        responses=answers(Done, 404),
+    )
+    async def pause(function_id: str) -> JsonResponse:
         await engine.registry.pause((await spec_of(function_id)).function_id, paused=True)
-        return {"ok": True}
+        return JsonResponse({"ok": True})
 
-    @router.post("/functions/{function_id}/resume", summary="Start runs of it again")
-    async def resume(function_id: str) -> dict[str, Json]:
+    @router.post("/functions/{function_id}/resume", summary="Start runs of it again", responses=answers(Done, 404))
+    async def resume(function_id: str) -> JsonResponse:
         await engine.registry.pause((await spec_of(function_id)).function_id, paused=False)
-        return {"ok": True}
+        return JsonResponse({"ok": True})
 
-    @router.post("/functions/{function_id}/trigger", summary="Start it by hand, whatever its triggers")
-    async def trigger(function_id: str, body: TriggerBody | None = None) -> dict[str, Json]:
+    @router.post(
+        "/functions/{function_id}/trigger",
+        summary="Start it by hand, whatever its triggers",
+        responses=answers(Started, 404, 409),
+    )
+    async def trigger(function_id: str, body: TriggerBody | None = None) -> JsonResponse:
         await spec_of(function_id)
         event_id = ulid(to_ms(engine.clock.now()), engine.chance.random_bytes(10))
         run_id = await engine.invoke(function_id, body.data if body else {}, event_id)
         if run_id is None:
             message = f"Function {function_id!r} was not started: its idempotency key was used within 24 hours before."
             raise Refused(409, "MP309", message)
-        return {"run_id": run_id}
+        return JsonResponse({"run_id": run_id})
 
-    @router.get("/apps", summary="All apps", response_model=None)
-    async def apps() -> dict[str, Json]:
+    @router.get("/apps", summary="All apps", responses=answers(AppList))
+    async def apps() -> JsonResponse:
         listed = (await engine.registry.snapshot()).apps.values()
-        return {"apps": [app_row(app) for app in sorted(listed, key=lambda app: app.app_id)]}
+        return JsonResponse({"apps": [app_row(app) for app in sorted(listed, key=lambda app: app.app_id)]})
 
-    @router.post("/apps", summary="Ask the app at a URL to register", responses={200: {"model": AppRow}})
-    async def add(body: AddAppBody) -> dict[str, Json]:
+    @router.post("/apps", summary="Ask the app at a URL to register", responses=answers(AppRow, 502))
+    async def add(body: AddAppBody) -> JsonResponse:
         if backend.sync_url is None:
             raise Refused(400, "MP319", "Apps are registered by deploying them here; there is no URL to add.")
         app_id = await backend.sync_url(body.url)
-        return app_row((await engine.registry.snapshot()).apps[app_id])
+        return JsonResponse(app_row((await engine.registry.snapshot()).apps[app_id]))
 
-    @router.delete("/apps/{app_id}", summary="Take an app out; its live runs go on while it answers")
-    async def remove(app_id: str) -> dict[str, Json]:
+    @router.delete(
+        "/apps/{app_id}",
+        summary="Take an app out; its live runs go on while it answers",
+        responses=answers(Done, 404),
+    )
+    async def remove(app_id: str) -> JsonResponse:
         if app_id not in (await engine.registry.snapshot()).apps:
             raise Refused(404, "MP308", f"There is no app {app_id!r}.")
         await engine.registry.remove(app_id)
-        return {"ok": True}
+        return JsonResponse({"ok": True})
 
     _add_others(router, backend)
     return router
 
 
 def _add_others(router: APIRouter, backend: Backend) -> None:
-    @router.get("/info", summary="What this server is and can do", tags=["console"])
-    async def told() -> dict[str, Json]:
+    @router.get("/info", summary="What this server is and can do", tags=["console"], responses=answers(ServerInfo))
+    async def told() -> JsonResponse:
         can = {
             "send": True,
             "trigger": True,
@@ -133,20 +157,28 @@ def _add_others(router: APIRouter, backend: Backend) -> None:
             "add_app": backend.sync_url is not None,
         }
         now = iso(backend.engine.clock.now())
-        return {"version": __version__, "mode": backend.mode, "stack": backend.stack, "now": now, "can": can}
+        info = {"version": __version__, "mode": backend.mode, "stack": backend.stack, "now": now, "can": can}
+        return JsonResponse(info)
 
-    @router.get("/dead-letters", summary="Messages given up after too many tries", tags=["console"])
-    async def dead_letters(limit: int = 100) -> dict[str, Json]:
+    @router.get(
+        "/dead-letters",
+        summary="Messages given up after too many tries",
+        tags=["console"],
+        responses=answers(DeadLetterList, 400),
+    )
+    async def dead_letters(limit: int = 100) -> JsonResponse:
         if backend.dead_letters is None:
             raise Refused(400, "MP319", "Dead letters are shown by the queue's own console here.")
         letters = await backend.dead_letters.dead_letters(max(1, min(limit, 1000)))
-        return {"dead_letters": [_letter_row(letter) for letter in letters]}
+        return JsonResponse({"dead_letters": [_letter_row(letter) for letter in letters]})
 
-    @router.post("/dead-letters/redrive", summary="Deliver them again", tags=["console"])
-    async def redrive(body: RedriveBody | None = None) -> dict[str, Json]:
+    @router.post(
+        "/dead-letters/redrive", summary="Deliver them again", tags=["console"], responses=answers(Redriven, 400)
+    )
+    async def redrive(body: RedriveBody | None = None) -> JsonResponse:
         if backend.dead_letters is None:
             raise Refused(400, "MP319", "Dead letters are redriven by the queue's own console here.")
-        return {"count": await backend.dead_letters.redrive(body.ids if body else None)}
+        return JsonResponse({"count": await backend.dead_letters.redrive(body.ids if body else None)})
 
 
 def _letter_row(letter: DeadLetter) -> dict[str, Json]:

@@ -9,8 +9,9 @@ from milepost_engine.codec import Json
 from milepost_engine.queries import iso
 
 from .backend import Backend
-from .models import Problem, RunLogLines
-from .problems import Refused
+from .description import answers
+from .models import RunLogLines
+from .problems import JsonResponse, Refused
 
 __all__ = ["logs_router"]
 
@@ -19,11 +20,11 @@ ELSEWHERE = RunLog("elsewhere")
 
 def logs_router(backend: Backend) -> APIRouter:
     """The route."""
-    router = APIRouter(prefix="/api/runs", tags=["runs"], responses={404: {"model": Problem}})
+    router = APIRouter(prefix="/api/runs", tags=["runs"])
     engine = backend.engine
 
-    @router.get("/{run_id}/logs", summary="What its code logged", responses={200: {"model": RunLogLines}})
-    async def logs(run_id: str, after: int = -1) -> dict[str, Json]:
+    @router.get("/{run_id}/logs", summary="What its code logged", responses=answers(RunLogLines, 404))
+    async def logs(run_id: str, after: int = -1) -> JsonResponse:
         """`after`: only lines with a greater number. Of a stack this asks CloudWatch Logs, which takes a while."""
         run = await engine.runs.load(run_id)
         if run is None:
@@ -34,12 +35,14 @@ def logs_router(backend: Backend) -> APIRouter:
         # An app at an HTTP address logs wherever it runs.
         served_elsewhere = app is not None and app.target.kind == "http"
         found = ELSEWHERE if backend.logs is None or served_elsewhere else await backend.logs.of(run, app)
-        return {
-            "kept": found.kept,
-            "since": iso(found.since),
-            "cut": found.cut,
-            "lines": [_row(line) for line in found.lines if line.number > after],
-        }
+        return JsonResponse(
+            {
+                "kept": found.kept,
+                "since": iso(found.since),
+                "cut": found.cut,
+                "lines": [_row(line) for line in found.lines if line.number > after],
+            }
+        )
 
     return router
 

@@ -8,11 +8,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from milepost_engine.codec import Json
-
 from .backend import Backend
-from .models import Problem, RunDetail, RunList
-from .problems import Refused
+from .description import answers
+from .models import Done, Erased, RunDetail, RunList, Started
+from .problems import JsonResponse, Refused
 from .search import find_runs, read_search
 
 __all__ = ["MAX_PAGE", "CancelBody", "ReplayBody", "RunQuery", "runs_router"]
@@ -63,35 +62,47 @@ class ReplayBody(BaseModel):
 
 def runs_router(backend: Backend) -> APIRouter:
     """The routes."""
-    router = APIRouter(prefix="/api/runs", tags=["runs"], responses={404: {"model": Problem}})
+    router = APIRouter(prefix="/api/runs", tags=["runs"])
     engine = backend.engine
 
-    @router.get("", summary="Runs, the newest first", responses={200: {"model": RunList}})
-    async def list_runs(page: Annotated[RunPage, Query()]) -> dict[str, Json]:
-        return await find_runs(engine, page.search(), limit=page.limit, after=page.after)
+    @router.get("", summary="Runs, the newest first", responses=answers(RunList))
+    async def list_runs(page: Annotated[RunPage, Query()]) -> JsonResponse:
+        return JsonResponse(await find_runs(engine, page.search(), limit=page.limit, after=page.after))
 
-    @router.get("/{run_id}", summary="One run with its whole trace", responses={200: {"model": RunDetail}})
-    async def show(run_id: str) -> dict[str, Json]:
+    @router.get("/{run_id}", summary="One run with its whole trace", responses=answers(RunDetail, 404))
+    async def show(run_id: str) -> JsonResponse:
         detail = await engine.queries.run(run_id)
         if detail is None:
             raise Refused(
                 404, "MP301", f"There is no run {run_id}; it may have expired. List the runs to see their ids."
             )
-        return detail
+        return JsonResponse(detail)
 
-    @router.post("/{run_id}/cancel", summary="Cancel a run; it takes effect before its next step")
-    async def cancel(run_id: str, body: CancelBody | None = None) -> dict[str, Json]:
+    @router.post(
+        "/{run_id}/cancel",
+        summary="Cancel a run; it takes effect before its next step",
+        responses=answers(Done, 404, 409),
+    )
+    async def cancel(run_id: str, body: CancelBody | None = None) -> JsonResponse:
         await engine.operations.cancel(run_id, body.reason if body else "")
-        return {"ok": True}
+        return JsonResponse({"ok": True})
 
-    @router.post("/{run_id}/replay", summary="Start a new run that names this one as its origin")
-    async def replay(run_id: str, body: ReplayBody | None = None) -> dict[str, Json]:
+    @router.post(
+        "/{run_id}/replay",
+        summary="Start a new run that names this one as its origin",
+        responses=answers(Started, 404, 409, 410),
+    )
+    async def replay(run_id: str, body: ReplayBody | None = None) -> JsonResponse:
         wish = body or ReplayBody()
         run = await engine.operations.replay(run_id, from_step=wish.from_step, data=wish.data)
-        return {"run_id": run.run_id}
+        return JsonResponse({"run_id": run.run_id})
 
-    @router.delete("/{run_id}", summary="Erase an ended run, and its event when no other run has it")
-    async def erase(run_id: str) -> dict[str, Json]:
-        return {"ok": True, "erased": await engine.operations.erase(run_id)}
+    @router.delete(
+        "/{run_id}",
+        summary="Erase an ended run, and its event when no other run has it",
+        responses=answers(Erased, 404, 409),
+    )
+    async def erase(run_id: str) -> JsonResponse:
+        return JsonResponse({"ok": True, "erased": await engine.operations.erase(run_id)})
 
     return router

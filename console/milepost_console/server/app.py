@@ -16,6 +16,7 @@ from .api_logs import logs_router
 from .api_runs import runs_router
 from .backend import Backend
 from .bulk import bulk_router
+from .description import ANY_REFUSAL, describe
 from .eventbridge import eventbridge_router
 from .guard import Guard
 from .intake import intake_router
@@ -49,9 +50,11 @@ def build_app(backend: Backend, *, hosts: Iterable[str] = (), any_address: bool 
         docs_url=None,
         redoc_url=None,
         default_response_class=JsonResponse,
+        responses=ANY_REFUSAL,
     )
     add_handlers(app)
     for make in (*_PAGES, *(_SDKS if backend.mode == "dev" else ())):
         app.include_router(make(backend))
     add_pages(app, backend.static_folder)
+    describe(app)
     return Guard(app, hosts=hosts, any_address=any_address)

@@ -9,14 +9,14 @@ from typing import Any, Final, Literal
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from milepost_engine.codec import Json
 from milepost_engine.engine import Engine
 from milepost_engine.operations import OperationError
 
 from .api_runs import RunQuery
 from .backend import Backend
+from .description import answers
 from .models import BulkResult
-from .problems import Refused, bare
+from .problems import JsonResponse, Refused, bare
 from .search import find_runs
 
 __all__ = ["BulkBody", "bulk_router"]
@@ -52,8 +52,8 @@ def bulk_router(backend: Backend) -> APIRouter:
     """The route."""
     router = APIRouter(prefix="/api/runs", tags=["runs"])
 
-    @router.post("/bulk", summary="Cancel or replay many runs", responses={200: {"model": BulkResult}})
-    async def bulk(body: BulkBody) -> dict[str, Json]:
+    @router.post("/bulk", summary="Cancel or replay many runs", responses=answers(BulkResult))
+    async def bulk(body: BulkBody) -> JsonResponse:
         """`run_ids` are the runs chosen; `done` the cancelled ones or the new ones. A filter takes at most 10 000.
 
         A dry run of `run_ids` tells in `failed` with which of them it cannot be done, and why.
@@ -70,7 +70,7 @@ def bulk_router(backend: Backend) -> APIRouter:
                     failed.append(made)
                 elif made:
                     done.append(made)
-        return {"count": len(chosen), "run_ids": chosen, "done": done, "failed": failed}
+        return JsonResponse({"count": len(chosen), "run_ids": chosen, "done": done, "failed": failed})
 
     return router
 

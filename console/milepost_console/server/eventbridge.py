@@ -18,7 +18,9 @@ from milepost_engine.codec import Json, loads
 from milepost_engine.core.ids import to_ms, ulid
 
 from .backend import Backend
+from .description import answers, schema_of, takes
 from .problems import JsonResponse
+from .wire_models import PutEventsAnswer, PutEventsBody, PutEventsRefused
 
 __all__ = ["eventbridge_router"]
 
@@ -27,18 +29,28 @@ _PREFIX: Final = "AWSEvents."
 _KIND: Final = "application/x-amz-json-1.1"
 
 
+class _AmazonJson(JsonResponse):
+    media_type = _KIND
+
+
 def eventbridge_router(backend: Backend) -> APIRouter:
     """The route."""
     router = APIRouter(tags=["events"])
 
     def answer(body: Mapping[str, Json], status: int = 200) -> Response:
         request_id = ulid(to_ms(backend.engine.clock.now()), backend.engine.chance.random_bytes(10))
-        return JsonResponse(body, status, headers={"x-amzn-requestid": request_id}, media_type=_KIND)
+        return _AmazonJson(body, status, headers={"x-amzn-requestid": request_id})
 
     def refuse(kind: str, message: str) -> Response:
         return answer({"__type": kind, "message": message}, 400)
 
-    @router.post("/", summary="PutEvents, as in Amazon EventBridge")
+    @router.post(
+        "/",
+        summary="PutEvents, as in Amazon EventBridge",
+        response_class=_AmazonJson,
+        responses=answers(PutEventsAnswer, 400, refused=PutEventsRefused),
+        openapi_extra=takes(schema_of(PutEventsBody), _KIND, required=True),
+    )
     async def put_events(request: Request) -> Response:
         """For code that sends with boto3; other operations are refused by name."""
         target = request.headers.get("x-amz-target", "")

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from milepost.protocol import Header
+from milepost.protocol import MAX_EVENTS_PER_REQUEST, Header
 from milepost_engine.codec import loads
 from milepost_engine.core.ids import to_ms, ulid
 from milepost_engine.doors import accept_events
 
 from .backend import Backend
-from .problems import JsonResponse
+from .description import TextJson, answers, schema_of, takes
 from .protocol import as_response
+from .wire_models import EventsRefused, EventsTaken, InvokeBody, Invoked, InvokeRefused, SentEvent
 
 __all__ = ["intake_router"]
+
+_EVENT: Final = schema_of(SentEvent)
+_EVENTS: Final = {"anyOf": [_EVENT, {"type": "array", "items": _EVENT, "maxItems": MAX_EVENTS_PER_REQUEST}]}
 
 
 def intake_router(backend: Backend) -> APIRouter:
@@ -25,15 +30,27 @@ def intake_router(backend: Backend) -> APIRouter:
     kind = {Header.SERVER_KIND.value: backend.server_kind}
 
     def answer(body: Mapping[str, object], status: int = 200) -> Response:
-        return JsonResponse(body, status, headers=kind, media_type="text/plain; charset=utf-8")
+        return TextJson(body, status, headers=kind)
 
-    @router.post("/e/{key}", summary="Accept one event, or a list of up to 5 000 (10 MB)")
+    @router.post(
+        "/e/{key}",
+        summary="Accept one event, or a list of up to 5 000 (10 MB)",
+        response_class=TextJson,
+        responses=answers(EventsTaken, 400, refused=EventsRefused),
+        openapi_extra=takes(_EVENTS),
+    )
     async def accept(key: str, request: Request) -> Response:  # noqa: ARG001 - any key is good here
         """Events before the first that cannot be accepted are accepted, those after it are not."""
         seed = request.headers.get(Header.EVENT_ID_SEED.value, "")
         return as_response(backend, await accept_events(backend.engine, await request.body(), seed))
 
-    @router.post("/invoke/{slug}", summary="Start one function by hand, whatever its triggers")
+    @router.post(
+        "/invoke/{slug}",
+        summary="Start one function by hand, whatever its triggers",
+        response_class=TextJson,
+        responses=answers(Invoked, 400, 404, refused=InvokeRefused),
+        openapi_extra=takes(schema_of(InvokeBody)),
+    )
     async def invoke(slug: str, request: Request) -> Response:
         """The body is `{"data": {…}}`; the answer names the event that was made for it."""
         try:

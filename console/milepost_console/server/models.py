@@ -8,16 +8,27 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 __all__ = [
+    "AppList",
     "AppRow",
     "BulkResult",
+    "DeadLetterList",
+    "Done",
+    "Erased",
     "EventDetail",
     "EventList",
+    "EventNames",
+    "FunctionDetail",
+    "FunctionList",
     "FunctionRow",
     "Problem",
+    "Redriven",
     "RunDetail",
     "RunList",
     "RunLogLines",
     "RunRow",
+    "ServerInfo",
+    "Started",
+    "WebhookProblem",
 ]
 
 
@@ -26,6 +37,26 @@ class Problem(BaseModel):
 
     code: str = Field(examples=["MP301"])
     error: str = Field(description="What happened and what to do.")
+
+
+class WebhookProblem(Problem):
+    """A webhook's request was refused, perhaps after some of its events were taken in."""
+
+    ids: list[str] = Field(default=[], description="Those that were.")
+
+
+class Done(BaseModel):
+    ok: bool
+
+
+class Erased(Done):
+    erased: int = Field(description="Rows and objects that were removed.")
+
+
+class Started(BaseModel):
+    """The run that was started."""
+
+    run_id: str
 
 
 class RunRow(BaseModel):
@@ -151,6 +182,10 @@ class EventList(BaseModel):
     next: str
 
 
+class EventNames(BaseModel):
+    names: list[str]
+
+
 class EventDetail(EventRow):
     """An event with the runs that it started."""
 
@@ -158,6 +193,8 @@ class EventDetail(EventRow):
     data: dict[str, Any]
     ts: int
     user: dict[str, Any]
+    v: Any = None
+    meta: Any = None
     runs: list[RunRow]
     runs_cut: bool = Field(description="Replays may be missing: too many runs came later to look at all.")
     started: list[str] | None = Field(description="Ids of the runs that it started; null while not known.")
@@ -187,9 +224,16 @@ class FunctionRow(BaseModel):
     )
     schemas: dict[str, Any]
     stats: dict[str, Any] = Field(description="Of the runs that were queued in the last 24 hours.")
-    backlog: dict[str, Any] | None = Field(
-        default=None, description="Runs that have not ended and what they wait for; of one function only."
-    )
+
+
+class FunctionList(BaseModel):
+    functions: list[FunctionRow]
+
+
+class FunctionDetail(FunctionRow):
+    """A function with its backlog."""
+
+    backlog: dict[str, Any] = Field(description="Runs that have not ended and what they wait for.")
 
 
 class AppRow(BaseModel):
@@ -203,3 +247,37 @@ class AppRow(BaseModel):
     error: str
     functions: list[str]
     webhooks: list[str]
+
+
+class AppList(BaseModel):
+    apps: list[AppRow]
+
+
+class ServerInfo(BaseModel):
+    """What the server is and can do."""
+
+    version: str
+    mode: str = Field(description="dev, or stack.")
+    stack: str | None
+    now: datetime
+    can: dict[str, bool]
+
+
+class DeadLetterRow(BaseModel):
+    """A message that was given up after too many failures."""
+
+    id: int | str
+    queue: str
+    body: str
+    receive_count: int
+    problem: str
+    dead_at: datetime | None
+    sent_at: datetime | None
+
+
+class DeadLetterList(BaseModel):
+    dead_letters: list[DeadLetterRow]
+
+
+class Redriven(BaseModel):
+    count: int

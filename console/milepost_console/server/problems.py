@@ -17,7 +17,7 @@ from typing import Final
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from milepost_engine.adapters.aws_calls import AwsRefused, AwsUnreachable
 from milepost_engine.codec import Json, dumps
@@ -43,10 +43,11 @@ _UNKNOWN: Final = frozenset(
 )  # fmt: skip
 
 
-class JsonResponse(Response):
-    """A JSON answer, written by the engine's own codec."""
+class JsonResponse(JSONResponse):
+    """A JSON answer, written by the engine's own codec.
 
-    media_type = "application/json"
+    Of Starlette's class, since FastAPI takes the answers of any other for text and describes them so.
+    """
 
     def render(self, content: Json) -> bytes:
         return dumps(content)

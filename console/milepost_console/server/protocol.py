@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -23,7 +24,18 @@ from milepost_engine.queries import iso
 from milepost_engine.registry import App
 
 from .backend import Backend
+from .description import TEXT, answers, reference, schema_of, takes
 from .problems import JsonResponse
+from .wire_models import (
+    CheckpointBody,
+    DevServer,
+    Health,
+    RegisterBody,
+    Registered,
+    RegisterRefused,
+    WireEvent,
+    WireRefused,
+)
 
 __all__ = ["as_response", "protocol_router", "register"]
 
@@ -50,7 +62,12 @@ def protocol_router(backend: Backend) -> APIRouter:
     router = APIRouter(tags=["sdk protocol"])
     engine = backend.engine
 
-    @router.post("/fn/register", summary="Register an HTTP app (sent by its SDK)")
+    @router.post(
+        "/fn/register",
+        summary="Register an HTTP app (sent by its SDK)",
+        responses=answers(Registered) | {400: reference(RegisterRefused, TEXT)},
+        openapi_extra=takes(schema_of(RegisterBody), required=True),
+    )
     async def sync(request: Request) -> Response:
         expected = request.headers.get(Header.EXPECTED_SERVER_KIND.value, "")
         raw = await request.body()
@@ -59,26 +76,44 @@ def protocol_router(backend: Backend) -> APIRouter:
             _tell(backend, app)
         return as_response(backend, answer)
 
-    @router.get("/v0/runs/{run_id}/actions", summary="A live run's remembered steps")
+    @router.get(
+        "/v0/runs/{run_id}/actions",
+        summary="A live run's remembered steps",
+        responses=answers(dict[str, Any], 404, 410, refused=WireRefused),
+    )
     async def actions(run_id: str) -> Response:
         return as_response(backend, await run_steps(engine, run_id))
 
-    @router.get("/v0/runs/{run_id}/batch", summary="A live run's events")
+    @router.get(
+        "/v0/runs/{run_id}/batch",
+        summary="A live run's events",
+        responses=answers(list[WireEvent], 404, 410, refused=WireRefused),
+    )
     async def batch(run_id: str) -> Response:
         return as_response(backend, await run_events(engine, run_id))
 
-    @router.post("/v1/checkpoint/{run_id}/async", summary="Save finished steps of a running invocation")
+    @router.post(
+        "/v1/checkpoint/{run_id}/async",
+        summary="Save finished steps of a running invocation",
+        response_class=Response,
+        responses=answers(None, 400, 404, 409, 413, refused=WireRefused),
+        openapi_extra=takes(schema_of(CheckpointBody), required=True),
+    )
     async def checkpoint(run_id: str, request: Request) -> Response:
         return as_response(backend, await save_checkpoint(engine, run_id, await request.body()))
 
-    @router.get("/health", summary="Whether the server answers, and your code is loaded (503: not yet)")
+    @router.get(
+        "/health",
+        summary="Whether the server answers, and your code is loaded (503: not yet)",
+        responses=answers(Health, 503, refused=Health),
+    )
     async def health() -> Response:
         headers = {Header.SERVER_KIND.value: backend.server_kind}
         if backend.ready is not None and not backend.ready.is_set():
             return JsonResponse({"status": 503, "message": "The code is being loaded."}, 503, headers=headers)
         return JsonResponse({"status": 200, "message": "OK"}, headers=headers)
 
-    @router.get("/dev", summary="What the dev server serves")
+    @router.get("/dev", summary="What the dev server serves", responses=answers(DevServer))
     async def dev() -> Response:
         return JsonResponse(await _describe(backend), headers={Header.SERVER_KIND.value: backend.server_kind})
 

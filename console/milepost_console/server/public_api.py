@@ -17,7 +17,9 @@ from milepost_engine.operations import OperationError
 from milepost_engine.queries import iso
 
 from .backend import Backend
+from .description import answers
 from .problems import JsonResponse
+from .wire_models import EventAnswer, EventsAnswer, RunAnswer, RunsAnswer, WireRefused
 
 __all__ = ["public_router"]
 
@@ -38,7 +40,7 @@ def public_router(backend: Backend) -> APIRouter:
     def refuse(error: str, status: int) -> Response:
         return JsonResponse({"error": error, "data": None, "status": status}, status, headers=kind)
 
-    @router.get("/events", summary="Events, the newest first")
+    @router.get("/events", summary="Events, the newest first", responses=answers(EventsAnswer))
     async def events(
         name: str = "", limit: int = 20, cursor: str = "", received_before: datetime | None = None
     ) -> Response:
@@ -48,12 +50,16 @@ def public_router(backend: Backend) -> APIRouter:
         found = [await engine.events.load(str(row["event_id"])) for row in _rows(listed["events"])]
         return answer([_event(event) for event in found if event is not None])
 
-    @router.get("/events/{event_id}", summary="One event")
+    @router.get("/events/{event_id}", summary="One event", responses=answers(EventAnswer, 404, refused=WireRefused))
     async def event(event_id: str) -> Response:
         found = await engine.events.load(event_id)
         return answer(_event(found)) if found else refuse("Event not found", 404)
 
-    @router.get("/events/{event_id}/runs", summary="The runs that an event started")
+    @router.get(
+        "/events/{event_id}/runs",
+        summary="The runs that an event started",
+        responses=answers(RunsAnswer, 404, refused=WireRefused),
+    )
     async def runs_of(event_id: str) -> Response:
         found = await engine.queries.event(event_id)
         if found is None:
@@ -61,14 +67,19 @@ def public_router(backend: Backend) -> APIRouter:
         details = [await engine.queries.run(str(row["run_id"])) for row in _rows(found["runs"])]
         return answer([_run(detail) for detail in details if detail is not None])
 
-    @router.get("/runs/{run_id}", summary="One run")
+    @router.get("/runs/{run_id}", summary="One run", responses=answers(RunAnswer, 400, 404, refused=WireRefused))
     async def run(run_id: str) -> Response:
         if not is_ulid(run_id):
             return refuse(f"Invalid run ID: {run_id}", 400)
         detail = await engine.queries.run(run_id)
         return answer(_run(detail)) if detail else refuse("Run not found", 404)
 
-    @router.delete("/runs/{run_id}", summary="Cancel a run")
+    @router.delete(
+        "/runs/{run_id}",
+        summary="Cancel a run",
+        response_class=Response,
+        responses=answers(None, 400, 404, 409, refused=WireRefused),
+    )
     async def cancel(run_id: str) -> Response:
         if not is_ulid(run_id):
             return refuse(f"Invalid run ID: {run_id}", 400)

@@ -29,7 +29,12 @@ def stream_router(backend: Backend) -> APIRouter:
                 # A comment keeps the connection open, and shows a dead one.
                 yield ": ping\n\n" if item is None else f"event: {item.kind}\ndata: {text(item.row)}\n\n"
 
-    @router.get("/api/stream", summary="Server-sent events: hello, run, received, log, app, lost")
+    @router.get(
+        "/api/stream",
+        summary="Server-sent events: hello, run, received, log, app, lost",
+        response_class=StreamingResponse,
+        responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    )
     async def stream() -> StreamingResponse:
         """`run` is a run's row with `changed` (started, step, attempt, ended); `log` names a run with new log lines, if
         they were asked for before; `lost` says that news were dropped.

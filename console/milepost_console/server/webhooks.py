@@ -8,7 +8,10 @@ from starlette.responses import Response
 from milepost_engine.webhooks import receive_webhook
 
 from .backend import Backend
+from .description import answers, reference, takes
+from .models import WebhookProblem
 from .problems import JsonResponse
+from .wire_models import EventsTaken
 
 __all__ = ["webhooks_router"]
 
@@ -17,7 +20,12 @@ def webhooks_router(backend: Backend) -> APIRouter:
     """The route."""
     router = APIRouter(tags=["events"])
 
-    @router.post("/webhooks/{name}", summary="Turn a signed request of another service into events")
+    @router.post(
+        "/webhooks/{name}",
+        summary="Turn a signed request of another service into events",
+        responses=answers(EventsTaken, 400, 401, 404, 409, 502) | {422: reference(WebhookProblem)},
+        openapi_extra=takes({}, "*/*"),
+    )
     async def receive(name: str, request: Request) -> Response:
         """401: the signature is missing or wrong. 422: the app's code cannot read the payload."""
         body = await request.body()
