@@ -116,3 +116,23 @@ async def test_a_message_is_not_given_up_for_deaths_of_the_process():
         await h.advance("4d")
         assert h.lives > 20
         assert (await h.only_run())["status"] == "Completed"
+
+
+async def test_a_crash_at_any_operation_of_a_replay_makes_one_replay():
+    at = 0
+    while True:
+        bodies: list[str] = []
+        async with Harness(shop(bodies)) as h:
+            h.replace_step("charge", error=ValueError("stolen card"))
+            await h.send("order/created")
+            origin, lives = await h.only_run(), h.lives
+            h.crash_at(at)
+            replay = await h.replay(origin["run_id"], data={"order_id": "7"})
+            runs = {run["run_id"]: run for run in await h.runs()}
+            assert set(runs) == {origin["run_id"], replay.run_id}, at
+            assert runs[replay.run_id]["event"]["data"] == {"order_id": "7"}, at
+            assert runs[replay.run_id]["status"] == "Completed", at
+            if h.lives == lives + 1:
+                break
+        at += 1
+    assert at > 20

@@ -198,9 +198,17 @@ class Harness:
         self, run_id: str, *, from_step: str | None = None, data: Mapping[str, object] | None = None
     ) -> Run:
         """Replay a run, and run all that is due."""
-        run = await self.engine.operations.replay(run_id, from_step=from_step, data=data)
+        self._sent += 1
+        replays: list[Run] = []
+
+        async def begin() -> None:
+            # The same ids in each life, as with `send`: one replay, however often the process dies over it.
+            operations = replace(self.engine.operations, chance=SeededChance(1_000_000 + self._sent))
+            replays.append(await operations.replay(run_id, from_step=from_step, data=data))
+
+        await self._survive(begin)
         await self.until_idle()
-        return run
+        return replays[-1]
 
     async def _next_moment(self) -> datetime | None:
         crons: list[datetime | None] = []
