@@ -7,23 +7,23 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, cast
 
-from milepost.protocol import DISCOVERY, EventName, Opcode
+from milepost.protocol import EventName
 
-from .codec import Json, loads
+from .codec import Json
 from .core.ids import first_ulid, from_ms, is_ulid, last_ulid, to_ms, ulid_moment
-from .core.run import ClosedStep, FailedAttempt, OpenOp, Run, RunStatus, StepStatus, Stored
-from .endings import invoked_run_id
-from .events import Event, EventStore, list_of_events
+from .core.run import Run, RunStatus
+from .events import EventStore, list_of_events
 from .merging import Source, newest_first
+from .moments import iso, span_ms
 from .passed_over import passed_over_by
 from .ports import Clock, Item, Table
 from .registry import Registry
 from .run_items import function_of, list_of_runs
 from .store import RunStore
+from .traces import Traces
 from .values import Values
-from .waits import bind_text
 
-__all__ = ["Queries", "RunFilter"]
+__all__ = ["Queries", "RunFilter", "iso"]
 
 _OWN_EVENTS: Final = frozenset({EventName.CRON.value, EventName.INVOKED.value})
 """Events of the engine that no trigger names; each is listed by itself."""
@@ -100,8 +100,9 @@ class Queries:
         detail = self._head(run)
         detail["events"] = [{"event_id": event.event_id, **event.wire()} for event in events]
         detail["event"] = detail["events"][0] if events else None  # type: ignore[index]
-        detail["output"], detail["error"] = await self._output(run)
-        detail["trace"] = await self._trace(run, events[0] if events else None)
+        traces = Traces(self.values)
+        result = detail["output"], detail["error"] = await traces.result(run)
+        detail["trace"] = await traces.trace(run, events[0] if events else None, result)
         children = await self._replays(run)
         detail["replays"] = children
         return detail
@@ -210,7 +211,7 @@ class Queries:
             "start_at": iso(run.start_at),
             "started_at": iso(_first_start(run)),
             "ended_at": iso(ended.ended_at) if ended else None,
-            "duration_ms": _span_ms(run.queued_at, ended.ended_at if ended else self.clock.now()),
+            "duration_ms": span_ms(run.queued_at, ended.ended_at if ended else self.clock.now()),
             "event_id": run.event_ids[0],
             "event_name": run.event_name,
             "origin_run_id": run.origin_run_id or None,
@@ -221,138 +222,10 @@ class Queries:
             "cancel_on": [{"event": cancel.event, "expression": cancel.expression} for cancel in run.cancel_on],
         }
 
-    async def _output(self, run: Run) -> tuple[Json, Json]:
-        if run.ended is None:
-            return None, None
-        value = await self._value(run.ended.output)
-        return (value, None) if run.status is RunStatus.COMPLETED else (None, value)
-
-    async def _value(self, stored: Stored) -> Json:
-        try:
-            return loads(await self.values.load(stored))
-        except LookupError as gone:
-            return {"gone": str(gone)}
-
-    async def _trace(self, run: Run, event: Event | None) -> list[dict[str, Json]]:
-        """Every step with its attempts, in the order in which they began."""
-        failures: dict[str, list[FailedAttempt]] = {}
-        for tries in run.failures.values():
-            for tried in tries:
-                failures.setdefault(tried.step_id, []).append(tried)
-        opened = {step_id: op for step_id, (_, op) in run.view.planned.items()}
-        spans = [
-            await self._closed_span(run, step, failures.pop(step.step_id, []), opened.get(step.step_id), event)
-            for step in run.closed.values()
-        ]
-        spans += [self._open_span(run, op, failures.pop(op.step_id, []), event) for op in run.open_ops]
-        spans += [self._failing_span(run, step_id, tried) for step_id, tried in failures.items()]
-        # Steps that began in the same millisecond stand in the order in which they ended.
-        places = {step_id: place for place, step_id in enumerate(run.order)}
-        return sorted(spans, key=lambda span: (str(span["started_at"]), places.get(str(span["step_id"]), len(places))))
-
-    async def _closed_span(
-        self, run: Run, step: ClosedStep, tries: list[FailedAttempt], op: OpenOp | None, event: Event | None
-    ) -> dict[str, Json]:
-        memo = await self._value(step.memo)
-        output, error = _unwrap(step, memo)
-        span = self._span(run, step.step_id, step.name, step.kind, step.status.value, tries, op, event)
-        kept = step.job == "kept"
-        if step.kind is Opcode.STEP_RUN and not kept:
-            status = "Failed" if step.status is StepStatus.FAILED else "Completed"
-            cast("list[Json]", span["attempts"]).append(
-                _attempt(step.attempt, step.started_at, step.closed_at, status, error)
-            )
-        began = tries[0].started_at if tries else step.started_at
-        span |= {
-            "started_at": iso(began),
-            "ended_at": iso(step.closed_at),
-            "duration_ms": _span_ms(began, step.closed_at),
-            "output": output,
-            "error": error,
-            "kept": kept,
-            "detail": dict(step.detail),
-        }
-        return span
-
-    def _open_span(self, run: Run, op: OpenOp, tries: list[FailedAttempt], event: Event | None) -> dict[str, Json]:
-        plan = run.plan_of(op.step_id)
-        status = {
-            Opcode.SLEEP: "Sleeping",
-            Opcode.WAIT_FOR_EVENT: "Waiting",
-            Opcode.INVOKE_FUNCTION: "Invoking",
-        }.get(op.kind, "Retrying" if tries else "Planned")
-        if run.status.ended:
-            status = "Abandoned"
-        span = self._span(run, op.step_id, op.name, op.kind, status, tries, op, event)
-        began = plan.recorded_at if plan else run.queued_at
-        return span | {"started_at": iso(began), "next_try_at": iso(tries[-1].next_at) if tries else None}
-
-    def _failing_span(self, run: Run, step_id: str, tries: list[FailedAttempt]) -> dict[str, Json]:
-        kind = Opcode.STEP_RUN if step_id else Opcode.NONE
-        name = tries[-1].name or "(function)"
-        status = "Abandoned" if run.status.ended else "Retrying"
-        if not step_id:
-            status = run.status.value if run.status.ended else "Retrying"
-        span = self._span(run, step_id or DISCOVERY, name, kind, status, tries, None, None)
-        return span | {
-            "started_at": iso(tries[0].started_at),
-            "next_try_at": None if run.status.ended else iso(tries[-1].next_at),
-            "error": dict(tries[-1].error),
-        }
-
-    def _span(
-        self,
-        run: Run,
-        step_id: str,
-        name: str,
-        kind: Opcode,
-        status: str,
-        tries: list[FailedAttempt],
-        op: OpenOp | None,
-        event: Event | None,
-    ) -> dict[str, Json]:
-        span: dict[str, Json] = {
-            "step_id": step_id,
-            "name": name,
-            "kind": _KINDS.get(kind, "function"),
-            "status": status,
-            "started_at": None,
-            "ended_at": None,
-            "duration_ms": None,
-            "due_at": iso(op.due_at) if op else None,
-            "next_try_at": None,
-            "attempts": [
-                _attempt(t.attempt, t.started_at, t.ended_at, "Failed", dict(t.error)) | {"next_at": iso(t.next_at)}
-                for t in tries
-            ],
-            "output": None,
-            "error": None,
-            "turn": plan.turn if (plan := run.plan_of(step_id)) else None,
-        }
-        if op is not None and op.kind is Opcode.WAIT_FOR_EVENT:
-            written = str(op.opts.get("if") or "")
-            bound = bind_text(written, event.wire()) if event else written
-            span["wait"] = {"event": op.opts.get("event"), "expression": written, "matches_when": bound}
-        if op is not None and op.kind is Opcode.INVOKE_FUNCTION:
-            payload = op.opts.get("payload")
-            data = payload.get("data") if isinstance(payload, Mapping) else None
-            child = invoked_run_id(run, step_id, plan.recorded_at) if plan else None
-            span["invoke"] = {"function_id": op.opts.get("function_id"), "data": data, "run_id": child}
-        return span
-
     async def _replays(self, run: Run) -> Json:
         where = RunFilter(functions=(run.function_id,), origin_run_id=run.run_id, since=run.queued_at)
         listed = await self.list_runs(where, limit=20, scan_limit=2000)
         return listed["runs"]
-
-
-_KINDS = {
-    Opcode.STEP_RUN: "run",
-    Opcode.STEP_PLANNED: "run",
-    Opcode.SLEEP: "sleep",
-    Opcode.WAIT_FOR_EVENT: "wait",
-    Opcode.INVOKE_FUNCTION: "invoke",
-}
 
 
 def _run_id(header: Item) -> str:
@@ -386,7 +259,7 @@ def run_row(item: Item) -> dict[str, Json]:
         "status": item["status"],
         "queued_at": iso(queued),
         "ended_at": iso(ended),
-        "duration_ms": _span_ms(queued, ended) if ended else None,
+        "duration_ms": span_ms(queued, ended) if ended else None,
         "event_id": item["event_id"],
         "event_name": item["event_name"],
         "origin_run_id": item.get("origin_run_id"),
@@ -396,34 +269,6 @@ def run_row(item: Item) -> dict[str, Json]:
 def event_row(event_id: str, name: str, received_at: datetime) -> dict[str, Json]:
     """An event as lists show it."""
     return {"event_id": event_id, "name": name, "received_at": iso(received_at)}
-
-
-def iso(moment: datetime | None) -> str | None:
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z" if moment else None
-
-
-def _span_ms(began: datetime, ended: datetime) -> int:
-    return to_ms(ended) - to_ms(began)
-
-
-def _attempt(number: int, began: datetime, ended: datetime, status: str, error: Json) -> dict[str, Json]:
-    return {
-        "attempt": number,
-        "started_at": iso(began),
-        "ended_at": iso(ended),
-        "duration_ms": _span_ms(began, ended),
-        "status": status,
-        "error": error,
-    }
-
-
-def _unwrap(step: ClosedStep, memo: Json) -> tuple[Json, Json]:
-    if isinstance(memo, Mapping) and step.kind is not Opcode.WAIT_FOR_EVENT:
-        if "error" in memo and step.status is not StepStatus.COMPLETED:
-            return None, memo["error"]
-        if "data" in memo:
-            return memo["data"], None
-    return memo, None
 
 
 def _first_start(run: Run) -> datetime | None:

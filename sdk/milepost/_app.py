@@ -26,6 +26,7 @@ from .errors import ConfigError, DuplicateFunctionError, SendError
 
 if TYPE_CHECKING:
     import logging
+    from contextlib import AbstractContextManager
 
     from ._asgi import AsgiApp
     from ._context import Context, SyncContext
@@ -114,7 +115,7 @@ class App:
         )
         self._defaults: FunctionOptions = {"retries": policy, "mode": mode}
         self._functions: dict[str, Function[Any, Any]] = {}
-        self._sender = Sender(wiring.transport, self._settings.middlewares, now)
+        self._sender = Sender(wiring.transport, self._settings.middlewares, now, given=transport is not None)
         self._webhooks: dict[str, Webhook] = {}
         self._server = Server(self._settings, self._functions, self._webhooks, self._sender)
 
@@ -228,6 +229,14 @@ class App:
         from ._sync_send import send_now  # noqa: PLC0415 - as above
 
         return send_now(self._sender, events)
+
+    def default_transport(self, transport: Transport) -> AbstractContextManager[None]:
+        """For tests: `with app.default_transport(…)` sends events there, instead of where the environment says.
+
+        A transport that was given to `App` is kept. `milepost.testing.Harness` uses it, so that what functions send
+        comes to its engine.
+        """
+        return self._sender.default(transport)
 
     async def handle(
         self,

@@ -12,7 +12,7 @@ from milepost import App, Context, Event
 from tests.console.served import Served, served, until
 
 from .conftest import OpenPage
-from .shop import make_app
+from .shop import QUICK, make_app
 
 
 @pytest.fixture
@@ -115,9 +115,37 @@ def test_an_error_that_is_final_says_so_and_the_event_can_be_taken_to_a_shell(sh
     shop.send({"name": "order/refused", "data": {"note": "it's"}})
     [run] = shop.ended(1)
     page = open_page(f"{shop.url}/runs/{run['run_id']}")
-    expect(page.get_by_role("region", name="What happened")).to_contain_text("the order was refused for good")
+    happened = page.get_by_role("region", name="What happened")
+    expect(happened).to_contain_text("the order was refused for good")
+    expect(happened).to_contain_text("the remaining attempts were not made")
+    # It is the function's own error: its row is there, open at its one attempt.
+    expect(page.get_by_role("button", name="(function), Failed, 1 failed attempt")).to_be_visible()
+    expect(page.get_by_role("complementary", name="Step (function)")).to_contain_text("Attempts (1 of at most 2)")
     page.get_by_text("As curl").click()
     command = page.locator(".curl, details").filter(has_text="curl -X POST").first
     expect(command).to_contain_text("it'\\''s")
     command.get_by_role("button", name="Copy").first.click()
     assert "/e/dev" in page.evaluate("navigator.clipboard.readText()")
+
+
+def test_a_function_that_returned_after_a_failed_try_shows_both_tries_and_the_wait_between_them(
+    shop: Served, open_page: OpenPage
+):
+    app = App("moody", retries=QUICK)
+
+    @app.function(id="body", trigger=Event("moody/asked"))
+    async def body(ctx: Context[Any]) -> str:
+        if not ctx.attempt:
+            raise ValueError("not in the mood")
+        return "well then"
+
+    shop.serve(app)
+    shop.send({"name": "moody/asked"})
+    [run] = shop.ended(1)
+    page = open_page(f"{shop.url}/runs/{run['run_id']}")
+    page.get_by_role("button", name="(function), Completed, 1 failed attempt").click()
+    panel = page.get_by_role("complementary", name="Step (function)")
+    expect(panel).to_contain_text("Attempts (2 of at most 2)")
+    expect(panel).to_contain_text("not in the mood")
+    expect(panel.locator(".waited")).to_contain_text("waited")
+    expect(panel.get_by_role("region", name="output")).to_contain_text("well then")

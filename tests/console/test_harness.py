@@ -82,3 +82,57 @@ async def test_a_bad_event_is_refused():
     async with Harness(App("a")) as h:
         with pytest.raises(ValueError, match="reserved"):
             await h.send("inngest/secret")
+
+
+async def test_a_message_that_the_engine_cannot_work_off_fails_the_test_and_says_what_it_is_about():
+    bodies: list[str] = []
+    async with Harness(shop(bodies)) as h:
+        await h.send("order/created")
+        run_id = (await h.only_run())["run_id"]
+        await h.engine.sender.send({"t": "nonsense", "run": run_id, "fn": "shop-order"})
+        with pytest.raises(AssertionError, match=f"'nonsense' of function shop-order, run {run_id}: it raised 3 times"):
+            await h.until_idle()
+        # It is gone then, and all else goes on.
+        await h.advance("4d")
+        assert (await h.only_run())["status"] == "Completed"
+
+
+async def test_events_that_cannot_be_taken_in_fail_the_test_and_are_named():
+    async with Harness(App("a")) as h:
+        await h.engine.sender.send_texts(['{"t":"events","events":[{"name":"order/created"}]}'])
+        with pytest.raises(AssertionError, match=r"events to take in: order/created: it raised 3 times, lastly KeyErr"):
+            await h.until_idle()
+        await h.engine.sender.send_texts(["not JSON"])
+        with pytest.raises(AssertionError, match=r"it is not JSON: it raised 3 times"):
+            await h.advance("1h")
+
+
+async def test_a_message_is_not_given_up_for_deaths_of_the_process():
+    bodies: list[str] = []
+    async with Harness(shop(bodies)) as h:
+        for _ in range(12):
+            h.crash_at(4)
+            await h.send("order/created", id="order-7")
+        await h.advance("4d")
+        assert h.lives > 20
+        assert (await h.only_run())["status"] == "Completed"
+
+
+async def test_a_crash_at_any_operation_of_a_replay_makes_one_replay():
+    at = 0
+    while True:
+        bodies: list[str] = []
+        async with Harness(shop(bodies)) as h:
+            h.replace_step("charge", error=ValueError("stolen card"))
+            await h.send("order/created")
+            origin, lives = await h.only_run(), h.lives
+            h.crash_at(at)
+            replay = await h.replay(origin["run_id"], data={"order_id": "7"})
+            runs = {run["run_id"]: run for run in await h.runs()}
+            assert set(runs) == {origin["run_id"], replay.run_id}, at
+            assert runs[replay.run_id]["event"]["data"] == {"order_id": "7"}, at
+            assert runs[replay.run_id]["status"] == "Completed", at
+            if h.lives == lives + 1:
+                break
+        at += 1
+    assert at > 20

@@ -315,7 +315,8 @@ def test_code_that_kills_its_process_costs_an_attempt_and_the_server_goes_on(ser
     assert run["output"] == "survived"
     # Nothing is known yet of the step that it was in: the try is the function's.
     [span] = [span for span in run["trace"] if span["kind"] == "function"]
-    [attempt] = span["attempts"]
+    [attempt, last] = span["attempts"]
+    assert last["status"] == "Completed"
     assert attempt["error"]["name"] == "AppCrashed"
     assert "the process that runs your code ended with exit status 9" in attempt["error"]["message"]
     assert "the process with your code ended with exit status 9; it is started again" in server.log()

@@ -157,6 +157,18 @@ async def test_a_failed_message_comes_again_with_growing_backoff_until_it_is_giv
 
 
 @pytest.mark.usefixtures("quiet")
+async def test_a_message_may_fail_more_often_than_a_float_can_double(store: SqliteStore, clock: WoundClock) -> None:
+    queue = LocalQueue(store, clock, "patient", max_receives=1_100)
+    consumer = Consumer(clock, failing=frozenset({"bad"}))
+    await queue.send([Message("bad")])
+    while (due := queue.next_due()) is not None:
+        await clock.advance_to(max(due, clock.now()))
+        await queue.drain(consumer)
+    [dead] = await queue.dead_letters()
+    assert dead.receive_count == 1_100
+
+
+@pytest.mark.usefixtures("quiet")
 async def test_a_redriven_message_starts_afresh(store: SqliteStore, clock: WoundClock) -> None:
     queue = LocalQueue(store, clock, "work", max_receives=1)
     consumer = Consumer(clock, failing=frozenset("ab"))

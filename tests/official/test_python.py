@@ -100,7 +100,11 @@ def test_an_official_app_steps_retries_sleeps_invokes_waits_sends_and_fails_as_i
     assert run["output"] == {"paid": 42, "sides": ["l", "r"], "tries": 2, "child": 42, "answer": "yes"}
     # This SDK reports a retry-after as an error of the whole call; the step has its result from the next one.
     tries = {span["name"]: [tried["status"] for tried in span["attempts"]] for span in run["trace"]}
-    assert (tries["(function)"], tries["flaky"], tries["pay"]) == (["Failed"], ["Completed"], ["Completed"])
+    assert (tries["(function)"], tries["flaky"], tries["pay"]) == (
+        ["Failed", "Completed"],
+        ["Completed"],
+        ["Completed"],
+    )
     assert ended(server, "official-py-told")["output"] == 42
 
     # A non-retriable error in a step ends the run at once, and the failure handler hears of it.

@@ -99,6 +99,38 @@ async def test_without_a_transport_the_error_says_what_to_set() -> None:
         await App("shop", dev=False).send({"name": "t/a"})
 
 
+async def test_a_default_transport_stands_in_for_the_environment_until_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MILEPOST_DEV", "MILEPOST_EVENT_URL", "MILEPOST_EVENT_BUS"):
+        monkeypatch.delenv(name, raising=False)
+    app, outer, inner = App("shop"), RecordingTransport(), RecordingTransport()
+    first, second = app.default_transport(outer), app.default_transport(inner)
+    first.__enter__()
+    second.__enter__()
+    await app.send({"name": "t/a"})
+    # They may end in any order.
+    first.__exit__(None, None, None)
+    app.send_sync({"name": "t/b"})
+    second.__exit__(None, None, None)
+    assert (outer.names, inner.names) == ([], ["t/a", "t/b"])
+    with pytest.raises(ConfigError, match="MILEPOST_EVENT_URL"):
+        await app.send({"name": "t/c"})
+
+
+async def test_a_default_transport_stands_in_for_a_server_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MILEPOST_EVENT_URL", "http://127.0.0.1:9")
+    app, default = App("shop"), RecordingTransport()
+    with app.default_transport(default):
+        await app.send({"name": "t/a"})
+    assert default.names == ["t/a"]
+
+
+async def test_a_transport_that_was_given_is_kept_whatever_the_default(app: App, transport: RecordingTransport) -> None:
+    default = RecordingTransport()
+    with app.default_transport(default):
+        await app.send({"name": "t/a"})
+    assert (transport.names, default.names) == (["t/a"], [])
+
+
 @pytest.mark.parametrize("kind", ["async", "sync"])
 async def test_a_step_that_sends_again_sends_under_the_same_ids(
     app: App, transport: RecordingTransport, kind: str

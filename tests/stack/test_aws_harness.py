@@ -101,6 +101,30 @@ async def test_an_event_that_cannot_be_taken_in_is_raised_in_the_test(milepost_a
             await aws.until_idle()
 
 
+async def test_what_functions_and_the_test_send_goes_over_the_bus(milepost_aws):
+    app = shop([])
+
+    @app.function(id="clerk", trigger=Event("clerk/called"))
+    async def clerk(ctx: Context) -> list[str]:
+        return await ctx.step.send_event("order", {"name": "order/created", "data": {"order_id": "8"}})
+
+    async with milepost_aws(app) as aws:
+        sqs, events = boto3.client("sqs"), boto3.client("events")
+        url = sqs.create_queue(QueueName="mine")["QueueUrl"]
+        arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        events.put_rule(Name="mine", EventBusName=aws.stack.bus, EventPattern=json.dumps({"source": ["milepost"]}))
+        events.put_targets(Rule="mine", EventBusName=aws.stack.bus, Targets=[{"Id": "mine", "Arn": arn}])
+        await app.send({"name": "clerk/called"})
+        await aws.until_idle()
+        [ordered] = await aws.runs("shop-order")
+        clerk = await aws.only_run("shop-clerk")
+        assert (ordered["event"]["data"], [ordered["event_id"]]) == ({"order_id": "8"}, clerk["output"])
+        heard = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
+        assert sorted(json.loads(each["Body"])["detail-type"] for each in heard) == ["clerk/called", "order/created"]
+        sqs.close()
+        events.close()
+
+
 async def test_a_crash_between_two_calls_to_aws_loses_nothing(milepost_aws):
     for at in range(0, 42, 7):
         async with milepost_aws(shop([])) as aws:

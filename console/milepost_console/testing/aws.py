@@ -24,7 +24,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 import boto3
 from moto import mock_aws
 
-from milepost import App
+from milepost import App, EventBatch, EventBridgeTransport
 from milepost_console.stack.parts import Output, StackParts
 from milepost_console.testing.harness import Harness
 from milepost_engine.adapters.aws_boto import BotoCaller, boto_config
@@ -161,6 +161,9 @@ class AwsPlace:
         self._sqs = self._caller("sqs", retries)
         self.table = DynamoTable(self._caller("dynamodb", retries), self.stack.table, clock, retries=retries)
         self.blobs = S3Blobs(self._caller("s3", retries), self.stack.bucket)
+        events = self.session.client("events", config=boto_config())
+        self._clients.append(events)
+        self.bus = EventBridgeTransport(self.stack.bus, client=events)
         self._queue = _HeldQueue(SqsQueue(self._sqs, self.stack.queue, retries=retries), clock)
 
     def new_queue(self) -> _HeldQueue:
@@ -258,6 +261,10 @@ class AwsHarness(Harness):
         _add_rule(
             self.session, "default", f"{self.stack.bus}-feed-{next(self._feeds)}", pattern, self.stack.intake_queue
         )
+
+    async def _accept(self, batch: EventBatch) -> None:
+        # On this thread, as everything of moto. What is refused for good raises in the function, as on AWS.
+        self._aws.bus.send(batch)
 
     def _open_place(self) -> AwsPlace:
         self._aws = AwsPlace(self.clock, self._name, self._region)

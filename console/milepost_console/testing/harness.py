@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Self, cast
 
-from milepost import App
+from milepost import App, EventBatch
 from milepost.protocol import hash_step_id, parse_duration
 from milepost_console.testing.crashes import Crashed, Deaths
+from milepost_console.testing.outlet import Outlet
 from milepost_console.testing.places import MemoryPlace, Place
 from milepost_engine.adapters.chance import SeededChance
 from milepost_engine.adapters.clock import WoundClock
@@ -26,6 +28,7 @@ from milepost_engine.adapters.invoke_inprocess import InProcessInvoker
 from milepost_engine.checkpoints import Saver
 from milepost_engine.core.run import Run
 from milepost_engine.engine import Engine, Settings
+from milepost_engine.events import read_seed
 from milepost_engine.ports import Request, Response, Target
 from milepost_engine.queries import RunFilter
 
@@ -52,8 +55,9 @@ class _UntimedSaver:
 class _Stage:
     """The invoker: hands calls to the apps, with replaced steps already remembered."""
 
-    def __init__(self) -> None:
+    def __init__(self, outlet: Outlet) -> None:
         self.inner = InProcessInvoker()
+        self._outlet = outlet
         self.replaced: dict[str, dict[str, object]] = {}
 
     async def invoke(self, target: Target, request: Request) -> Response:
@@ -66,7 +70,8 @@ class _Stage:
                     stack["stack"].append(step_id)
             stack["current"] = len(stack["stack"])
             request = replace(request, body=json.dumps(body).encode())
-        answer = await self.inner.invoke(target, request)
+        with self._outlet.calling():
+            answer = await self.inner.invoke(target, request)
         if answer.status != 206:
             return answer
         return replace(answer, body=json.dumps(_untimed(json.loads(answer.body))).encode())
@@ -82,7 +87,9 @@ class Harness:
         self.clock = WoundClock(start)
         self.closed = False
         self._apps = apps
-        self._stage = _Stage()
+        self._outlet = Outlet(self._accept, self.clock)
+        self._stage = _Stage(self._outlet)
+        self._opened = ExitStack()
         self._place = self._open_place()
         self._deaths = Deaths()
         self._sent = 0
@@ -105,6 +112,7 @@ class Harness:
         """Forget everything."""
         if not self.closed:
             self.closed = True
+            self._opened.close()
             self._place.close()
 
     def replace_step(self, name: str, result: object = None, *, error: Exception | None = None, index: int = 0) -> None:
@@ -157,8 +165,14 @@ class Harness:
         await self.until_idle()
 
     async def until_idle(self) -> None:
-        """Run everything that is due now."""
-        await self._survive(lambda: self._place.drain(self.engine))
+        """Run everything that is due now, and take in what the test has sent by the app itself."""
+        while True:
+            while self._outlet.put_off:
+                await self._survive(lambda: self._accept(self._outlet.put_off[0]))
+                self._outlet.put_off.popleft()
+            await self._survive(lambda: self._place.drain(self.engine))
+            if not self._outlet.put_off:
+                return
 
     async def runs(self, function_id: str | None = None) -> list[dict[str, Any]]:
         """The runs, newest first, each with its whole trace."""
@@ -184,9 +198,17 @@ class Harness:
         self, run_id: str, *, from_step: str | None = None, data: Mapping[str, object] | None = None
     ) -> Run:
         """Replay a run, and run all that is due."""
-        run = await self.engine.operations.replay(run_id, from_step=from_step, data=data)
+        self._sent += 1
+        replays: list[Run] = []
+
+        async def begin() -> None:
+            # The same ids in each life, as with `send`: one replay, however often the process dies over it.
+            operations = replace(self.engine.operations, chance=SeededChance(1_000_000 + self._sent))
+            replays.append(await operations.replay(run_id, from_step=from_step, data=data))
+
+        await self._survive(begin)
         await self.until_idle()
-        return run
+        return replays[-1]
 
     async def _next_moment(self) -> datetime | None:
         crons: list[datetime | None] = []
@@ -198,13 +220,17 @@ class Harness:
         await self._survive(arm)
         return min((moment for moment in (self._place.next_due(), crons[-1]) if moment), default=None)
 
+    async def _accept(self, batch: EventBatch) -> None:
+        """Take in what an app sent."""
+        await self.engine.accept(list(batch.events), seed=read_seed(batch.seed))
+
     def _open_place(self) -> Place:
         """What the engine stands on; another kind of harness has another place."""
         return MemoryPlace(self.clock)
 
     def _begin_life(self, death: int | None) -> None:
         self.lives += 1
-        self._deaths = Deaths(death)
+        self._deaths = self._outlet.life = Deaths(death)
         shell = self._deaths.shell
         self.engine = Engine.build(
             table=shell(self._place.table),
@@ -221,6 +247,9 @@ class Harness:
         for app in self._apps:
             self._stage.inner.apps[app.id] = app
             await self.engine.registry.sync(app.manifest("http://127.0.0.1/test"), Target("inprocess", app.id))
+        self._outlet.open()
+        for app in self._apps:
+            self._opened.enter_context(app.default_transport(self._outlet))
 
     async def _survive(self, work: Any) -> None:
         """Do the work in as many lives as it takes."""

@@ -289,13 +289,17 @@ class LocalQueue:
                 statement = "UPDATE messages SET receive_count = ?, dead_at = ?, problem = ? WHERE id = ?"
                 connection.execute(statement, (failures, _after(now, 0), problem, id_))
                 return []
-            backoff = min(FIRST_BACKOFF_SECONDS * 2 ** (failures - 1), MAX_BACKOFF_SECONDS)
-            due_at = _after(now, backoff)
+            due_at = _after(now, _backoff_seconds(failures))
             statement = "UPDATE messages SET receive_count = ?, due_at = ?, problem = ? WHERE id = ?"
             connection.execute(statement, (failures, due_at, problem, id_))
             return [(due_at, id_)]
 
         await self._store.commits.write(count, self._wait)
+
+
+def _backoff_seconds(failures: int) -> float:
+    # After so many doublings it has long been the longest; a float holds no more than a thousand.
+    return min(FIRST_BACKOFF_SECONDS * 2.0 ** min(failures - 1, 100), MAX_BACKOFF_SECONDS)
 
 
 def _after(now: datetime, seconds: float) -> int:

@@ -11,7 +11,7 @@ import { badge } from "../parts/status.js";
 import { errorLine } from "./diagnosis.js";
 import { canReplayFrom, replayFrom } from "./run-actions.js";
 import { runPath } from "./runs-row.js";
-import { spanKey } from "./trace-rows.js";
+import { isRetry, spanKey } from "./trace-rows.js";
 
 /** @typedef {import("../core/types.js").RunDetail} RunDetail */
 /** @typedef {import("../core/types.js").Span} Span */
@@ -109,20 +109,23 @@ function childFacts(span) {
 /** @param {RunDetail} run @param {Span} span */
 function attempts(run, span) {
   if (!span.attempts.length || (span.attempts.length === 1 && span.status === "Completed")) return null;
+  const isOneJob = span.attempts.every((_, place) => place === 0 || isRetry(span, place));
   return [
-    h("h3", null, `Attempts (${span.attempts.length} of at most ${run.max_attempts})`),
+    h("h3", null, `Attempts (${span.attempts.length}${isOneJob ? ` of at most ${run.max_attempts}` : ""})`),
     h("ol", { class: "attempts" }, span.attempts.map((each, place) => h(
       "li", { class: each.status === "Failed" ? "attempt-bad" : "attempt-good", data: { key: `attempt ${each.attempt} ${each.started_at}` } },
       h("div", { class: "attempt-line" },
         icon(each.status === "Failed" ? "cross" : "check"), h("span", null, `Attempt ${each.attempt + 1}`), h("span", { class: "muted" }, time(each.started_at, "clock")), h("span", { class: "grow" }), h("span", { class: "number" }, duration(each.duration_ms))),
       each.error && (place < span.attempts.length - 1 || !span.error) && h("details", null, h("summary", null, errorLine(each.error)), each.error.stack && h("pre", { class: "stack", tabindex: "0" }, visible(each.error.stack.trim()))),
-      waited(each, span.attempts[place + 1], span),
+      waited(span, place),
     ))),
   ];
 }
 
-/** The wait between a failed attempt and the next. @param {import("../core/types.js").Attempt} each @param {import("../core/types.js").Attempt|undefined} next @param {Span} span */
-function waited(each, next, span) {
+/** The wait between a failed attempt and the next. @param {Span} span @param {number} place */
+function waited(span, place) {
+  const [each, next] = span.attempts.slice(place);
+  if (next && !isRetry(span, place + 1)) return null;
   if (next) return h("p", { class: "waited" }, `waited ${duration(Date.parse(next.started_at) - Date.parse(each.ended_at))}`);
   if (span.status === "Retrying" && each.next_at) return h("p", { class: "waited" }, "next try ", time(each.next_at));
   return null;

@@ -63,6 +63,11 @@ function spanRow(span, inGroup, lastOfGroup) {
   return { key: spanKey(span), type: "span", span, inGroup, lastOfGroup };
 }
 
+/** Whether an attempt repeats the one before it: the function's own begin to count again once it has moved on. @param {Span} span @param {number} place */
+export function isRetry(span, place) {
+  return place > 0 && span.attempts[place].attempt > span.attempts[place - 1].attempt;
+}
+
 /**
  * The pieces of a step's bar, each with the moments it covers.
  * @param {Span} span @param {number} end the end of what is known: the run's end, or now
@@ -77,9 +82,9 @@ export function barPieces(span, end) {
   if (span.kind === "invoke") return [{ from: began, to: ended, kind: span.status === "Failed" ? "child-bad" : "child" }];
   const pieces = [];
   let place = began;
-  for (const each of span.attempts) {
+  for (const [index, each] of span.attempts.entries()) {
     const from = at(each.started_at);
-    if (from > place) pieces.push({ from: place, to: from, kind: place === began ? "pause" : "retry" });
+    if (from > place) pieces.push({ from: place, to: from, kind: isRetry(span, index) ? "retry" : "pause" });
     pieces.push({ from, to: at(each.ended_at), kind: each.status === "Failed" ? "bad" : "good" });
     place = at(each.ended_at);
   }
