@@ -200,6 +200,8 @@ def test_runs_are_started_by_hand_as_it_is_described(described: Described):
     described.ask("POST", path, {"data": {}}, slug="story-tick")
     described.ask("POST", path, {"data": 7}, 400, slug="story-tick")
     described.ask("POST", path, {}, 404, slug="nothing")
+    described.ask("POST", path, {"data": {"key": "b"}}, slug="story-once")
+    assert "idempotency key" in described.ask("POST", path, {"data": {"key": "b"}}, 409, slug="story-once").text
     path = "/api/functions/{function_id}/trigger"
     described.ask("POST", path, {"data": {"key": "a"}}, function_id="story-once")
     described.ask("POST", path, {"data": {"key": "a"}}, 409, function_id="story-once")

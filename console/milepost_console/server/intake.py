@@ -48,7 +48,7 @@ def intake_router(backend: Backend) -> APIRouter:
         "/invoke/{slug}",
         summary="Start one function by hand, whatever its triggers",
         response_class=TextJson,
-        responses=answers(Invoked, 400, 404, refused=InvokeRefused),
+        responses=answers(Invoked, 400, 404, 409, refused=InvokeRefused),
         openapi_extra=takes(schema_of(InvokeBody)),
     )
     async def invoke(slug: str, request: Request) -> Response:
@@ -63,6 +63,9 @@ def intake_router(backend: Backend) -> APIRouter:
         engine = backend.engine
         event_id = ulid(to_ms(engine.clock.now()), engine.chance.random_bytes(10))
         if await engine.invoke(slug, data, event_id) is None:
+            if slug in (await engine.registry.snapshot()).functions:
+                used = f"function {slug} was not started: its idempotency key was used within 24 hours before"
+                return answer({"error": used, "status": 409}, 409)
             return answer({"error": f"could not find function with ID: {slug}", "status": 404}, 404)
         return answer({"id": event_id, "status": 200})
 
