@@ -13,7 +13,9 @@ for open; the one that finds none open goes on, and whoever writes last finds no
 
     worker 1   closes A ── is B closed? no: stops
     worker 2        closes B ───────────── is A closed? yes, none is open: discovers
-Both may find none open. Whoever may not be alone claims the run first, and only one can (`RunStore.claim`).
+A sibling that another worker of the same process has in hand is not asked for: that worker looks, also when it comes
+too late with its result. Both may find none open. Whoever may not be alone claims the run first, and only one can
+(`RunStore.claim`).
 """
 
 from __future__ import annotations
@@ -156,10 +158,11 @@ class Orchestrator:
             # A message without news came twice, or late: whoever it told first goes on.
             hold.shares = hold.shares or looked or (isinstance(given, _NEWS) and not decision.records)
             invoke = await self._follow(hold, before, decision)
-        elif standing == _job_of(given) and not (hold.redelivered or looked):
+        elif standing == _job_of(given) and not (hold.redelivered or looked or before.view.is_branch(standing)):
             return None
         else:
-            hold.shares = hold.shares or looked
+            # A branch that another process has closed: a worker of this one may have left it to us to look.
+            hold.shares = hold.shares or looked or before.view.is_branch(standing)
             invoke = await self._reread(hold)
         return await self._begin(hold, invoke, deadline)
 

@@ -241,3 +241,59 @@ async def test_who_takes_a_run_over_repeats_no_step_that_was_recorded_until_then
     assert sdk.bodies == ["a", "b"]
     assert (await other.runs.load(json.loads(start)["run"])).status.value == "Completed"  # type: ignore[union-attr]
     store.close()
+
+
+class Gated(Sdk):
+    """Each call of a step tells that it has begun, and goes on until it is let go."""
+
+    def __init__(self, steps: Sequence[str]) -> None:
+        super().__init__(steps, together=1)
+        self.begun: dict[str, asyncio.Event] = {}
+        self.may_end: dict[str, asyncio.Event] = {}
+        self.counted: dict[str, int] = {}
+
+    async def invoke(self, target: Target, request: Request) -> Response:
+        step = request.query["stepId"]
+        call = f"{step} {self.counted.get(step, 0)}"
+        self.counted[step] = self.counted.get(step, 0) + 1
+        if step in self.steps:
+            self.begun.setdefault(call, asyncio.Event()).set()
+            await self.may_end.setdefault(call, asyncio.Event()).wait()
+        return await super().invoke(target, request)
+
+    async def until_begun(self, call: str) -> None:
+        await self.begun.setdefault(call, asyncio.Event()).wait()
+
+    def let_go(self, call: str) -> None:
+        self.may_end.setdefault(call, asyncio.Event()).set()
+
+
+async def test_a_worker_whose_step_another_has_recorded_looks_whether_its_siblings_wait_for_it():
+    """One process has `a` and `b` in hand, another got `b` as well, and records it while `a` is open."""
+    store = SqliteStore.open(":memory:", clock=WoundClock(START))
+    letters, sdk = Letters(), Gated(("a", "b"))
+    one, other = await engines(2, store, store.table, letters, sdk)
+    await one.accept({"name": "go"})
+    for _ in range(2):  # the event, then the discovery that plans the two
+        for body in letters.take():
+            await one.handle(body)
+    job_a, job_b = sorted(letters.take(), key=lambda body: json.loads(body)["job"])
+    has_a = asyncio.create_task(one.handle(job_a))
+    await sdk.until_begun("a 0")
+    has_b = asyncio.create_task(one.handle(job_b))
+    await sdk.until_begun("b 0")
+    again = asyncio.create_task(other.handle(job_b))
+    await sdk.until_begun("b 1")
+    sdk.let_go("b 1")
+    await again  # `a` is open: whoever closes it will look
+    sdk.let_go("a 0")
+    await has_a  # `b` is in hand here: whoever has it will look
+    sdk.let_go("b 0")
+    await has_b  # too late with its result
+    while due := letters.take():
+        await asyncio.gather(*map(one.handle, due))
+    rows = (await store.table.query("F#a-f")).items
+    run = await one.runs.load(str(rows[0]["sk"]), "a-f")
+    assert run is not None
+    assert run.status.value == "Completed"
+    store.close()
