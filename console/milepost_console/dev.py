@@ -118,7 +118,7 @@ class DevServer:
     address: str
     apps: set[str] = field(default_factory=set)
     told: str = ""
-    """The problem of the code that was said last; the same one is not said again and again."""
+    """The problem of the code that was said last; while nothing is served, the same one is not said at each try."""
 
     async def begin(self) -> None:
         """Serve the code for the first time. Raises StartProblem when that is not possible."""
@@ -128,13 +128,13 @@ class DevServer:
         if self.backend.ready is not None:
             self.backend.ready.set()
 
-    async def serve_code(self, *, again: str = "") -> bool:
-        """Load the user's modules and serve their apps; whether that was possible.
+    async def serve_code(self, *, again: str = "") -> None:
+        """Load the user's modules and serve their apps.
 
         `again` says why, after the start: then problems are told, and the old code goes on if there is any.
         """
         if self.code is None:
-            return True
+            return
         try:
             process = await self.code.load()
             try:
@@ -149,10 +149,10 @@ class DevServer:
                 raise StartProblem(str(problem)) from problem
             goes_on = "the code before it goes on" if self.code.serving else "calls wait until it can be loaded"
             said = f"{again} is not served; {goes_on}:\n    {problem}"
-            if said != self.told:
+            if self.code.serving or said != self.told:
                 self.lines.say(said, "red")
             self.told = said
-            return False
+            return
         self.told = ""
         self.code.serve(process)
         for app_id, manifest in process.manifests.items():
@@ -164,7 +164,6 @@ class DevServer:
         if again:
             count = sum(len(cast("list[object]", manifest["functions"])) for manifest in process.manifests.values())
             self.lines.say(f"code reloaded: {count} functions; running runs go on with it", "green")
-        return True
 
     def work(self) -> Iterator[Coroutine[Any, Any, None]]:
         """What goes on until the server ends."""

@@ -11,8 +11,6 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, cast
 
-from pydantic_core import to_json
-
 from ._durations import Duration, open_duration, wire_duration, wire_moment
 from ._events import Sendable
 from ._function import Function, FunctionRef, event_name, match_condition
@@ -20,8 +18,8 @@ from ._place import Named, check_text, here
 from ._retries import Retries, to_retries
 from ._serializer import Adapter, UnresolvedAnnotation, adapter_for, plain_json, returned_type
 from ._triggers import Event, receive
-from .errors import BadIdError, ConfigError, NotSerializableError
-from .protocol import MAX_NESTING, Opcode, nests_deeper
+from .errors import BadIdError, ConfigError
+from .protocol import Opcode
 
 __all__ = [
     "StepCall",
@@ -154,15 +152,10 @@ def invoke_call(
 
 def _payload(function: Function[Any, Any] | FunctionRef[Any], data: object) -> object:
     """The data for an invoked function, checked against its one model if it has one."""
-    plain: object = plain_json({} if data is None else data, "it")
+    plain: object = plain_json({} if data is None else data, f"its call of {function.slug!r}")
     told = cast("dict[str, object]", plain) if isinstance(plain, dict) else None
     if told is None:
         raise ConfigError(f"it was given data of type {type(data).__name__}: give an object (a dict or a model)")
-    if nests_deeper(to_json(told)):
-        raise NotSerializableError(
-            f"it gives function {function.slug!r} data nested more than {MAX_NESTING} levels deep, which not every "
-            "reader of JSON takes. Give it flatter, or as a text."
-        )
     if isinstance(function, Function):
         models = [t for t in function.triggers if isinstance(t, Event) and t.model is not None]
         if len(models) == 1:

@@ -99,7 +99,7 @@ def wire_event(event: Sendable) -> dict[str, object]:
     ts = told.get("ts")
     if isinstance(ts, datetime):
         told["ts"] = _milliseconds(ts, name)
-    wire: dict[str, object] = plain_json(told, f"event {name!r}")
+    wire: dict[str, object] = plain_json(told, f"event {name!r}", 1)
     if not isinstance(wire["data"], dict):
         raise EventMismatchError(f"event {name!r} has data of type {type(wire['data']).__name__}: give an object")
     return wire

@@ -198,11 +198,17 @@ class Invocation:
         """Whether there is history to replay before anything new."""
         return bool(self._order)
 
+    def _first_left(self) -> int:
+        """The place in the order of the first remembered step that has not been resolved."""
+        order, resolved, place = self._order, self._resolved, self._next
+        while place < len(order) and order[place] in resolved:
+            place += 1
+        self._next = place
+        return place
+
     def _next_remembered(self) -> Step | None:
         order = self._order
-        while self._next < len(order) and order[self._next] in self._resolved:
-            self._next += 1
-        for position in range(self._next, len(order)):
+        for position in range(self._first_left(), len(order)):
             step = self._open.get(order[position])
             if step is not None:
                 return step
@@ -214,11 +220,10 @@ class Invocation:
         What `decide` would do, for the commonest case: a replay comes here for each step.
         """
         order, resolved = self._order, self._resolved
-        while self._next < len(order) and order[self._next] in resolved:
-            self._next += 1
+        place = self._first_left()
         # The last one waits for the moment at which history is over.
         left = len(order) - len(resolved) - (not self.live)
-        if left <= 0 or order[self._next] != step.id or self._running is not None or self.call.target in self._open:
+        if left <= 0 or order[place] != step.id or self._running is not None or self.call.target in self._open:
             return False
         resolved.add(step.id)
         del self._open[step.id]
@@ -233,17 +238,14 @@ class Invocation:
         order, resolved = self._order, self._resolved
         if self._inputs or self._open or self._running is not None or self.answer is not None:
             return UNKNOWN
-        place = self._next
-        while place < len(order) and order[place] in resolved:
-            place += 1
-        self._next = place
+        place = self._first_left()
         if len(order) - len(resolved) - (not self.live) <= 0 or type(name) is not str or in_body.get() is not None:
             return UNKNOWN
         index = self._uses.get(name, 0)
         step_id = hash_step_id(name, index)
-        if order[place] != step_id or not callable(fn) or adapter_for(returned_type(fn)) is not None:
+        if order[place] != step_id or step_id in self._arrived:
             return UNKNOWN
-        if step_id in self._arrived:
+        if not callable(fn) or adapter_for(returned_type(fn)) is not None:
             return UNKNOWN
         memo = self.call.memos[step_id]
         if not isinstance(memo, dict):

@@ -20,8 +20,8 @@ from ._http import HttpApi
 from ._middleware import Caller, Middlewares
 from ._place import Named, here
 from ._serializer import plain_json
-from .errors import ConfigError, EventRefusedError, NotSerializableError, PayloadTooLargeError, SendError
-from .protocol import MAX_EVENT_BYTES, MAX_EVENTS_PER_REQUEST, MAX_NESTING, ULID_LETTERS, Header, nests_deeper
+from .errors import ConfigError, EventRefusedError, PayloadTooLargeError, SendError
+from .protocol import MAX_EVENT_BYTES, MAX_EVENTS_PER_REQUEST, ULID_LETTERS, Header
 
 __all__ = ["EventBatch", "HttpTransport", "RecordingTransport", "Sender", "Transport", "step_seed"]
 
@@ -155,7 +155,7 @@ class Sender:
             )
         if hooks:
             wired = list(await hooks.transform(call, "before_send_events", cast("Sequence[Any]", wired)))
-            wired = [plain_json(event, f"middleware: event {event.get('name')!r}{here()}") for event in wired]
+            wired = [plain_json(event, f"middleware: event {event.get('name')!r}{here()}", 1) for event in wired]
         ids: list[str] = []
         for number, batch in enumerate(self._batches(wired, seed or self._fresh_seed)):
             try:
@@ -194,11 +194,6 @@ def _check_size(event: Mapping[str, Any]) -> None:
         raise PayloadTooLargeError(
             f"event {event.get('name')!r}{here()} has {len(data)} bytes of JSON; at most {MAX_EVENT_BYTES} are "
             "allowed. Store the content (in S3, for example) and send where it lies."
-        )
-    if nests_deeper(data, MAX_NESTING + 1):  # the event around its data is a level
-        raise NotSerializableError(
-            f"event {event.get('name')!r}{here()} has data nested more than {MAX_NESTING} levels deep, which not every "
-            "reader of JSON takes. Send it flatter, or as a text."
         )
 
 

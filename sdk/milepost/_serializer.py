@@ -88,10 +88,16 @@ def unpack(data: bytes, adapter: Adapter | None, what: str) -> Any:
         ) from None
 
 
-def plain_json(value: object, what: str) -> Any:
-    """A value as plain JSON: dicts, lists, texts, numbers. `what` has it, in the error."""
+def plain_json(value: object, what: str, around: int = 0) -> Any:
+    """A value as plain JSON: dicts, lists, texts, numbers. `what` has it, in errors; `around` levels lie around it."""
     try:
-        return from_json(to_json(value), allow_inf_nan=False)
+        data = to_json(value)
+        if nests_deeper(data, MAX_NESTING + around):
+            raise NotSerializableError(
+                f"{what} has data nested more than {MAX_NESTING} levels deep, which not every reader of JSON takes. "
+                "Give it flatter, or as a text."
+            )
+        return from_json(data, allow_inf_nan=False)
     except (PydanticSerializationError, ValueError, RecursionError) as error:
         raise NotSerializableError(
             f"{what} has data that JSON cannot carry: {error}. Give plain data, a dataclass or a pydantic model, "

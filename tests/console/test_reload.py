@@ -70,6 +70,7 @@ def test_a_broken_change_is_told_with_its_place_and_the_old_code_goes_on(server:
         assert [row["function_id"] for row in server.call("/api/functions")["functions"]] == ["story-f"]
         change(server, name, good + "\n", "code reloaded: 1 functions")
     change(server, "parts.py", "def (:\n", "is not served")
+    change(server, "parts.py", "def (:\n# saved again, as broken as before\n", "is not served")
     # … and ends those under way.
     server.send("signal")
     until(lambda: server.only_run()["status"] == "Completed", told=server.log)

@@ -12,13 +12,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from milepost.protocol import Header
 from milepost_engine.ports import InvocationProblem, ProblemKind, Request, Response, Target
 
 from .loader import Place, Stamps, look_at
-from .process import CodeProcess, Saver
+from .process import CodeProcess
+
+if TYPE_CHECKING:
+    from milepost._execute import Saver
 
 __all__ = ["KIND", "LOOK_SECONDS", "CodeHost"]
 

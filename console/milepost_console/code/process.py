@@ -24,7 +24,7 @@ import sys
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from pydantic_core import from_json
 
@@ -35,17 +35,14 @@ from milepost_engine.ports import InvocationProblem, ProblemKind, Request, Respo
 from .frames import Frames, Head
 from .loader import CodeProblem, Place, Stamps
 
-__all__ = ["CodeProcess", "Saver"]
+if TYPE_CHECKING:
+    from milepost._execute import Saver
+
+__all__ = ["CodeProcess"]
 
 _END_SECONDS: Final = 2.0
 _LAST_WORDS_SECONDS: Final = 0.5
 _log = logging.getLogger("milepost.code")
-
-
-class Saver(Protocol):
-    """Keeps the steps of one call; `Engine.saver` makes one."""
-
-    async def save(self, ops: Sequence[Mapping[str, object]]) -> None: ...
 
 
 @dataclass(slots=True)
