@@ -14,19 +14,20 @@ from datetime import timedelta
 from botocore.credentials import Credentials
 
 from milepost import App, Context, Event
-from milepost_engine.adapters.aws_calls import Caller, Retries
-from milepost_engine.adapters.aws_http import AwsHttp
-from milepost_engine.adapters.chance import SystemChance
+from milepost.protocol import Request, Response
+from milepost_engine.adapters.aws.batching import GatheringQueue
+from milepost_engine.adapters.aws.calls import AwsRetries, Caller
+from milepost_engine.adapters.aws.client import AwsHttp
+from milepost_engine.adapters.aws.dynamodb import DynamoTable
+from milepost_engine.adapters.aws.dynamodb_schema import table_definition
 from milepost_engine.adapters.clock import SystemClock
-from milepost_engine.adapters.dynamodb import DynamoTable
-from milepost_engine.adapters.dynamodb_schema import table_definition
-from milepost_engine.adapters.gathering import GatheringQueue
-from milepost_engine.adapters.invoke_inprocess import InProcessInvoker
+from milepost_engine.adapters.local.invoke_inprocess import InProcessInvoker
+from milepost_engine.adapters.random_source import SystemRandom
 from milepost_engine.core.ids import to_ms, ulid
-from milepost_engine.engine import Engine, Settings
-from milepost_engine.events import Event as Received
-from milepost_engine.ports import Queue, Request, Response, Target
-from milepost_handlers.telling import Teller
+from milepost_engine.engine import Engine, EngineSettings
+from milepost_engine.ports import Queue, Target
+from milepost_engine.store.events import Event as Received
+from milepost_handlers.metrics import Metrics
 
 from .meter import Bill, MeteredCaller, MeteredQueue, metered_logs, stored_bytes
 
@@ -101,7 +102,7 @@ class Load:
     orchestrator: Engine
     work: MeteredQueue
     event_bytes: int
-    teller: Teller
+    metrics: Metrics
     dynamodb: Caller
     table: str
     spent: Counter[str] = field(default_factory=Counter)
@@ -122,12 +123,12 @@ class Load:
             self.bill.add("intake invocations")
             self.outbox.join(size)
             await asyncio.gather(*(self._take(name) for _ in range(size)))
-            self.teller.flush()
+            self.metrics.flush()
         own, whole = time.thread_time(), time.process_time()
         while batch := self.work.receive():
             self.bill.add("orchestrator invocations")
             await asyncio.gather(*(self.orchestrator.handle(body) for body in batch))
-            self.teller.flush()
+            self.metrics.flush()
         own, whole = time.thread_time() - own, time.process_time() - whole
         self.spent.update({"orchestrator": own, "steps": whole - own})
 
@@ -139,7 +140,7 @@ class Load:
 
     def _event(self, name: str) -> Received:
         now = self.intake.clock.now()
-        event_id = ulid(to_ms(now), self.intake.chance.random_bytes(10))
+        event_id = ulid(to_ms(now), self.intake.random_source.random_bytes(10))
         data = {"text": _noise(self.event_bytes)}
         return Received(event_id, event_id, name, data, to_ms(now), now, {})
 
@@ -147,9 +148,9 @@ class Load:
 @asynccontextmanager
 async def load(endpoint: str, *, result_bytes: int, event_bytes: int, table: str = "cost") -> AsyncIterator[Load]:
     """Everything over a DynamoDB Local; warm, so that what is done once in a process's life is not counted."""
-    clock, chance = SystemClock(), SystemChance()
+    clock, random_source = SystemClock(), SystemRandom()
     http = AwsHttp(
-        Credentials("test", "test"), "us-east-1", retries=Retries(clock, chance),
+        Credentials("test", "test"), "us-east-1", retries=AwsRetries(clock, random_source),
         environment={"AWS_ENDPOINT_URL": endpoint},
     )  # fmt: skip
     dynamodb = http.service("dynamodb")
@@ -159,7 +160,7 @@ async def load(endpoint: str, *, result_bytes: int, event_bytes: int, table: str
     app = three_steps(result_bytes)
     apps = Apps(app, bill)
 
-    teller = Teller("milepost")
+    metrics = Metrics("milepost")
 
     def engine(queue: Queue) -> Engine:
         return Engine.build(
@@ -168,15 +169,15 @@ async def load(endpoint: str, *, result_bytes: int, event_bytes: int, table: str
             queue=queue,
             invokers={"inprocess": apps},
             clock=clock,
-            chance=chance,
-            observer=teller,
+            random_source=random_source,
+            observer=metrics,
             # Each process looks at the registry every five seconds, whatever the load: not the run's to pay.
-            settings=Settings(registry_max_age=timedelta(hours=1)),
+            settings=EngineSettings(registry_max_age=timedelta(hours=1)),
         )
 
     outbox = GatheringQueue(work)
-    made = Load(bill, engine(outbox), outbox, engine(work), work, event_bytes, teller, dynamodb, table)
-    apps.invoker.saver = engine(work).saver  # the user's Lambda reaches the table itself
+    made = Load(bill, engine(outbox), outbox, engine(work), work, event_bytes, metrics, dynamodb, table)
+    apps.invoker.checkpointer = engine(work).checkpointer  # the user's Lambda reaches the table itself
     await made.intake.registry.sync(app.manifest("http://local/cost"), Target("inprocess", app.id))
     for name in ("step", "checkpoint"):
         await made.run(name, BATCH)

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from milepost_engine.adapters.aws_calls import Answer, Caller
-from milepost_engine.adapters.dynamodb_expressions import item_of
+from milepost_engine.adapters.aws.calls import Answer, Caller
+from milepost_engine.adapters.aws.dynamodb_expressions import item_of
 from milepost_engine.adapters.limits import item_size
 from milepost_engine.ports import Message
-from milepost_handlers.telling import logger
+from milepost_handlers.metrics import logger
 
 __all__ = ["Bill", "MeteredCaller", "MeteredQueue", "metered_logs", "stored_bytes"]
 

@@ -6,12 +6,12 @@ import itertools
 import statistics
 import time
 
-from bench.place import place
+from bench.setup import bench_engine
 from bench.table import show
 
 
 async def throughput(name: str, runs: int, durability: str) -> None:
-    async with place(durability=durability) as p:
+    async with bench_engine(durability=durability) as p:
         await p.run([{"name": name}] * 100, 100)
         began, cpu = time.perf_counter(), p.cpu()
         await p.run([{"name": name}] * runs, runs)
@@ -27,7 +27,7 @@ async def throughput(name: str, runs: int, durability: str) -> None:
 
 
 async def latency(durability: str) -> None:
-    async with place(durability=durability) as p:
+    async with bench_engine(durability=durability) as p:
         times = []
         for _ in range(140):
             began = time.perf_counter()
@@ -42,7 +42,7 @@ async def latency(durability: str) -> None:
 
 
 async def between_steps(runs: int) -> None:
-    async with place() as p:
+    async with bench_engine() as p:
         marks: list[float] = []
         p.ends.on_record = lambda _: marks.append(time.perf_counter())
         gaps = []
@@ -56,7 +56,7 @@ async def between_steps(runs: int) -> None:
 
 async def long_run(name: str, steps: int) -> None:
     """Steps are compared by CPU time as well: what else the machine does is not in it."""
-    async with place() as p:
+    async with bench_engine() as p:
         marks: list[tuple[float, float]] = []
         await p.run([{"name": name, "data": {"steps": 20}}], 1)
         p.ends.on_record = lambda _: marks.append((time.perf_counter(), p.cpu()))
@@ -75,7 +75,7 @@ async def long_run(name: str, steps: int) -> None:
 
 
 async def wide_run(steps: int) -> None:
-    async with place() as p:
+    async with bench_engine() as p:
         began, cpu = time.perf_counter(), p.cpu()
         await p.run([{"name": "wide", "data": {"steps": steps}}], 1)
         took, cpu = time.perf_counter() - began, p.cpu() - cpu
@@ -87,7 +87,7 @@ async def wide_run(steps: int) -> None:
 
 
 async def fan_out() -> None:
-    async with place() as p:
+    async with bench_engine() as p:
         began = time.perf_counter()
         await p.run([{"name": "fan"}] * 100, 2000)
         took = time.perf_counter() - began

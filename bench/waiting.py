@@ -7,9 +7,9 @@ import statistics
 import time
 from dataclasses import replace
 
-from bench.place import Place, place
+from bench.setup import BenchEngine, bench_engine
 from bench.table import show
-from milepost_engine.queries import RunFilter
+from milepost_engine.operations.queries import RunFilter
 
 MEASURED = 40
 
@@ -17,7 +17,7 @@ MEASURED = 40
 async def waits(counts: tuple[int, ...]) -> None:
     """The runs that are measured are real ones; the waits around them belong to copies of such a run."""
     base = 0.0
-    async with place() as p:
+    async with bench_engine() as p:
         await _matches(p)
         opened = 0
         for count in counts:
@@ -31,7 +31,7 @@ async def waits(counts: tuple[int, ...]) -> None:
             )
 
 
-async def _matches(p: Place) -> float:
+async def _matches(p: BenchEngine) -> float:
     """The median time from an event to the end of the run that waited for it."""
     await p.run([{"name": "waiting", "data": {"id": n}} for n in range(MEASURED)], 0)
     await p.queue.idle_until()
@@ -43,7 +43,7 @@ async def _matches(p: Place) -> float:
     return statistics.median(times)
 
 
-async def _fill(p: Place, opened: int, count: int) -> int:
+async def _fill(p: BenchEngine, opened: int, count: int) -> int:
     engine = p.engine
     await p.run([{"name": "waiting", "data": {"id": -1}}], 0)
     await p.queue.idle_until()
@@ -66,7 +66,7 @@ async def _fill(p: Place, opened: int, count: int) -> int:
 
 
 async def lateness(runs: int) -> None:
-    async with place() as p:
+    async with bench_engine() as p:
         await p.run([{"name": "sleeping"}] * runs, runs)
         rows = (await p.engine.queries.list_runs(RunFilter(), limit=runs))["runs"]
         late = [float((await p.engine.queries.run(row["run_id"]))["output"]) * 1000 for row in rows]  # type: ignore[index,arg-type,union-attr]

@@ -9,33 +9,33 @@ from typing import cast
 
 from milepost.protocol import EventName
 
-from .arrivals import Arrivals
-from .checkpoints import CheckpointSession, Refusal, Saver, open_session
 from .codec import Json, loads
 from .core.ids import from_ms, to_ms
-from .endings import Endings
-from .erasure import Erasure
-from .events import Event, EventStore, Read, read_events
-from .intake import Intake
-from .invocations import Invocations
-from .messages import Sender
+from .intake.event_queue import EventQueue
+from .intake.intake import Intake
 from .observe import Observer, Silent
-from .operations import Operations, check_new_data
-from .orchestrator import Orchestrator
-from .ports import MAX_DELAY_SECONDS, Blobs, Chance, Clock, Handover, Invoker, Queue, Table
-from .queries import Queries
-from .registry import Registry
-from .run_items import DEFAULT_RETENTION
-from .store import RunStore
+from .operations.actions import Operations, check_new_data
+from .operations.erasure import Erasure
+from .operations.queries import Queries
+from .ports import MAX_DELAY_SECONDS, Blobs, Clock, Handover, Invoker, Queue, RandomSource, Table
+from .runs.checkpoints import CheckpointRefusal, CheckpointSession, CheckpointWriter, open_session
+from .runs.endings import Endings
+from .runs.invocations import Invocations
+from .runs.orchestrator import Orchestrator
+from .store.events import Event, EventStore, Read, read_events
+from .store.messages import MessageSender
+from .store.registry import Registry
+from .store.run_items import DEFAULT_RETENTION
+from .store.runs import RunStore
+from .store.values import INLINE_BYTES, Values
+from .store.waits import WaitIndex
 from .timers import Timers
-from .values import INLINE_BYTES, Values
-from .waits import WaitIndex
 
-__all__ = ["Engine", "Settings"]
+__all__ = ["Engine", "EngineSettings"]
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class EngineSettings:
     """What may differ between places. `longest_delay_seconds` is what the queue can hold."""
 
     longest_delay_seconds: float = MAX_DELAY_SECONDS
@@ -52,18 +52,18 @@ class Engine:
     registry: Registry
     events: EventStore
     runs: RunStore
-    arrivals: Arrivals
+    event_queue: EventQueue
     intake: Intake
     orchestrator: Orchestrator
     timers: Timers
     operations: Operations
     queries: Queries
-    sender: Sender
+    sender: MessageSender
     waits: WaitIndex
     values: Values
     clock: Clock
-    chance: Chance
-    settings: Settings
+    random_source: RandomSource
+    settings: EngineSettings
 
     @classmethod
     def build(
@@ -74,16 +74,16 @@ class Engine:
         queue: Queue,
         invokers: Mapping[str, Invoker],
         clock: Clock,
-        chance: Chance,
+        random_source: RandomSource,
         handovers: Mapping[str, Handover] | None = None,
         observer: Observer | None = None,
-        settings: Settings | None = None,
+        settings: EngineSettings | None = None,
     ) -> Engine:
         """Wire the parts; nothing is read or written yet. `handovers`: to apps that report back themselves, by kind."""
-        settings = settings or Settings()
+        settings = settings or EngineSettings()
         watcher = observer or Silent()
         values = Values(blobs, settings.inline_bytes)
-        sender = Sender(queue, table, clock, longest_delay_seconds=settings.longest_delay_seconds)
+        sender = MessageSender(queue, table, clock, longest_delay_seconds=settings.longest_delay_seconds)
         registry = Registry(table, values, clock, max_age=settings.registry_max_age)
         events = EventStore(table, values, settings.retention)
         runs = RunStore(table, values, settings.retention, registry)
@@ -91,22 +91,22 @@ class Engine:
         intake = Intake(table, events, runs, registry, waits, sender, clock, watcher)
         endings = Endings(runs, events, registry, waits, values, sender, intake, clock)
         invocations = Invocations(
-            events, registry, values, invokers, handovers or {}, clock, chance, settings.signing_key
+            events, registry, values, invokers, handovers or {}, clock, random_source, settings.signing_key
         )
         orchestrator = Orchestrator(runs, events, waits, blobs, sender, endings, invocations, clock, watcher)
         timers = Timers(table, registry, sender, clock)
         queries = Queries(table, runs, events, registry, values, clock)
         erasure = Erasure(table, blobs, runs, events, queries, endings)
-        operations = Operations(runs, events, registry, intake, sender, erasure, clock, chance)
+        operations = Operations(runs, events, registry, intake, sender, erasure, clock, random_source)
         return cls(
-            registry, events, runs, Arrivals(events, sender), intake, orchestrator, timers, operations, queries, sender,
-            waits, values, clock, chance, settings,
+            registry, events, runs, EventQueue(events, sender), intake, orchestrator, timers, operations, queries,
+            sender, waits, values, clock, random_source, settings,
         )  # fmt: skip
 
     async def accept(self, body: Json, *, seed: tuple[int, bytes] | None = None) -> Read:
         """Accept what was sent: from the moment this returns, the events before any problem are not lost."""
-        read = read_events(body, now=self.clock.now(), chance=self.chance, seed=seed)
-        await self.arrivals.send(read.events)
+        read = read_events(body, now=self.clock.now(), random_source=self.random_source, seed=seed)
+        await self.event_queue.send(read.events)
         return read
 
     async def handle(self, body: str, deadline: datetime | None = None, *, redelivered: bool = False) -> None:
@@ -116,7 +116,7 @@ class Engine:
             raise ValueError("[MP401] the work queue has a message that is no JSON object: it is not Milepost's")  # noqa: TRY004 - one class for poison
         match message.get("t"):
             case "events":
-                await self._take(await self.arrivals.read(message), redelivered=redelivered)
+                await self._take(await self.event_queue.read(message), redelivered=redelivered)
             case "cron":
                 at, fire_at = (from_ms(cast("int", message[key])) for key in ("at", "fire_at"))
                 await self.intake.cron(str(message["fn"]), str(message["line"]), at, fire_at, redelivered=redelivered)
@@ -134,16 +134,18 @@ class Engine:
         if problems:
             raise problems[0]
 
-    async def checkpoints(self, run_id: str, function_id: str, started_at: datetime) -> CheckpointSession | Refusal:
+    async def checkpoints(
+        self, run_id: str, function_id: str, started_at: datetime
+    ) -> CheckpointSession | CheckpointRefusal:
         """A session that saves the steps of one checkpointing invocation, or why there is none."""
         return await open_session(
             run_id, function_id, started_at, runs=self.runs, clock=self.clock, observer=self.orchestrator.observer
         )
 
-    def saver(self, run_id: str, function_id: str) -> Saver:
+    def checkpointer(self, run_id: str, function_id: str) -> CheckpointWriter:
         """Where an SDK in this process saves the steps of an invocation that begins now."""
         started_at = self.clock.now()
-        return Saver(lambda: self.checkpoints(run_id, function_id, started_at))
+        return CheckpointWriter(lambda: self.checkpoints(run_id, function_id, started_at))
 
     async def invoke(self, function_id: str, data: Mapping[str, Json], event_id: str) -> str | None:
         """Start one function by hand, whatever its triggers; its run id, or None when there is no such function.

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from .core.inputs import Call
 from .core.run import Record, Run
-from .events import Event
+from .store.events import Event
 
 __all__ = ["Observer", "Silent"]
 
@@ -14,8 +14,8 @@ __all__ = ["Observer", "Silent"]
 class Observer(Protocol):
     """Called after the fact was saved, on the engine's own loop; must not block and must not raise."""
 
-    def event_received(self, event: Event, started: tuple[str, ...], passed_over: dict[str, str]) -> None:
-        """`started` are run ids; `passed_over` says for a function that listens why it was not started."""
+    def event_received(self, event: Event, started: tuple[str, ...], skipped: dict[str, str]) -> None:
+        """`started` are run ids; `skipped` says for a function that listens why it was not started."""
         ...
 
     def run_started(self, run: Run) -> None: ...
@@ -36,7 +36,7 @@ class Observer(Protocol):
 class Silent:
     """Tells nobody."""
 
-    def event_received(self, event: Event, started: tuple[str, ...], passed_over: dict[str, str]) -> None: ...
+    def event_received(self, event: Event, started: tuple[str, ...], skipped: dict[str, str]) -> None: ...
 
     def run_started(self, run: Run) -> None: ...
 

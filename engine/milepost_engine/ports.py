@@ -1,4 +1,4 @@
-"""What the engine asks of the world: Table, Blobs, Queue, Invoker, Clock, Chance.
+"""What the engine asks of the world: Table, Blobs, Queue, Invoker, Clock, RandomSource.
 
 Each port's docstring lists its promises; one contract suite (`tests/contract`) holds every adapter to them.
 All times are aware UTC datetimes, or integers of milliseconds since 1970 where an attribute must be compared.
@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
 
+from milepost.protocol import Request, Response
+
 __all__ = [
     "MAX_DELAY_SECONDS",
     "Absent",
     "AllOf",
     "AnyOf",
     "Blobs",
-    "Chance",
     "Changes",
     "Clock",
     "Condition",
@@ -25,21 +26,20 @@ __all__ = [
     "Delete",
     "Equals",
     "Handover",
-    "Has",
-    "HasNot",
+    "HasAttribute",
     "In",
     "InvocationProblem",
     "Invoker",
     "Item",
     "Key",
+    "LacksAttribute",
     "LessThan",
     "Message",
     "Page",
     "ProblemKind",
     "Put",
     "Queue",
-    "Request",
-    "Response",
+    "RandomSource",
     "Table",
     "TableBusy",
     "Target",
@@ -70,12 +70,12 @@ class Absent:
 
 
 @dataclass(frozen=True, slots=True)
-class Has:
+class HasAttribute:
     attribute: str
 
 
 @dataclass(frozen=True, slots=True)
-class HasNot:
+class LacksAttribute:
     """The attribute is missing; true for a missing item."""
 
     attribute: str
@@ -113,7 +113,7 @@ class AnyOf:
     conditions: tuple[Condition, ...]
 
 
-Condition = Absent | Has | HasNot | Equals | LessThan | In | AllOf | AnyOf
+Condition = Absent | HasAttribute | LacksAttribute | Equals | LessThan | In | AllOf | AnyOf
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,25 +270,6 @@ class Target:
     reports: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One call of user code, shaped as HTTP whatever the transport."""
-
-    query: Mapping[str, str]
-    headers: Mapping[str, str]
-    body: bytes
-    method: str = "POST"
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """Header names are lower case."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
 class ProblemKind:
     """Why an invocation brought no answer; each has its own retry rule."""
 
@@ -321,10 +302,10 @@ class Handover(Protocol):
     """Hands a call over to an app that reports back itself.
 
     Promises: once it returned, the call will be made, once or more, or a failure reported; raises InvocationProblem and
-    nothing else when that is not sure. `slip` travels along and comes back with the report.
+    nothing else when that is not sure. `token` travels along and comes back with the report.
     """
 
-    async def hand_over(self, target: Target, request: Request, slip: Mapping[str, object]) -> None: ...
+    async def hand_over(self, target: Target, request: Request, token: Mapping[str, object]) -> None: ...
 
 
 class Clock(Protocol):
@@ -335,7 +316,7 @@ class Clock(Protocol):
     async def sleep(self, seconds: float) -> None: ...
 
 
-class Chance(Protocol):
+class RandomSource(Protocol):
     """The only source of randomness: ids and jitter."""
 
     def random_bytes(self, count: int) -> bytes: ...

@@ -20,11 +20,11 @@ from typing import Final
 from .core.ids import first_ulid, from_ms, short_hash, to_ms
 from .core.run import RunStatus
 from .cron import jitter_offset, latest_due, next_after, ticks_between
-from .manifest import CronTrigger, FunctionSpec
-from .messages import TIMER_SHARDS, Sender, timer_partition
 from .ports import Absent, Changes, Clock, ConditionFailed, Equals, Item, Key, Table
-from .registry import Registry
-from .run_items import list_of_runs
+from .store.manifest import CronTrigger, FunctionSpec
+from .store.messages import TIMER_SHARDS, MessageSender, timer_partition
+from .store.registry import Registry
+from .store.run_items import list_of_runs
 
 __all__ = ["LOOK_AHEAD", "TICK", "Timers"]
 
@@ -45,7 +45,7 @@ class Timers:
 
     table: Table
     registry: Registry
-    sender: Sender
+    sender: MessageSender
     clock: Clock
 
     async def tick(self) -> None:

@@ -23,12 +23,12 @@ from aws_lambda_powertools.event_handler.exceptions import ServiceError
 
 from milepost.protocol import Header, bearer
 from milepost_engine.codec import dumps
-from milepost_engine.doors import Answer, accept_events, register_app, run_events, run_steps, save_checkpoint
-from milepost_engine.schema import SchemaMismatch
-from milepost_engine.webhooks import WebhookRefused, receive_webhook
+from milepost_engine.http.endpoints import Answer, accept_events, register_app, run_events, run_steps, save_checkpoint
+from milepost_engine.http.webhooks import WebhookRefused, receive_webhook
+from milepost_engine.store.schema import SchemaMismatch
 
-from .telling import logger
-from .wiring import MissingVariable, Place, Variable, place, traced
+from .metrics import logger
+from .wiring import Deployment, MissingVariable, Variable, deployment, traced
 
 __all__ = ["handler"]
 
@@ -48,7 +48,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 @routes.post("/e/<key>")
 def accept(key: str) -> Response[str]:
     """Take events in."""
-    here = place()
+    here = deployment()
     if not _matches(key, _keys(here, Variable.EVENT_KEY_SECRET, here.event_key_secret)):
         logger.warning("wrong event key")
         return _error(401, "[MP505] The event key is not one of this server's: see the secret EventKey of the stack.")
@@ -58,7 +58,7 @@ def accept(key: str) -> Response[str]:
 @routes.post("/webhooks/<name>")
 def receive(name: str) -> Response[str]:
     """Turn a signed request of another service into events."""
-    here = place()
+    here = deployment()
     headers = {key.lower(): str(value) for key, value in (routes.current_event.headers or {}).items()}
     try:
         ids = here.run(receive_webhook(here.engine, here.invokers, name, headers, _body()))
@@ -71,7 +71,7 @@ def receive(name: str) -> Response[str]:
 @routes.post("/fn/register")
 def register() -> Response[str]:
     """Register an HTTP app."""
-    here = place()
+    here = deployment()
 
     async def registered() -> Answer:
         expected = _header(Header.EXPECTED_SERVER_KIND.value)
@@ -83,21 +83,21 @@ def register() -> Response[str]:
 @routes.get("/v0/runs/<run_id>/actions")
 def steps(run_id: str) -> Response[str]:
     """A live run's steps."""
-    here = place()
+    here = deployment()
     return _signed(here, run_steps(here.engine, run_id))
 
 
 @routes.get("/v0/runs/<run_id>/batch")
 def events(run_id: str) -> Response[str]:
     """A live run's events."""
-    here = place()
+    here = deployment()
     return _signed(here, run_events(here.engine, run_id))
 
 
 @routes.post("/v1/checkpoint/<run_id>/async")
 def checkpoint(run_id: str) -> Response[str]:
     """Save steps."""
-    here = place()
+    here = deployment()
     return _signed(here, save_checkpoint(here.engine, run_id, _body()))
 
 
@@ -114,7 +114,7 @@ def unknown(error: ServiceError) -> Response[str]:
     return _error(error.status_code, str(error.msg))
 
 
-def _signed(here: Place, work: Coroutine[Any, Any, Answer]) -> Response[str]:
+def _signed(here: Deployment, work: Coroutine[Any, Any, Answer]) -> Response[str]:
     given = _header(Header.AUTHORIZATION.value)
     allowed = [bearer(key) for key in _keys(here, Variable.SIGNING_KEY_SECRET, here.signing_key_secret)]
     if not _matches(given, allowed):
@@ -124,7 +124,7 @@ def _signed(here: Place, work: Coroutine[Any, Any, Answer]) -> Response[str]:
     return _answer(here, work)
 
 
-def _answer(here: Place, work: Coroutine[Any, Any, Answer]) -> Response[str]:
+def _answer(here: Deployment, work: Coroutine[Any, Any, Answer]) -> Response[str]:
     async def ready() -> Answer:
         try:
             await here.ready()
@@ -144,7 +144,7 @@ def _error(status: int, message: str) -> Response[str]:
     return _response(Answer(status, dumps({"error": message, "status": status})))
 
 
-def _keys(here: Place, variable: str, secret: str | None) -> list[str]:
+def _keys(here: Deployment, variable: str, secret: str | None) -> list[str]:
     """The keys in a secret, at most five minutes old."""
     if not secret:
         raise MissingVariable(variable)

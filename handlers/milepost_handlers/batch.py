@@ -15,19 +15,19 @@ from aws_lambda_powertools.utilities.batch import AsyncBatchProcessor, EventType
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
-from milepost_engine.adapters.aws_calls import AwsRefused, AwsUnreachable
+from milepost_engine.adapters.aws.calls import AwsRefused, AwsUnreachable
 
-from .telling import logger
-from .wiring import Place
+from .metrics import logger
+from .wiring import Deployment
 
-__all__ = ["Hopeless", "receives", "work"]
+__all__ = ["PoisonMessage", "receives", "work"]
 
 _FIRST_PAUSE_SECONDS: Final = 5
 _LONGEST_PAUSE_SECONDS: Final = 900
-_HOPELESS_PAUSE_SECONDS: Final = 1
+_POISON_PAUSE_SECONDS: Final = 1
 
 
-class Hopeless(Exception):
+class PoisonMessage(Exception):
     """A message that no retry will mend: it goes to the dead letters as fast as the queue allows."""
 
 
@@ -37,14 +37,18 @@ def receives(record: SQSRecord) -> int:
 
 
 def work(
-    place: Place, event: Mapping[str, Any], handle: Callable[[SQSRecord], Awaitable[object]], *, together: bool = False
+    place: Deployment,
+    event: Mapping[str, Any],
+    handle: Callable[[SQSRecord], Awaitable[object]],
+    *,
+    together: bool = False,
 ) -> PartialItemFailureResponse:
     """Handle every message; the answer names those that failed. `together`: what they send is sent together."""
     return place.run(_work(place, event, handle, together=together))
 
 
 async def _work(
-    place: Place, event: Mapping[str, Any], handle: Callable[[SQSRecord], Awaitable[object]], *, together: bool
+    place: Deployment, event: Mapping[str, Any], handle: Callable[[SQSRecord], Awaitable[object]], *, together: bool
 ) -> PartialItemFailureResponse:
     async def one(record: SQSRecord) -> None:
         try:
@@ -74,7 +78,7 @@ class _Batch(AsyncBatchProcessor):
         return self.response()
 
 
-async def _failed(place: Place, record: SQSRecord, error: BaseException | None) -> None:
+async def _failed(place: Deployment, record: SQSRecord, error: BaseException | None) -> None:
     """Say why, and let the message come again sooner than its visibility time-out would."""
     number = receives(record)
     logger.error(
@@ -86,7 +90,7 @@ async def _failed(place: Place, record: SQSRecord, error: BaseException | None) 
     request = {
         "QueueUrl": place.queue_address(record.event_source_arn),
         "ReceiptHandle": record.receipt_handle,
-        "VisibilityTimeout": _HOPELESS_PAUSE_SECONDS if isinstance(error, Hopeless) else pause,
+        "VisibilityTimeout": _POISON_PAUSE_SECONDS if isinstance(error, PoisonMessage) else pause,
     }
     try:
         await place.sqs.call("ChangeMessageVisibility", request, repeatable=True)

@@ -9,12 +9,12 @@ from aws_lambda_powertools.utilities.batch.types import PartialItemFailureRespon
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from milepost_engine.codec import loads
-from milepost_engine.envelopes import read_envelope
-from milepost_engine.events import Event, EventProblem
+from milepost_engine.intake.envelopes import read_envelope
+from milepost_engine.store.events import Event, EventProblem
 
-from .batch import Hopeless, receives, work
-from .telling import MetricName
-from .wiring import Place, place, traced
+from .batch import PoisonMessage, receives, work
+from .metrics import MetricName
+from .wiring import Deployment, deployment, traced
 
 __all__ = ["handler"]
 
@@ -22,7 +22,7 @@ __all__ = ["handler"]
 @traced
 def handler(event: Mapping[str, Any], context: Any) -> PartialItemFailureResponse:  # noqa: ARG001 - Lambda's shape
     """Called with a batch of the intake queue. What is no event is refused and ends in the dead letters."""
-    here = place()
+    here = deployment()
 
     async def take(record: SQSRecord) -> None:
         await here.engine.intake.take(_read(here, record), redelivered=receives(record) > 1)
@@ -30,19 +30,19 @@ def handler(event: Mapping[str, Any], context: Any) -> PartialItemFailureRespons
     return work(here, event, take, together=True)
 
 
-def _read(here: Place, record: SQSRecord) -> Event:
+def _read(here: Deployment, record: SQSRecord) -> Event:
     try:
         envelope = loads(record.body)
     except ValueError as error:
         problem: Exception = EventProblem(f"the message is not JSON: {error}")
     else:
         try:
-            return read_envelope(envelope, now=here.clock.now(), chance=here.engine.chance)
+            return read_envelope(envelope, now=here.clock.now(), random_source=here.engine.random_source)
         except EventProblem as error:
             problem = error
     if receives(record) == 1:
-        here.teller.count(MetricName.EVENTS_REFUSED)
-    raise Hopeless(
+        here.metrics.count(MetricName.EVENTS_REFUSED)
+    raise PoisonMessage(
         f"[MP501] An event cannot be taken in: {problem}. Nothing was started; the message goes to the dead letters "
         "of the intake. Mend the sender and send it again."
     )

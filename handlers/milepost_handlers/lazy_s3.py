@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from milepost_engine.adapters.aws_calls import Answer, Caller
+from milepost_engine.adapters.aws.calls import Answer, Caller
 
 __all__ = ["LazyS3"]
 
@@ -21,7 +21,7 @@ class LazyS3:
         if self._caller is None:
             from botocore.session import get_session  # noqa: PLC0415 - as above
 
-            from milepost_engine.adapters.aws_boto import BotoCaller, boto_config  # noqa: PLC0415 - as above
+            from milepost_engine.adapters.aws.boto import BotoCaller, boto_config  # noqa: PLC0415 - as above
 
             self._caller = BotoCaller(get_session().create_client("s3", config=boto_config()))
         return await self._caller.call(operation, request, repeatable=repeatable)

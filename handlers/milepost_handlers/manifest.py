@@ -13,11 +13,11 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any, Final
 
+from milepost_engine.http.registration import sync_app
 from milepost_engine.ports import Target
-from milepost_engine.syncing import sync_app
 
-from .telling import logger
-from .wiring import Place, place, traced
+from .metrics import logger
+from .wiring import Deployment, deployment, traced
 
 __all__ = ["handler"]
 
@@ -34,7 +34,7 @@ def handler(event: Mapping[str, Any], context: Any) -> None:  # noqa: ARG001 - L
     resource, reason = str(event.get("PhysicalResourceId") or _NOTHING), ""
     told: Mapping[str, Any] = {}
     try:
-        here = place()
+        here = deployment()
         resource, told = here.run(_apply(here, event, resource))
     except Exception as error:  # noqa: BLE001 - without an answer the deployment hangs until its time-out
         logger.exception("registration failed")
@@ -42,7 +42,7 @@ def handler(event: Mapping[str, Any], context: Any) -> None:  # noqa: ARG001 - L
     _answer(event, resource, reason, told)
 
 
-async def _apply(here: Place, event: Mapping[str, Any], resource: str) -> tuple[str, dict[str, Any]]:
+async def _apply(here: Deployment, event: Mapping[str, Any], resource: str) -> tuple[str, dict[str, Any]]:
     """The resource's id and its attributes."""
     await here.ready()
     properties = event["ResourceProperties"]

@@ -8,13 +8,13 @@ from typing import Any, cast
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
-from milepost_engine.adapters.lambda_destination import is_record, read_record
+from milepost_engine.adapters.aws.failure_destination import is_record, read_record
 from milepost_engine.codec import loads
-from milepost_engine.reports import failure_body
+from milepost_engine.runs.reports import failure_body
 
 from .batch import receives, work
-from .telling import logger
-from .wiring import Place, place, traced
+from .metrics import logger
+from .wiring import Deployment, deployment, traced
 
 __all__ = ["handler"]
 
@@ -22,7 +22,7 @@ __all__ = ["handler"]
 @traced
 def handler(event: Mapping[str, Any], context: Any) -> PartialItemFailureResponse:
     """Called with a batch of the work queue. While time is left a run goes on here, else its baton goes back."""
-    here = place()
+    here = deployment()
     deadline = here.deadline(context)
 
     async def drive(record: SQSRecord) -> None:
@@ -33,15 +33,15 @@ def handler(event: Mapping[str, Any], context: Any) -> PartialItemFailureRespons
     return work(here, event, drive)
 
 
-def _message(here: Place, body: str) -> str | None:
+def _message(here: Deployment, body: str) -> str | None:
     """The engine's message; None for what is nothing to it. What Lambda tells of a failure becomes a report."""
     told = loads(body) if '"requestPayload"' in body else None
     if not is_record(told):
         return body
     try:
-        slip, problem = read_record(cast("Mapping[str, Any]", told))
+        token, problem = read_record(cast("Mapping[str, Any]", told))
     except ValueError as error:
         logger.warning("a record of Lambda's was passed over", extra={"error": str(error)})
         return None
-    here.teller.throttled(problem, slip.fn)
-    return failure_body(slip, problem)
+    here.metrics.throttled(problem, token.fn)
+    return failure_body(token, problem)

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from milepost import App
-from milepost._lambda import budget_of, read_event, run_at_home
-from milepost_engine.checkpoints import Saver
-from milepost_engine.ports import Response
-from milepost_engine.reporter import Reporter
-from milepost_engine.reports import Slip
+from milepost.protocol import Response
+from milepost.serving import budget_of, read_event, run_on_app_loop
+from milepost_engine.runs.checkpoints import CheckpointWriter
+from milepost_engine.runs.reporter import Reporter
+from milepost_engine.runs.reports import CallToken
 
-from .app import Kept
+from .direct_state import DirectStateStore
 from .store import RunStores
 
 __all__ = ["run_and_report"]
@@ -27,14 +27,14 @@ def run_and_report(
             "[MP507] MILEPOST_QUEUE_URL is not set, so the app cannot report what its functions answer. MilepostApp "
             "sets it for an app whose timeout is longer than longest_invocation: deploy the app with it."
         )
-    reporter = Reporter(stores.runs, stores.blobs, stores.queue, stores.clock, stores.chance)
+    reporter = Reporter(stores.runs, stores.blobs, stores.queue, stores.clock, stores.random_source)
 
-    async def call(saver: Saver) -> Response:
+    async def call(checkpointer: CheckpointWriter) -> Response:
         request = read_event(event)
-        kept = Kept(slip.run, slip.fn, saver)
-        answer = await app.handle(request, checkpointer=kept, keeper=kept, budget=budget_of(context))
+        kept = DirectStateStore(token.run, token.fn, checkpointer)
+        answer = await app.handle(request, checkpointer=kept, state_store=kept, budget=budget_of(context))
         return Response(answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.body)
 
-    slip = Slip.read(told)
-    reported = run_at_home(reporter.serve(slip, call, lambda: context.get_remaining_time_in_millis() / 1000))
+    token = CallToken.read(told)
+    reported = run_on_app_loop(reporter.serve(token, call, lambda: context.get_remaining_time_in_millis() / 1000))
     return {"reported": reported}

@@ -7,22 +7,22 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, cast
 
-from milepost_engine.adapters.aws_calls import Retries
-from milepost_engine.adapters.aws_credentials import find_credentials
-from milepost_engine.adapters.aws_http import AwsHttp
-from milepost_engine.adapters.chance import SystemChance
+from milepost_engine.adapters.aws.calls import AwsRetries
+from milepost_engine.adapters.aws.client import AwsHttp
+from milepost_engine.adapters.aws.credentials import find_credentials
+from milepost_engine.adapters.aws.dynamodb import DynamoTable
+from milepost_engine.adapters.aws.s3 import S3Blobs
+from milepost_engine.adapters.aws.sqs import SqsQueue
 from milepost_engine.adapters.clock import SystemClock
-from milepost_engine.adapters.dynamodb import DynamoTable
-from milepost_engine.adapters.s3 import S3Blobs
-from milepost_engine.adapters.sqs import SqsQueue
-from milepost_engine.calls import memo_json
-from milepost_engine.checkpoints import Saver, open_session
+from milepost_engine.adapters.random_source import SystemRandom
 from milepost_engine.codec import loads
-from milepost_engine.events import EventStore
 from milepost_engine.observe import Silent
-from milepost_engine.ports import Blobs, Chance, Clock, Queue
-from milepost_engine.store import RunStore
-from milepost_engine.values import Values
+from milepost_engine.ports import Blobs, Clock, Queue, RandomSource
+from milepost_engine.runs.checkpoints import CheckpointWriter, open_session
+from milepost_engine.runs.requests import memo_json
+from milepost_engine.store.events import EventStore
+from milepost_engine.store.runs import RunStore
+from milepost_engine.store.values import Values
 
 from .lazy_s3 import LazyS3
 
@@ -39,12 +39,12 @@ class RunStores:
     blobs: Blobs
     queue: Queue | None
     clock: Clock
-    chance: Chance
+    random_source: RandomSource
 
-    def saver(self, run_id: str, function_id: str) -> Saver:
+    def checkpointer(self, run_id: str, function_id: str) -> CheckpointWriter:
         """Saves the steps of an invocation that has just begun."""
         started_at = self.clock.now()
-        return Saver(
+        return CheckpointWriter(
             lambda: open_session(run_id, function_id, started_at, runs=self.runs, clock=self.clock, observer=Silent())
         )
 
@@ -60,8 +60,8 @@ class RunStores:
 
 def open_stores(environment: Mapping[str, str]) -> RunStores:
     """The stores that the environment names; nothing is called yet."""
-    clock, chance = SystemClock(), SystemChance()
-    retries = Retries(clock, chance)
+    clock, random_source = SystemClock(), SystemRandom()
+    retries = AwsRetries(clock, random_source)
     region = environment.get("AWS_REGION") or "us-east-1"
     aws = AwsHttp(find_credentials(environment), region, retries=retries, environment=environment)
     table = DynamoTable(aws.service("dynamodb"), environment["MILEPOST_TABLE"], clock=clock)
@@ -71,5 +71,11 @@ def open_stores(environment: Mapping[str, str]) -> RunStores:
     url = environment.get("MILEPOST_QUEUE_URL")
     queue = SqsQueue(aws.service("sqs"), url, retries=retries) if url else None
     return RunStores(
-        RunStore(table, values, retention), EventStore(table, values, retention), values, blobs, queue, clock, chance
+        RunStore(table, values, retention),
+        EventStore(table, values, retention),
+        values,
+        blobs,
+        queue,
+        clock,
+        random_source,
     )

@@ -22,24 +22,25 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar, cast
 
-from milepost_engine.adapters.aws_calls import Caller, Retries
-from milepost_engine.adapters.aws_credentials import find_credentials
-from milepost_engine.adapters.aws_http import AwsHttp, endpoint_url
-from milepost_engine.adapters.chance import SystemChance
+from milepost.protocol import Request, Response
+from milepost_engine.adapters.aws.batching import GatheringQueue
+from milepost_engine.adapters.aws.calls import AwsRetries, Caller
+from milepost_engine.adapters.aws.client import AwsHttp, endpoint_url
+from milepost_engine.adapters.aws.credentials import find_credentials
+from milepost_engine.adapters.aws.dynamodb import DynamoTable
+from milepost_engine.adapters.aws.invoke_lambda import LambdaInvoker
+from milepost_engine.adapters.aws.s3 import S3Blobs
+from milepost_engine.adapters.aws.sqs import SqsQueue
 from milepost_engine.adapters.clock import SystemClock
-from milepost_engine.adapters.dynamodb import DynamoTable
-from milepost_engine.adapters.gathering import GatheringQueue
-from milepost_engine.adapters.invoke_lambda import LambdaInvoker
-from milepost_engine.adapters.s3 import S3Blobs
-from milepost_engine.adapters.sqs import SqsQueue
-from milepost_engine.engine import Engine, Settings
-from milepost_engine.ports import Clock, Invoker, Request, Response, Table, Target
-from milepost_engine.schema import check_schema
+from milepost_engine.adapters.random_source import SystemRandom
+from milepost_engine.engine import Engine, EngineSettings
+from milepost_engine.ports import Clock, Invoker, Table, Target
+from milepost_engine.store.schema import check_schema
 
 from .lazy_s3 import LazyS3
-from .telling import Teller, ThrottleTelling
+from .metrics import CountingInvoker, Metrics
 
-__all__ = ["MissingVariable", "Place", "Variable", "place", "read_keys", "traced", "wire"]
+__all__ = ["Deployment", "MissingVariable", "Variable", "deployment", "read_keys", "traced", "wire"]
 
 T = TypeVar("T")
 H = TypeVar("H", bound=Callable[..., Any])
@@ -74,13 +75,13 @@ class MissingVariable(Exception):
 
 
 @dataclass
-class Place:
+class Deployment:
     """Everything that handlers use. Made once; connections, credentials and caches outlive the invocation."""
 
     engine: Engine
     table: Table
     invokers: Mapping[str, Invoker]
-    teller: Teller
+    metrics: Metrics
     clock: Clock
     sqs: Caller
     outbox: GatheringQueue
@@ -98,7 +99,7 @@ class Place:
         try:
             return self.runner.run(work)
         finally:
-            self.teller.flush()
+            self.metrics.flush()
 
     def close(self) -> None:
         """Let go of connections and loop; a Lambda never does, a test must."""
@@ -119,8 +120,8 @@ class Place:
 
 
 @functools.cache
-def place() -> Place:
-    """The one place of the process."""
+def deployment() -> Deployment:
+    """The one deployment of the process."""
     return wire(os.environ)
 
 
@@ -133,22 +134,22 @@ def traced(handler: H) -> H:
     return cast("H", Tracer(auto_patch=False).capture_lambda_handler(handler, capture_response=False))
 
 
-def wire(environment: Mapping[str, str]) -> Place:
+def wire(environment: Mapping[str, str]) -> Deployment:
     """Read the environment and put the parts together; nothing is called yet. Raises MissingVariable."""
-    clock, chance = SystemClock(), SystemChance()
-    retries = Retries(clock, chance)
+    clock, random_source = SystemClock(), SystemRandom()
+    retries = AwsRetries(clock, random_source)
     region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or "us-east-1"
     credentials = find_credentials(environment)
     aws = AwsHttp(credentials, region, retries=retries, environment=environment)
     invoking = AwsHttp(
         credentials, region, retries=retries, environment=environment, max_connections=_LAMBDA_CONNECTIONS
     )
-    teller = Teller(environment.get(Variable.SERVICE, "milepost"))
+    metrics = Metrics(environment.get(Variable.SERVICE, "milepost"))
     table = DynamoTable(aws.service("dynamodb"), _needed(environment, Variable.TABLE), clock=clock)
     sqs = aws.service("sqs")
     outbox = GatheringQueue(SqsQueue(sqs, _needed(environment, Variable.QUEUE_URL), retries=retries))
     longest = float(environment.get(Variable.INVOCATION_SECONDS, "60"))
-    lambdas = ThrottleTelling(LambdaInvoker(invoking, longest), teller)
+    lambdas = CountingInvoker(LambdaInvoker(invoking, longest), metrics)
     invokers: dict[str, Invoker] = {"lambda": lambdas, "http": _HttpApps()}
     secret = environment.get(Variable.SIGNING_KEY_SECRET)
     engine = Engine.build(
@@ -158,18 +159,18 @@ def wire(environment: Mapping[str, str]) -> Place:
         invokers=invokers,
         handovers={"lambda": lambdas},
         clock=clock,
-        chance=chance,
-        observer=teller,
-        settings=Settings(
+        random_source=random_source,
+        observer=metrics,
+        settings=EngineSettings(
             retention=timedelta(days=float(environment.get(Variable.RETENTION_DAYS, "30"))),
             signing_key=read_keys(secret)[0] if secret else None,
         ),
     )
-    return Place(
+    return Deployment(
         engine=engine,
         table=table,
         invokers=invokers,
-        teller=teller,
+        metrics=metrics,
         clock=clock,
         sqs=sqs,
         outbox=outbox,

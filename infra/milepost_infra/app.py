@@ -12,8 +12,8 @@ from typing import Final
 
 from aws_cdk import App
 
-from milepost_infra.packing import Platform, WheelAssets
-from milepost_infra.stack import MilepostStack
+from .packing import Platform, WheelAssets
+from .stack import MilepostStack
 
 _SHOP: Final = "samples/shop/app.py"
 

@@ -1,4 +1,8 @@
-"""Milepost: durable functions. Write them with `App`, `Event` and `Context`; start with the docs' first page."""
+"""Milepost: durable functions. Write them with `App`, `Event` and `Context`; start with the docs' first page.
+
+Middleware lives in `milepost.middleware`, transports in `milepost.sending`, what serves an app in `milepost.serving`,
+the test harnesses in `milepost.testing`, all errors in `milepost.errors`.
+"""
 
 from __future__ import annotations
 
@@ -7,54 +11,36 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from ._app import App
-    from ._context import Context, SyncContext
-    from ._eventbridge import EventBridgeTransport
-    from ._events import CronTick, NewEvent, ReceivedEvent
-    from ._execute import Keeper
-    from ._execute import Saver as Checkpointer
-    from ._function import Cancel, Function, FunctionRef, Timeouts
-    from ._middleware import CallInput, Middleware, StepOutput
-    from ._retries import Retries
-    from ._send import EventBatch, HttpTransport, RecordingTransport, Transport
-    from ._steps import Steps, SyncSteps
-    from ._triggers import Cron, Event
+    from ._declare.function import Cancel, Function, FunctionRef, Timeouts
+    from ._declare.retries import Retries
+    from ._declare.triggers import Cron, Event
+    from ._replay.context import Context, SyncContext
+    from ._replay.steps import Steps, SyncSteps
+    from ._serve.webhooks import Webhook, WebhookRequest
+    from ._values.events import CronTick, NewEvent, ReceivedEvent
     from ._version import VERSION as __version__  # noqa: N811 - the name that tools look for
-    from ._web import Request, Response
-    from ._webhooks import Webhook, WebhookRequest
     from .errors import MilepostError, NonRetriableError, RetryAfterError, StepError
 
 __all__ = [
     "App",
-    "CallInput",
     "Cancel",
-    "Checkpointer",
     "Context",
     "Cron",
     "CronTick",
     "Event",
-    "EventBatch",
-    "EventBridgeTransport",
     "Function",
     "FunctionRef",
-    "HttpTransport",
-    "Keeper",
-    "Middleware",
     "MilepostError",
     "NewEvent",
     "NonRetriableError",
     "ReceivedEvent",
-    "RecordingTransport",
-    "Request",
-    "Response",
     "Retries",
     "RetryAfterError",
     "StepError",
-    "StepOutput",
     "Steps",
     "SyncContext",
     "SyncSteps",
     "Timeouts",
-    "Transport",
     "Webhook",
     "WebhookRequest",
     "__version__",
@@ -62,48 +48,53 @@ __all__ = [
 
 _HOMES: Final = {
     "App": "_app",
-    "CallInput": "_middleware",
-    "Cancel": "_function",
-    "Checkpointer": "_execute:Saver",
-    "Context": "_context",
-    "Cron": "_triggers",
-    "CronTick": "_events",
-    "Event": "_triggers",
-    "EventBatch": "_send",
-    "EventBridgeTransport": "_eventbridge",
-    "Function": "_function",
-    "FunctionRef": "_function",
-    "HttpTransport": "_send",
-    "Keeper": "_execute",
-    "Middleware": "_middleware",
+    "Cancel": "_declare.function",
+    "Context": "_replay.context",
+    "Cron": "_declare.triggers",
+    "CronTick": "_values.events",
+    "Event": "_declare.triggers",
+    "Function": "_declare.function",
+    "FunctionRef": "_declare.function",
     "MilepostError": "errors",
-    "NewEvent": "_events",
+    "NewEvent": "_values.events",
     "NonRetriableError": "errors",
-    "ReceivedEvent": "_events",
-    "RecordingTransport": "_send",
-    "Request": "_web",
-    "Response": "_web",
-    "Retries": "_retries",
+    "ReceivedEvent": "_values.events",
+    "Retries": "_declare.retries",
     "RetryAfterError": "errors",
     "StepError": "errors",
-    "StepOutput": "_middleware",
-    "Steps": "_steps",
-    "SyncContext": "_context",
-    "SyncSteps": "_steps",
-    "Timeouts": "_function",
-    "Transport": "_send",
-    "Webhook": "_webhooks",
-    "WebhookRequest": "_webhooks",
+    "Steps": "_replay.steps",
+    "SyncContext": "_replay.context",
+    "SyncSteps": "_replay.steps",
+    "Timeouts": "_declare.function",
+    "Webhook": "_serve.webhooks",
+    "WebhookRequest": "_serve.webhooks",
     "__version__": "_version:VERSION",
 }
 """Where each public name lives. Loaded when first used: the engine takes only `protocol` and `errors` from this
 package, and must not pay for pydantic on its way to them."""
 
+_MOVED: Final = {
+    "CallInput": "milepost.middleware",
+    "Checkpointer": "milepost.serving",
+    "EventBatch": "milepost.sending",
+    "EventBridgeTransport": "milepost.sending",
+    "HttpTransport": "milepost.sending",
+    "Middleware": "milepost.middleware",
+    "RecordingTransport": "milepost.sending",
+    "Request": "milepost.serving",
+    "Response": "milepost.serving",
+    "StepOutput": "milepost.middleware",
+    "Transport": "milepost.sending",
+}
+"""Names that are looked for here and live in a module of their own."""
+
 
 def __getattr__(name: str) -> object:
     home = _HOMES.get(name)
     if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        moved = _MOVED.get(name)
+        hint = f": write `from {moved} import {name}`" if moved else ""
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
     module, _, inner = home.partition(":")
     value: object = getattr(import_module(f".{module}", __name__), inner or name)
     globals()[name] = value

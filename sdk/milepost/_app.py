@@ -9,32 +9,33 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Unpack, cast, overload
 
 from pydantic_core import to_json
 
-from ._durations import Duration, retention_duration, to_duration
-from ._function import Function, FunctionOptions, Mode, build_function, check_id, refuse_unknown
-from ._manifest import registration
-from ._middleware import Middleware, Middlewares, call_and_wait
-from ._place import Named
-from ._retries import DEFAULT_RETRIES, Retries, to_retries
-from ._send import Sender
-from ._serve import Server
-from ._settings import Settings
-from ._signatures import Provider
-from ._triggers import Cron, Event, Trigger, list_triggers
-from ._webhooks import Webhook, WebhookHandler, build_webhook
+from ._declare.function import Function, FunctionOptions, Mode, build_function, check_id, refuse_unknown
+from ._declare.retries import DEFAULT_RETRIES, Retries, to_retries
+from ._declare.triggers import Cron, Event, Trigger, list_triggers
+from ._send.sender import EventSender
+from ._serve.manifest import registration
+from ._serve.server import Server
+from ._serve.settings import AppSettings
+from ._serve.signatures import Provider
+from ._serve.webhooks import Webhook, WebhookHandler, build_webhook
+from ._values.current import Named
+from ._values.durations import Duration, retention_duration, to_duration
 from ._wiring import read_secrets, utc_now, wire
 from .errors import ConfigError, DuplicateFunctionError, SendError
+from .middleware import Middleware, Middlewares, call_and_wait
 
 if TYPE_CHECKING:
     import logging
     from contextlib import AbstractContextManager
 
-    from ._asgi import AsgiApp
-    from ._context import Context, SyncContext
-    from ._events import Sendable
-    from ._execute import Keeper, Saver
-    from ._lambda import LambdaHandler
-    from ._send import Transport
-    from ._web import Request, Response
+    from milepost.protocol import Request, Response
+
+    from ._replay.context import Context, SyncContext
+    from ._replay.execute import Checkpointer, RunStateStore
+    from ._send.sender import Transport
+    from ._serve.asgi import AsgiApp
+    from ._serve.aws_lambda import LambdaHandler
+    from ._values.events import Sendable
 
 __all__ = ["App", "FunctionDecorator"]
 
@@ -99,7 +100,7 @@ class App:
             keeps = None if retention is None else retention_duration(retention, "retention")
             policy = to_retries(retries)
         wiring = wire(dev=dev, transport=transport, event_key=event_key, signing_key=signing_key)
-        self._settings = Settings(
+        self._settings = AppSettings(
             app_id=id,
             version=version,
             dev=wiring.dev,
@@ -115,7 +116,7 @@ class App:
         )
         self._defaults: FunctionOptions = {"retries": policy, "mode": mode}
         self._functions: dict[str, Function[Any, Any]] = {}
-        self._sender = Sender(wiring.transport, self._settings.middlewares, now, given=transport is not None)
+        self._sender = EventSender(wiring.transport, self._settings.middlewares, now, given=transport is not None)
         self._webhooks: dict[str, Webhook] = {}
         self._server = Server(self._settings, self._functions, self._webhooks, self._sender)
 
@@ -226,7 +227,7 @@ class App:
 
     def send_sync(self, events: Sendable | Sequence[Sendable]) -> list[str]:
         """The same as `send`, for code without an event loop; blocks until the events are handed over."""
-        from ._sync_send import send_now  # noqa: PLC0415 - as above
+        from ._send.sync import send_now  # noqa: PLC0415 - as above
 
         return send_now(self._sender, events)
 
@@ -242,8 +243,8 @@ class App:
         self,
         request: Request,
         *,
-        checkpointer: Saver | None = None,
-        keeper: Keeper | None = None,
+        checkpointer: Checkpointer | None = None,
+        state_store: RunStateStore | None = None,
         budget: timedelta | None = None,
     ) -> Response:
         """Serve one request of a server, whatever carried it.
@@ -251,10 +252,10 @@ class App:
         Args:
             request: PUT registers the app, GET tells of it, POST calls a function.
             checkpointer: Takes finished steps in checkpoint mode; called on the caller's event loop.
-            keeper: Loads what was too large for the call; without it the app asks its server over HTTP.
+            state_store: Loads what was too large for the call; without it the app asks its server over HTTP.
             budget: Overrides `checkpoint_budget`, when the process has less time left.
         """
-        return await self._server.handle(request, checkpointer, keeper, budget)
+        return await self._server.handle(request, checkpointer, state_store, budget)
 
     def manifest(self, serve_url: str) -> dict[str, object]:
         """The registration of the app: what `POST /fn/register` carries, as a JSON object."""
@@ -275,19 +276,19 @@ class App:
 
     def asgi(self) -> AsgiApp:
         """The app as ASGI application: serve it, or mount it under a path."""
-        from ._asgi import asgi_app  # noqa: PLC0415 - only where it is served so
+        from ._serve.asgi import asgi_app  # noqa: PLC0415 - only where it is served so
 
         return asgi_app(self)
 
-    def lambda_handler(self, keeper: Callable[[str, str], Keeper] | None = None) -> LambdaHandler:
+    def lambda_handler(self, state_store: Callable[[str, str], RunStateStore] | None = None) -> LambdaHandler:
         """The app as Lambda handler, for `lambda:Invoke` and Function URLs: `handler = app.lambda_handler()`.
 
-        `keeper` makes, for the ids of a run and its function, what reaches the run's store directly. `MilepostApp` sets
-        it; without one, checkpoint mode hands its steps over at the end of each invocation.
+        `state_store` makes, for the ids of a run and its function, what reaches the run's store directly. `MilepostApp`
+        sets it; without one, checkpoint mode hands its steps over at the end of each invocation.
         """
-        from ._lambda import lambda_handler  # noqa: PLC0415 - only where it is served so
+        from ._serve.aws_lambda import lambda_handler  # noqa: PLC0415 - only where it is served so
 
-        return lambda_handler(self, keeper)
+        return lambda_handler(self, state_store)
 
 
 @functools.lru_cache

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from ._http import HttpApi
-from ._send import HttpTransport, Transport
+from ._send.http import HttpApi
+from ._send.sender import HttpTransport, Transport
 
 __all__ = ["Wiring", "read_secrets", "utc_now", "wire"]
 
@@ -67,7 +67,7 @@ def wire(
     if transport is None and event_url is not None:
         transport = HttpTransport(event_url, key)
     if transport is None and (bus := environment.get("MILEPOST_EVENT_BUS")):
-        from ._eventbridge import EventBridgeTransport  # noqa: PLC0415 - only on AWS
+        from ._send.eventbridge import EventBridgeTransport  # noqa: PLC0415 - only on AWS
 
         transport = EventBridgeTransport(bus)
     if api_url is None and isinstance(transport, HttpTransport):

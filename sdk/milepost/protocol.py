@@ -13,6 +13,8 @@ import hashlib
 import hmac
 import re
 from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import accumulate
@@ -41,6 +43,8 @@ __all__ = [
     "EventName",
     "Header",
     "Opcode",
+    "Request",
+    "Response",
     "bearer",
     "format_duration",
     "hash_step_id",
@@ -73,12 +77,40 @@ MAX_RETRIES: Final = 20
 MAX_RETRY_AFTER: Final = timedelta(hours=24)
 """Longest wait before a retry that code may ask for."""
 MAX_OPEN_DAYS: Final = 366
+"""Longest sleep or wait."""
 MIN_RETENTION_DAYS: Final = 1
 MAX_RETENTION_DAYS: Final = 366
-"""Longest sleep or wait."""
 REQUEST_VERSION: Final = "2"
 """Version of the call format that the SDK answers with (§2.8: joins of parallel steps happen on the server)."""
 SIGNATURE_WINDOW_SECONDS: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request, whatever carries it. Header names are lower case.
+
+    Args:
+        method: `"PUT"`, `"GET"` or `"POST"`.
+        query: Query parameters; the last of repeated ones.
+        headers: Header names in lower case.
+        body: The body as it travelled: signatures cover these bytes.
+        url: Address of the app without query, for registration; may be empty.
+    """
+
+    method: str
+    query: Mapping[str, str] = field(default_factory=dict[str, str])
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    body: bytes = b""
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One HTTP response, whatever carries it. Header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    body: bytes = b""
 
 
 class Opcode(StrEnum):

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from milepost import App, Context, Event
-from milepost_console.run_log import LoggedLine, RunLog
+from milepost_console.dev.run_log import LoggedLine, RunLog
 from milepost_console.server.problems import Refused
 from milepost_engine.ports import Target
 from tests.console.served import Served, served, until

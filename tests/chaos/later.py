@@ -11,13 +11,14 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from milepost_engine.adapters.chance import SeededChance
-from milepost_engine.checkpoints import Saver
-from milepost_engine.ports import InvocationProblem, ProblemKind, Request, Response, Target
-from milepost_engine.reporter import Reporter
-from milepost_engine.reports import Slip, failure_body
-from milepost_engine.store import RunStore
-from milepost_engine.values import Values
+from milepost.protocol import Request, Response
+from milepost_engine.adapters.random_source import SeededRandom
+from milepost_engine.ports import InvocationProblem, ProblemKind, Target
+from milepost_engine.runs.checkpoints import CheckpointWriter
+from milepost_engine.runs.reporter import Reporter
+from milepost_engine.runs.reports import CallToken, failure_body
+from milepost_engine.store.runs import RunStore
+from milepost_engine.store.values import Values
 from tests.cloud.wound_queue import Delivery, WoundQueue
 
 from .ledger import LOOK, LOOKS, Witness
@@ -79,24 +80,24 @@ class Later:
             if not task.cancelled() and task.exception() is None:
                 continue
             problem = InvocationProblem(ProblemKind.CRASHED, "exit status 1")
-            told = failure_body(Slip.read(json.loads(delivery.body)["slip"]), problem)
+            told = failure_body(CallToken.read(json.loads(delivery.body)["slip"]), problem)
             for _ in range(2 if storm.draw.random() < storm.share else 1):
                 self._world.queue.take(told, storm.draw.uniform(0, 2))
 
     async def _serve(self, delivery: Delivery) -> None:
         LOOKS.set({})
         world, told = self._world, json.loads(delivery.body)
-        ports, slip = world.open_ports(world.storm), Slip.read(told["slip"])
+        ports, slip = world.open_ports(world.storm), CallToken.read(told["slip"])
         values = Values(ports.blobs, 64)
-        chance = SeededChance(world.storm.draw.randrange(2**32))
+        random_source = SeededRandom(world.storm.draw.randrange(2**32))
         runs = RunStore(Witness(ports.table, world.ledger), values)
-        reporter = Reporter(runs, ports.blobs, ports.queue, world.impatient, chance)
+        reporter = Reporter(runs, ports.blobs, ports.queue, world.impatient, random_source)
         app = world.make_app(world.ledger)
-        request = Request(told["query"], told["headers"], base64.b64decode(told["body"]))
+        request = Request("POST", told["query"], told["headers"], base64.b64decode(told["body"]))
 
-        async def call(saver: Saver) -> Response:
+        async def call(checkpointer: CheckpointWriter) -> Response:
             LOOK.set(LOOKS.get()[slip.run])
-            answer = await app.handle(request, checkpointer=saver)
+            answer = await app.handle(request, checkpointer=checkpointer)
             return Response(answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.body)
 
         tries = iter(range(3))

@@ -14,12 +14,12 @@ import pytest
 
 from milepost import App, Context, Event, Retries, StepError
 from milepost_console.testing.crashes import Crashed, Deaths
-from milepost_engine.adapters.chance import SeededChance
 from milepost_engine.adapters.clock import WoundClock
-from milepost_engine.adapters.local_queue import LocalQueue, Received
-from milepost_engine.adapters.sqlite import SqliteStore
+from milepost_engine.adapters.local.queue import LocalQueue, Received
+from milepost_engine.adapters.local.sqlite import SqliteStore
+from milepost_engine.adapters.random_source import SeededRandom
 from milepost_engine.core.run import ClosedStep, Record, Run
-from milepost_engine.engine import Engine, Settings
+from milepost_engine.engine import Engine, EngineSettings
 from milepost_engine.observe import Silent
 from milepost_engine.ports import Target
 from tests.scenarios.rig import START, Served
@@ -116,9 +116,9 @@ class World:
             queue=deaths.shell(queue),
             invokers={"inprocess": deaths.shell(served)},
             clock=self.clock,
-            chance=SeededChance(3),
+            random_source=SeededRandom(3),
             observer=self.notes,
-            settings=Settings(inline_bytes=64),
+            settings=EngineSettings(inline_bytes=64),
         )
         try:
             await engine.registry.sync(self.app.manifest("http://local/a"), Target("inprocess", "a"))
@@ -169,12 +169,12 @@ async def _story(deaths_at: Callable[[int], int | None], limit: int) -> World:
 async def _check(world: World, told: str) -> None:
     engine = Engine.build(
         table=world.store.table, blobs=world.store.blobs, queue=LocalQueue(world.store, world.clock, "other"),
-        invokers={}, clock=world.clock, chance=SeededChance(1), settings=Settings(inline_bytes=64),
+        invokers={}, clock=world.clock, random_source=SeededRandom(1), settings=EngineSettings(inline_bytes=64),
     )  # fmt: skip
     await engine.registry.sync(world.app.manifest("http://local/a"), Target("inprocess", "a"))
     event = await engine.events.names()
     assert "go" in event
-    from milepost_engine.queries import RunFilter  # noqa: PLC0415
+    from milepost_engine.operations.queries import RunFilter  # noqa: PLC0415
 
     rows = (await engine.queries.list_runs(RunFilter(functions=("a-story",))))["runs"]
     assert len(rows) == 1, told

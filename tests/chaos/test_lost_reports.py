@@ -8,7 +8,7 @@ from typing import Any
 
 from milepost import App, Context, Event
 from milepost_engine.ports import Condition, Item, Table
-from milepost_engine.watching import LATEST_START, WATCH_GRACE
+from milepost_engine.runs.sweeper import LATEST_START, WATCH_GRACE
 
 from .ledger import Ledger
 from .world import World, world

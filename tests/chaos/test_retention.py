@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from milepost import App, Context, Event
 from milepost.testing import Harness
-from milepost_engine.run_items import DEFAULT_RETENTION
+from milepost_engine.store.run_items import DEFAULT_RETENTION
 
 
 def sleeper() -> App:

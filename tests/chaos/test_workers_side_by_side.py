@@ -12,13 +12,13 @@ from datetime import timedelta
 import pytest
 
 from milepost import App, Context
-from milepost_engine.adapters.chance import SeededChance
 from milepost_engine.adapters.clock import WoundClock
-from milepost_engine.adapters.local_queue import LocalQueue, Received
-from milepost_engine.adapters.sqlite import SqliteStore
-from milepost_engine.engine import Engine, Settings
+from milepost_engine.adapters.local.queue import LocalQueue, Received
+from milepost_engine.adapters.local.sqlite import SqliteStore
+from milepost_engine.adapters.random_source import SeededRandom
+from milepost_engine.engine import Engine, EngineSettings
+from milepost_engine.operations.queries import RunFilter
 from milepost_engine.ports import Target
-from milepost_engine.queries import RunFilter
 from tests.scenarios.rig import START, Served
 
 WORKERS = 3
@@ -65,10 +65,10 @@ class Workers:
             queue=self.queue,
             invokers={"inprocess": served},
             clock=self.clock,
-            chance=SeededChance(seed),
-            settings=Settings(),
+            random_source=SeededRandom(seed),
+            settings=EngineSettings(),
         )
-        served.invoker.saver = engine.saver
+        served.invoker.checkpointer = engine.checkpointer
         return engine
 
     async def run(self, name: str, *, wind: timedelta | None = None, times: int = 1) -> dict:

@@ -16,28 +16,19 @@ from datetime import timedelta
 from typing import Any
 
 from milepost import App
-from milepost_engine.adapters.aws_calls import Retries
-from milepost_engine.adapters.aws_http import AwsHttp
-from milepost_engine.adapters.chance import SeededChance
+from milepost.protocol import Request, Response
+from milepost_engine.adapters.aws.calls import AwsRetries
+from milepost_engine.adapters.aws.client import AwsHttp
+from milepost_engine.adapters.aws.dynamodb import DynamoTable
+from milepost_engine.adapters.aws.s3 import S3Blobs
+from milepost_engine.adapters.aws.sqs import SqsQueue
 from milepost_engine.adapters.clock import WoundClock
-from milepost_engine.adapters.dynamodb import DynamoTable
-from milepost_engine.adapters.invoke_inprocess import InProcessInvoker
-from milepost_engine.adapters.s3 import S3Blobs
-from milepost_engine.adapters.sqlite import SqliteStore
-from milepost_engine.adapters.sqs import SqsQueue
-from milepost_engine.engine import Engine, Settings
-from milepost_engine.ports import (
-    Blobs,
-    InvocationProblem,
-    Message,
-    ProblemKind,
-    Queue,
-    Request,
-    Response,
-    Table,
-    Target,
-)
-from milepost_engine.queries import RunFilter
+from milepost_engine.adapters.local.invoke_inprocess import InProcessInvoker
+from milepost_engine.adapters.local.sqlite import SqliteStore
+from milepost_engine.adapters.random_source import SeededRandom
+from milepost_engine.engine import Engine, EngineSettings
+from milepost_engine.operations.queries import RunFilter
+from milepost_engine.ports import Blobs, InvocationProblem, Message, ProblemKind, Queue, Table, Target
 from tests.cloud.faults import FaultyCaller, FaultyPort, FaultyTransport, Storm
 from tests.cloud.inline_s3 import InlineS3
 from tests.cloud.moto_transport import MotoTransport
@@ -137,11 +128,11 @@ class World:
             invokers={"inprocess": served, "lambda": served},
             handovers={"lambda": self.later},
             clock=self.clock,
-            chance=SeededChance(self.storm.draw.randrange(2**32)),
+            random_source=SeededRandom(self.storm.draw.randrange(2**32)),
             observer=Watch(),
-            settings=Settings(inline_bytes=64),
+            settings=EngineSettings(inline_bytes=64),
         )
-        served.invoker.saver = engine.saver
+        served.invoker.checkpointer = engine.checkpointer
         return engine
 
     @property
@@ -205,12 +196,12 @@ class World:
 
     def _deliver(self, delivery: Delivery) -> None:
         self._begin(self._any(), delivery)
-        chance = self.storm.draw.random()
-        if chance < self.storm.share:
+        dice = self.storm.draw.random()
+        if dice < self.storm.share:
             # Twice at once: to somebody else, or since its visibility time-out ran out while it was under way.
             count = self.storm.draw.choice((1, delivery.receive_count + 1))
             self._begin(self._any(), Delivery(delivery.body, count, ghost=True))
-        elif chance < 1.5 * self.storm.share:
+        elif dice < 1.5 * self.storm.share:
             self.queue.take(delivery.body, self.storm.draw.uniform(0, 900), ghost=True)
 
     def _begin(self, worker: Worker, delivery: Delivery | None) -> None:
@@ -292,7 +283,7 @@ async def _over_moto(clock: WoundClock, queue: WoundQueue, ledger: Ledger) -> As
     moto, s3 = MotoTransport(), InlineS3(name)
     moto.sent = lambda _url, entry: queue.take(entry["MessageBody"], entry.get("DelaySeconds", 0))
     moto.put = lambda item: ledger.put(item["pk"]["S"], item["sk"]["S"], item.get("name", {}).get("S", ""))
-    retries = Retries(Impatient(), SeededChance(1), attempts=2)
+    retries = AwsRetries(Impatient(), SeededRandom(1), attempts=2)
     plain = AwsHttp(CREDENTIALS, REGION, retries=retries, transport=moto)
     await open_table(plain.service("dynamodb"), name)
     made = await plain.service("sqs").call("CreateQueue", {"QueueName": name}, repeatable=False)

@@ -20,9 +20,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from milepost_engine.adapters.aws_calls import Answer, AwsRefused, AwsUnreachable, Caller
-from milepost_engine.adapters.aws_http import Transport
-from milepost_engine.adapters.aws_sockets import HttpAnswer, NotAnswered, NotConnected
+from milepost_engine.adapters.aws.calls import Answer, AwsRefused, AwsUnreachable, Caller
+from milepost_engine.adapters.aws.client import Transport
+from milepost_engine.adapters.aws.sockets import HttpAnswer, NotAnswered, NotConnected
 from milepost_engine.ports import TableBusy
 
 __all__ = ["FaultyCaller", "FaultyPort", "FaultyTransport", "Storm"]

@@ -10,8 +10,8 @@ from typing import Any
 import boto3
 from moto import mock_aws
 
-from milepost_engine.adapters.aws_boto import BotoCaller, boto_config
-from milepost_engine.adapters.aws_calls import Answer, Caller
+from milepost_engine.adapters.aws.boto import BotoCaller, boto_config
+from milepost_engine.adapters.aws.calls import Answer, Caller
 
 __all__ = ["InlineS3"]
 

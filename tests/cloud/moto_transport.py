@@ -14,7 +14,7 @@ from moto.core.request import Request
 from moto.dynamodb.responses import DynamoHandler
 from moto.sqs.responses import SQSResponse
 
-from milepost_engine.adapters.aws_sockets import HttpAnswer
+from milepost_engine.adapters.aws.sockets import HttpAnswer
 
 __all__ = ["MotoTransport"]
 

@@ -10,14 +10,14 @@ from typing import Any, Final
 
 from botocore.credentials import Credentials
 
-from milepost_engine.adapters.aws_calls import Caller, Retries
-from milepost_engine.adapters.aws_http import AwsHttp, Transport
-from milepost_engine.adapters.chance import SeededChance
+from milepost_engine.adapters.aws.calls import AwsRetries, Caller
+from milepost_engine.adapters.aws.client import AwsHttp, Transport
+from milepost_engine.adapters.aws.dynamodb import DynamoTable
+from milepost_engine.adapters.aws.dynamodb_schema import table_definition
+from milepost_engine.adapters.aws.s3 import S3Blobs
+from milepost_engine.adapters.aws.sqs import SqsQueue
 from milepost_engine.adapters.clock import SystemClock
-from milepost_engine.adapters.dynamodb import DynamoTable
-from milepost_engine.adapters.dynamodb_schema import table_definition
-from milepost_engine.adapters.s3 import S3Blobs
-from milepost_engine.adapters.sqs import SqsQueue
+from milepost_engine.adapters.random_source import SeededRandom
 from milepost_engine.ports import Clock
 
 from .inline_s3 import InlineS3
@@ -54,7 +54,7 @@ def aws_http(transport: Transport | None = None, endpoint: str | None = None) ->
     return AwsHttp(
         CREDENTIALS,
         REGION,
-        retries=Retries(SystemClock(), SeededChance(1), attempts=8, longest_seconds=0.02, first_seconds=0.001),
+        retries=AwsRetries(SystemClock(), SeededRandom(1), attempts=8, longest_seconds=0.02, first_seconds=0.001),
         environment={"AWS_ENDPOINT_URL": endpoint} if endpoint else {},
         transport=transport,
     )

@@ -16,15 +16,15 @@ import uvicorn
 
 from milepost import App
 from milepost_console.code.host import KIND
-from milepost_console.dev import bind
-from milepost_console.live import Live
-from milepost_console.local import LocalEngine, open_local
-from milepost_console.remote import Remotes
-from milepost_console.run_log import RunLogMemory, RunLogs, keeping_lines
+from milepost_console.dev.dev_server import bind
+from milepost_console.dev.http_apps import Remotes
+from milepost_console.dev.live import Live
+from milepost_console.dev.local import LocalEngine, open_local
+from milepost_console.dev.run_log import RunLogMemory, RunLogs, keeping_lines
 from milepost_console.server.app import build_app
 from milepost_console.server.backend import Backend
 from milepost_engine.adapters.clock import SystemClock
-from milepost_engine.adapters.invoke_inprocess import InProcessInvoker
+from milepost_engine.adapters.local.invoke_inprocess import InProcessInvoker
 from milepost_engine.ports import Clock, Target
 
 T = TypeVar("T")
@@ -143,7 +143,7 @@ async def _run(
     memory = RunLogMemory(clock.now())
     code = InProcessInvoker()
     async with open_local(":memory:", live, {KIND: code}, clock=clock) as local:
-        code.saver = local.engine.saver
+        code.checkpointer = local.engine.checkpointer
         remotes = Remotes(local.http, lambda said, _: notes.append(said))
 
         async def sync_url(address: str) -> str:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from milepost import App, Context, Event, RecordingTransport, SyncContext
+from milepost import App, Context, Event, SyncContext
 from milepost.errors import ConfigError, EventRefusedError
+from milepost.sending import RecordingTransport
 from milepost.testing import Harness
 
 

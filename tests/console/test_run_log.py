@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from milepost import App, Context, Event, Retries, SyncContext
-from milepost_console.run_log import MAX_CHARS, LoggedLine, RunLogHandler, RunLogMemory
+from milepost_console.dev.run_log import MAX_CHARS, LoggedLine, RunLogHandler, RunLogMemory
 from milepost_console.server import models
 from milepost_engine.ports import Target
 

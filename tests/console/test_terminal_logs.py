@@ -12,8 +12,8 @@ from rich.console import Console
 
 from milepost import App, Context, Event, NonRetriableError
 from milepost.testing import Harness
-from milepost_console.log_place import place_of
-from milepost_console.terminal import JsonLines, Lines
+from milepost_console.dev.log_origin import place_of
+from milepost_console.dev.terminal import JsonLines, Lines
 from milepost_engine.adapters.clock import WoundClock
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)

@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 from milepost.errors import CheckpointRefused
+from milepost.protocol import Request, Response
 from milepost_console.code.host import KIND, CodeHost
-from milepost_console.code.loader import CodeProblem, parse_place
-from milepost_console.log_place import place_of
+from milepost_console.code.loader import CodeProblem, parse_location
+from milepost_console.dev.log_origin import place_of
 from milepost_engine.codec import dumps, loads
-from milepost_engine.ports import InvocationProblem, ProblemKind, Request, Response, Target
+from milepost_engine.ports import InvocationProblem, ProblemKind, Target
 
 from .process import DevProcess
 from .served import until
@@ -77,7 +78,7 @@ MINE = Target(KIND, "mine", 30)
 @pytest.fixture
 async def host(tmp_path: Path) -> AsyncIterator[CodeHost]:
     (tmp_path / "mine.py").write_text(CODE)
-    made = CodeHost([parse_place("mine.py", tmp_path)], tmp_path, "http://127.0.0.1:1")
+    made = CodeHost([parse_location("mine.py", tmp_path)], tmp_path, "http://127.0.0.1:1")
     made.serve(await made.load())
     yield made
     await made.close()
@@ -91,7 +92,7 @@ def call(function: str, **data: object) -> Request:
     }  # fmt: skip
     body = {"ctx": ctx, "event": event, "events": [event], "steps": {}, "use_api": False, "version": -1}
     headers = {"x-run-id": "01RUN"}
-    return Request({"fnId": f"mine-{function}", "stepId": "step"}, headers, dumps(body))
+    return Request("POST", {"fnId": f"mine-{function}", "stepId": "step"}, headers, dumps(body))
 
 
 def result(answer: Response) -> Any:
@@ -141,7 +142,7 @@ async def test_code_runs_in_another_process_and_unknown_apps_are_missing(host: C
 
 async def test_a_step_is_saved_before_the_next_one_begins(host: CodeHost):
     steps = Steps()
-    host.saver = steps.of
+    host.checkpointer = steps.of
     answer = await host.invoke(MINE, call("two"))
     assert steps.names == ["one", "two"]
     assert steps.asked[0] == ("01RUN", "mine-two")
@@ -149,10 +150,10 @@ async def test_a_step_is_saved_before_the_next_one_begins(host: CodeHost):
 
 
 async def test_steps_that_cannot_be_saved_are_returned_and_a_stale_invocation_says_nothing(host: CodeHost):
-    host.saver = Steps(OSError("the disk is full")).of
+    host.checkpointer = Steps(OSError("the disk is full")).of
     answer = await host.invoke(MINE, call("two"))
     assert [(op["op"], op.get("displayName")) for op in loads(answer.body)] == [("StepRun", "one")]
-    host.saver = Steps(CheckpointRefused(stale=True)).of
+    host.checkpointer = Steps(CheckpointRefused(stale=True)).of
     assert loads((await host.invoke(MINE, call("two"))).body) == []
 
 

@@ -16,14 +16,14 @@ import uvicorn.lifespan.off
 import uvicorn.loops.auto
 import uvicorn.protocols.http.auto
 
-from milepost_console import dev
 from milepost_console.cli.main import main
-from milepost_console.live import Live
-from milepost_console.local import open_local
+from milepost_console.dev import dev_server
+from milepost_console.dev.live import Live
+from milepost_console.dev.local import open_local
 from milepost_console.server.app import build_app
 from milepost_console.server.backend import Backend
 
-NEEDED = (uvicorn.lifespan.off, uvicorn.loops.auto, uvicorn.protocols.http.auto, dev)
+NEEDED = (uvicorn.lifespan.off, uvicorn.loops.auto, uvicorn.protocols.http.auto, dev_server)
 
 
 async def warm_up() -> None:

@@ -9,17 +9,17 @@ import pytest
 from botocore.credentials import Credentials
 from moto import mock_aws
 
-from milepost_engine.adapters.aws_boto import BotoCaller, boto_config
-from milepost_engine.adapters.aws_calls import Caller, Retries
-from milepost_engine.adapters.aws_http import AwsHttp
-from milepost_engine.adapters.chance import SystemChance
+from milepost_engine.adapters.aws.boto import BotoCaller, boto_config
+from milepost_engine.adapters.aws.calls import AwsRetries, Caller
+from milepost_engine.adapters.aws.client import AwsHttp
+from milepost_engine.adapters.aws.dynamodb import DynamoTable
+from milepost_engine.adapters.aws.dynamodb_schema import create_table
+from milepost_engine.adapters.aws.s3 import S3Blobs
+from milepost_engine.adapters.aws.sqs import SqsQueue
 from milepost_engine.adapters.clock import SystemClock, WoundClock
-from milepost_engine.adapters.dynamodb import DynamoTable
-from milepost_engine.adapters.dynamodb_schema import create_table
-from milepost_engine.adapters.local_queue import LocalQueue, Received
-from milepost_engine.adapters.s3 import S3Blobs
-from milepost_engine.adapters.sqlite import SqliteStore
-from milepost_engine.adapters.sqs import SqsQueue
+from milepost_engine.adapters.local.queue import LocalQueue, Received
+from milepost_engine.adapters.local.sqlite import SqliteStore
+from milepost_engine.adapters.random_source import SystemRandom
 
 from .dynamodb_local import running_dynamodb_local
 from .labs import BlobsLab, Lab, QueueLab
@@ -59,7 +59,7 @@ async def dynamodb_caller(dynamodb_endpoint: str) -> AsyncIterator[Caller]:
     http = AwsHttp(
         Credentials("test", "test"),
         "us-east-1",
-        retries=Retries(SystemClock(), SystemChance(), attempts=10),
+        retries=AwsRetries(SystemClock(), SystemRandom(), attempts=10),
         environment={"AWS_ENDPOINT_URL": dynamodb_endpoint},
         max_connections=16,
     )

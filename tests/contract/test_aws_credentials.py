@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from milepost_engine.adapters.aws_credentials import GivenCredentials, find_credentials
-from milepost_engine.adapters.aws_http import _certificates
+from milepost_engine.adapters.aws.client import _certificates
+from milepost_engine.adapters.aws.credentials import GivenCredentials, find_credentials
 
 GIVEN = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret"}
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from milepost_engine.adapters.aws_calls import Answer, AwsRefused, AwsUnreachable, Retries
-from milepost_engine.adapters.chance import SeededChance
+from milepost_engine.adapters.aws.calls import Answer, AwsRefused, AwsRetries, AwsUnreachable
+from milepost_engine.adapters.aws.dynamodb import DynamoTable
+from milepost_engine.adapters.aws.s3 import S3Blobs
+from milepost_engine.adapters.aws.sqs import SqsQueue
 from milepost_engine.adapters.clock import WoundClock
-from milepost_engine.adapters.dynamodb import DynamoTable
-from milepost_engine.adapters.s3 import S3Blobs
-from milepost_engine.adapters.sqs import SqsQueue
+from milepost_engine.adapters.random_source import SeededRandom
 from milepost_engine.ports import Absent, Changes, Delete, Key, Message, Put, TableBusy, TransactionFailed
 
 from .labs import ImpatientClock
@@ -38,7 +38,7 @@ def refused(code: str, **details: Any) -> AwsRefused:
 
 def table(*told: Answer | Exception) -> tuple[DynamoTable, FakeCaller]:
     caller = FakeCaller(*told)
-    return DynamoTable(caller, "milepost", WoundClock(), retries=Retries(ImpatientClock(), SeededChance(1))), caller
+    return DynamoTable(caller, "milepost", WoundClock(), retries=AwsRetries(ImpatientClock(), SeededRandom(1))), caller
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ async def test_a_table_that_is_not_there_is_named() -> None:
 
 def queue(*told: Answer | Exception) -> tuple[SqsQueue, FakeCaller, ImpatientClock]:
     caller, clock = FakeCaller(*told), ImpatientClock()
-    return SqsQueue(caller, "http://queue", retries=Retries(clock, SeededChance(1), attempts=3)), caller, clock
+    return SqsQueue(caller, "http://queue", retries=AwsRetries(clock, SeededRandom(1), attempts=3)), caller, clock
 
 
 async def test_messages_travel_in_tens_and_in_whole_seconds() -> None:

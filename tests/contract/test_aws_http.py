@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from botocore.credentials import Credentials
 
-from milepost_engine.adapters.aws_calls import AwsRefused, AwsUnreachable, Caller, Retries
-from milepost_engine.adapters.aws_http import AwsHttp, endpoint_url
-from milepost_engine.adapters.chance import SeededChance
+from milepost_engine.adapters.aws.calls import AwsRefused, AwsRetries, AwsUnreachable, Caller
+from milepost_engine.adapters.aws.client import AwsHttp, endpoint_url
+from milepost_engine.adapters.random_source import SeededRandom
 
 from .fake_aws import HANG_UP, FakeAws, running_fake_aws
 from .labs import ImpatientClock
@@ -36,7 +36,7 @@ async def http(aws: FakeAws, clock: ImpatientClock) -> AsyncIterator[AwsHttp]:
     http = AwsHttp(
         Credentials("AKID", "secret", "session-token"),
         "eu-west-1",
-        retries=Retries(clock, SeededChance(1), attempts=4),
+        retries=AwsRetries(clock, SeededRandom(1), attempts=4),
         environment={"AWS_ENDPOINT_URL": aws.url},
         max_connections=2,
     )
@@ -122,7 +122,9 @@ async def test_nobody_listening_is_told_as_not_sent(clock: ImpatientClock) -> No
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         environment = {"AWS_ENDPOINT_URL_DYNAMODB": f"http://127.0.0.1:{probe.getsockname()[1]}"}
-    http = AwsHttp(Credentials("a", "b"), "eu-west-1", retries=Retries(clock, SeededChance(1)), environment=environment)
+    http = AwsHttp(
+        Credentials("a", "b"), "eu-west-1", retries=AwsRetries(clock, SeededRandom(1)), environment=environment
+    )
     with pytest.raises(AwsUnreachable, match="no answer from AWS") as silence:
         await http.service("dynamodb").call("PutItem", {}, repeatable=False)
     assert not silence.value.sent
@@ -187,4 +189,4 @@ def test_endpoints_come_from_the_environment_or_are_amazons() -> None:
 
 def test_missing_credentials_are_told_at_once(clock: ImpatientClock) -> None:
     with pytest.raises(ValueError, match="no AWS credentials: set"):
-        AwsHttp(None, "eu-west-1", retries=Retries(clock, SeededChance(1)))
+        AwsHttp(None, "eu-west-1", retries=AwsRetries(clock, SeededRandom(1)))

@@ -12,7 +12,7 @@ from botocore.credentials import Credentials
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from milepost_engine.adapters.aws_signing import Signer, host_of
+from milepost_engine.adapters.aws.signing import Signer, host_of
 
 MOMENT = datetime(2026, 11, 24, 23, 59, 58, tzinfo=UTC)
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from milepost_engine.adapters.aws_sockets import Connections, HttpAnswer, NotAnswered, NotConnected
+from milepost_engine.adapters.aws.sockets import Connections, HttpAnswer, NotAnswered, NotConnected
 from milepost_engine.adapters.clock import WoundClock
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

@@ -1,12 +1,12 @@
-"""Time and chance."""
+"""Time and random_source."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from milepost_engine.adapters.chance import SeededChance, SystemChance
 from milepost_engine.adapters.clock import SystemClock, WoundClock
+from milepost_engine.adapters.random_source import SeededRandom, SystemRandom
 
 
 async def test_sleepers_wake_in_order_each_at_its_own_moment() -> None:
@@ -77,13 +77,13 @@ def test_when_the_systems_clock_is_set_back_time_goes_on_until_that_has_caught_u
 
 
 def test_a_seed_repeats_its_chances() -> None:
-    one, same, other = SeededChance(1), SeededChance(1), SeededChance(2)
+    one, same, other = SeededRandom(1), SeededRandom(1), SeededRandom(2)
     first = [one.random_bytes(8), one.uniform(), one.random_bytes(3)]
     assert first == [same.random_bytes(8), same.uniform(), same.random_bytes(3)]
     assert first[0] != other.random_bytes(8)
 
 
 def test_the_system_has_chances_of_the_asked_length() -> None:
-    chance = SystemChance()
-    assert len(chance.random_bytes(17)) == 17
-    assert all(0 <= chance.uniform() < 1 for _ in range(100))
+    random_source = SystemRandom()
+    assert len(random_source.random_bytes(17)) == 17
+    assert all(0 <= random_source.uniform() < 1 for _ in range(100))

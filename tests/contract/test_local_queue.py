@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from milepost_engine.adapters.clock import WoundClock
-from milepost_engine.adapters.local_queue import LocalQueue, Received
-from milepost_engine.adapters.sqlite import SqliteStore
+from milepost_engine.adapters.local.queue import LocalQueue, Received
+from milepost_engine.adapters.local.sqlite import SqliteStore
 from milepost_engine.ports import Item, Message
 
 

@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 
 from milepost_engine.adapters.clock import WoundClock
-from milepost_engine.adapters.local_queue import LocalQueue, Received
-from milepost_engine.adapters.sqlite import SqliteStore
-from milepost_engine.adapters.sqlite_file import DataFileError, Durability
+from milepost_engine.adapters.local.queue import LocalQueue, Received
+from milepost_engine.adapters.local.sqlite import SqliteStore
+from milepost_engine.adapters.local.sqlite_file import DataFileError, Durability
 from milepost_engine.ports import Changes, ConditionFailed, Equals, Key
 
 WRITER = """
 import asyncio, sys
 from milepost_engine.adapters.clock import SystemClock
-from milepost_engine.adapters.local_queue import LocalQueue, Received
-from milepost_engine.adapters.sqlite import SqliteStore
+from milepost_engine.adapters.local.queue import LocalQueue, Received
+from milepost_engine.adapters.local.sqlite import SqliteStore
 from milepost_engine.ports import Changes, Key, Message, Put, Update
 
 async def main():

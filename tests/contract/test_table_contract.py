@@ -13,11 +13,11 @@ from milepost_engine.ports import (
     ConditionFailed,
     Delete,
     Equals,
-    Has,
-    HasNot,
+    HasAttribute,
     In,
     Item,
     Key,
+    LacksAttribute,
     LessThan,
     Put,
     TransactionFailed,
@@ -104,7 +104,7 @@ async def test_an_update_creates_a_missing_item(lab: Lab) -> None:
 async def test_an_update_may_forbid_itself_to_create(lab: Lab) -> None:
     key = Key(lab.name(), "s")
     with pytest.raises(ConditionFailed) as failure:
-        await lab.table.update(key, Changes(set={"n": 1}), when=Has("pk"))
+        await lab.table.update(key, Changes(set={"n": 1}), when=HasAttribute("pk"))
     assert failure.value.existing is None
     assert await lab.table.get(key) is None
 
@@ -120,8 +120,8 @@ async def test_a_delete_removes_the_item_and_may_be_repeated(lab: Lab) -> None:
 STANDING: Item = {"status": "Running", "version": 7, "yes": True, "raw": b"\x01", "one": 1, "text1": "1"}
 
 HOLDS: list[Condition] = [
-    Has("status"),
-    HasNot("missing"),
+    HasAttribute("status"),
+    LacksAttribute("missing"),
     Equals("status", "Running"),
     Equals("version", 7),
     Equals("yes", True),
@@ -129,15 +129,15 @@ HOLDS: list[Condition] = [
     LessThan("version", 8),
     In("status", ("Queued", "Running")),
     In("version", ("Running", 7)),
-    AllOf((Has("status"), Equals("version", 7))),
+    AllOf((HasAttribute("status"), Equals("version", 7))),
     AnyOf((Absent(), Equals("version", 7))),
-    AnyOf((AllOf((Absent(), Has("status"))), AllOf((HasNot("missing"), LessThan("version", 100))))),
+    AnyOf((AllOf((Absent(), HasAttribute("status"))), AllOf((LacksAttribute("missing"), LessThan("version", 100))))),
 ]
 
 FAILS: list[Condition] = [
     Absent(),
-    Has("missing"),
-    HasNot("status"),
+    HasAttribute("missing"),
+    LacksAttribute("status"),
     Equals("status", "running"),
     Equals("missing", "x"),
     Equals("one", "1"),
@@ -147,7 +147,7 @@ FAILS: list[Condition] = [
     LessThan("missing", 7),
     In("status", ("Queued",)),
     In("missing", ("Queued",)),
-    AllOf((Has("status"), Equals("version", 8))),
+    AllOf((HasAttribute("status"), Equals("version", 8))),
     AnyOf((Absent(), Equals("version", 8))),
 ]
 
@@ -201,13 +201,15 @@ async def _expect_nothing_written(lab: Lab, condition: Condition) -> None:
     assert await lab.table.get(key_of(item)) == item
 
 
-@pytest.mark.parametrize("condition", [*HOLDS[2:9], Has("pk"), AllOf((HasNot("a"), Has("b")))], ids=repr)
+@pytest.mark.parametrize(
+    "condition", [*HOLDS[2:9], HasAttribute("pk"), AllOf((LacksAttribute("a"), HasAttribute("b")))], ids=repr
+)
 async def test_only_absence_holds_for_a_missing_item(lab: Lab, condition: Condition) -> None:
     item = lab.item()
     with pytest.raises(ConditionFailed) as failure:
         await lab.table.put(item, when=condition)
     assert failure.value.existing is None
-    await lab.table.put(item, when=AllOf((Absent(), HasNot("pk"))))
+    await lab.table.put(item, when=AllOf((Absent(), LacksAttribute("pk"))))
 
 
 async def test_an_expired_item_is_gone_for_every_reader(lab: Lab) -> None:
@@ -305,7 +307,7 @@ async def test_a_transaction_writes_all(lab: Lab) -> None:
         Put({"pk": pk, "sk": "a"}, when=Absent()),
         Update(Key(pk, "b"), Changes(add={"n": 4})),
         Update(Key(pk, "c"), Changes(add={"n": 1}, set={"x": "y"}), when=Equals("n", 1)),
-        Delete(Key(pk, "d"), when=Has("pk")),
+        Delete(Key(pk, "d"), when=HasAttribute("pk")),
     ])  # fmt: skip
     assert (await lab.table.query(pk)).items == [
         {"pk": pk, "sk": "a"},
@@ -323,7 +325,7 @@ async def test_a_transaction_with_failed_conditions_writes_nothing_and_names_the
             Put({"pk": pk, "sk": "a"}, when=Absent()),
             Put({"pk": pk, "sk": "b", "n": 1}, when=Absent()),
             Delete(Key(pk, "c")),
-            Update(Key(pk, "d"), Changes(set={"n": 1}), when=Has("pk")),
+            Update(Key(pk, "d"), Changes(set={"n": 1}), when=HasAttribute("pk")),
         ])  # fmt: skip
     assert failure.value.failed == (1, 3)
     assert (await lab.table.query(pk)).items == [{"pk": pk, "sk": "b"}]

@@ -6,8 +6,8 @@ from collections.abc import Awaitable
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from milepost_engine.adapters.conditions import holds
-from milepost_engine.adapters.sqlite import SqliteStore
+from milepost_engine.adapters.local.conditions import holds
+from milepost_engine.adapters.local.sqlite import SqliteStore
 from milepost_engine.ports import (
     Absent,
     AllOf,
@@ -17,11 +17,11 @@ from milepost_engine.ports import (
     ConditionFailed,
     Delete,
     Equals,
-    Has,
-    HasNot,
+    HasAttribute,
     In,
     Item,
     Key,
+    LacksAttribute,
     LessThan,
     Put,
     Table,
@@ -40,8 +40,8 @@ VALUES = NUMBERS | st.booleans() | st.text(max_size=3) | st.binary(max_size=3)
 SORT_KEYS = st.sampled_from(["1", "2", "3", "é"])
 CONDITIONS: st.SearchStrategy[Condition] = st.recursive(
     st.just(Absent())
-    | st.builds(Has, NAMES)
-    | st.builds(HasNot, NAMES)
+    | st.builds(HasAttribute, NAMES)
+    | st.builds(LacksAttribute, NAMES)
     | st.builds(Equals, NAMES, VALUES)
     | st.builds(LessThan, NAMES, NUMBERS)
     | st.builds(In, NAMES, st.lists(VALUES, min_size=1, max_size=3).map(tuple)),

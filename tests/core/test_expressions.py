@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-import milepost_engine.core.expressions as package
-from milepost_engine.core.expressions import (
+import milepost_engine.cel as package
+from milepost_engine.cel import (
     ExpressionError,
     compile_expression,
     evaluate,
@@ -495,7 +495,7 @@ def test_the_package_imports_nothing_impure() -> None:
 
 
 def test_the_package_needs_the_standard_library_only() -> None:
-    listing = "import sys, milepost_engine.core.expressions; print(*sys.modules)"
+    listing = "import sys, milepost_engine.cel; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True, check=True)
     tops = {name.partition(".")[0] for name in done.stdout.split()}
     assert not tops & {"pydantic", "boto3", "httpx", "croniter", "asyncio", "logging"}

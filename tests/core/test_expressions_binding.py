@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from milepost_engine.core.expressions import (
+from milepost_engine.cel import (
     Bound,
     ExpressionError,
     Scalar,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from milepost_engine.core.expressions import (
+from milepost_engine.cel import (
     ExpressionError,
     bind,
     compile_expression,

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from milepost.protocol import DISCOVERY, Opcode
-from milepost_engine.calls import build_call
 from milepost_engine.core.commands import FinishRun, Invoke, OpenWait, SetTimer, StartRunFor
 from milepost_engine.core.inputs import (
     CancelRequested,
@@ -27,6 +26,7 @@ from milepost_engine.core.machine import ACCEPTS, Decision, advance
 from milepost_engine.core.outstanding import PEEK_DELAY
 from milepost_engine.core.retries import RetryPolicy
 from milepost_engine.core.run import ClosedStep, FailedAttempt, Outcome, Plan, Run, RunEnded, RunStatus, StepStatus
+from milepost_engine.runs.requests import build_call
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 QUICK = RetryPolicy(max_attempts=2, first_seconds=10, jitter=0)

@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from milepost.protocol import DISCOVERY, Opcode
-from milepost_engine.calls import build_call
 from milepost_engine.core.commands import Command, Invoke, OpenWait, SetTimer, StartRunFor
 from milepost_engine.core.inputs import (
     Call,
@@ -33,6 +32,7 @@ from milepost_engine.core.inputs import (
 from milepost_engine.core.machine import ACCEPTS, Decision, advance
 from milepost_engine.core.retries import RetryPolicy
 from milepost_engine.core.run import ClosedStep, FailedAttempt, Outcome, Plan, Record, Run, RunEnded, RunStatus
+from milepost_engine.runs.requests import build_call
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 COMPLETE = Op("complete", Opcode.RUN_COMPLETE, data=b'"done"')

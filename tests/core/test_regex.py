@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from milepost_engine.core.expressions.errors import ExpressionError
-from milepost_engine.core.expressions.regex import compile_regex
+from milepost_engine.cel.errors import ExpressionError
+from milepost_engine.cel.regex import compile_regex
 
 TABLE = [
     ("", "", True),

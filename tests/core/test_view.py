@@ -55,12 +55,12 @@ def histories(draw: st.DrawFn) -> list[ClosedStep | Plan | FailedAttempt]:
 
 
 @given(histories(), st.randoms())
-def test_a_view_that_grew_equals_one_that_was_read(records, chance):
+def test_a_view_that_grew_equals_one_that_was_read(records, random_source):
     grown = View()
     for record in records:
         grown = grown.after(record)
     read = list(records)
-    chance.shuffle(read)
+    random_source.shuffle(read)
     read.sort(key=lambda record: (record.turn if isinstance(record, Plan) else 0, getattr(record, "attempt", 0)))
     assert View.of(read) == grown
     for name in DERIVED:

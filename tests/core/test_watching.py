@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from milepost_engine.core.run import Run, RunStatus
-from milepost_engine.watching import LATEST_START, WATCH_GRACE, Found, look, next_look
+from milepost_engine.runs.sweeper import LATEST_START, WATCH_GRACE, Found, look, next_look
 
 BEGUN = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from typer.main import get_command
 
-from milepost_console.cli import desk
+from milepost_console.cli import context
 from milepost_console.cli.main import cli
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
@@ -47,5 +47,5 @@ def test_every_command_that_prints_answers_has_json():
 
 
 def test_every_exit_code_is_explained():
-    codes = {str(getattr(desk, name)) for name in ("DONE", "FAILED", "USAGE", "UNREACHABLE")}
+    codes = {str(getattr(context, name)) for name in ("DONE", "FAILED", "USAGE", "UNREACHABLE")}
     assert set(re.findall(r"^\| (\d) \|", PAGE, re.MULTILINE)) == codes

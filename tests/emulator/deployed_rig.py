@@ -19,8 +19,8 @@ from milepost import App
 from milepost_console.stack.parts import find_stack
 from milepost_console.stack.wiring import open_stack
 from milepost_engine.adapters.clock import SystemClock
+from milepost_engine.operations.queries import RunFilter
 from milepost_engine.ports import Table, Target
-from milepost_engine.queries import RunFilter
 from tests.scenarios.rig import Rig
 
 from .cloud import STACK, Cloud, eventually

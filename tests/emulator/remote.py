@@ -13,8 +13,8 @@ from pathlib import Path
 
 import uvicorn
 
-from milepost._asgi import AsgiApp
-from milepost_console.dev import bind
+from milepost.serving import AsgiApp
+from milepost_console.dev.dev_server import bind
 from tests.loopback import serving_on_loopback
 
 from .cloud import Cloud

@@ -12,9 +12,10 @@ import httpx
 import pytest
 from samples.shop.provider import refund, signature
 
-from milepost import App, Context, HttpTransport, SyncContext
+from milepost import App, Context, SyncContext
 from milepost.errors import SendError
 from milepost.protocol import Header
+from milepost.sending import HttpTransport
 
 from .cloud import Cloud, eventually
 from .remote import at_the_root, official_app, serving

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from milepost_handlers.telling import MetricName
+from milepost_handlers.metrics import MetricName
 
 from .cloud import STACK, Cloud, eventually
 

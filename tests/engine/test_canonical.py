@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from milepost_engine.canonical import canonical
 from milepost_engine.codec import dumps
+from milepost_engine.runs.canonical_json import canonical
 
 NUMBERS = st.integers(-(10**25), 10**25) | st.floats(allow_nan=False, allow_infinity=False)
 VALUES = st.recursive(

@@ -13,7 +13,7 @@ from milepost import App, Cancel, Context, Event, StepError
 from milepost_console.testing.aws import AwsHarness
 from milepost_console.testing.crashes import Crashed
 from milepost_console.testing.harness import Harness
-from milepost_engine.operations import OperationError
+from milepost_engine.operations.actions import OperationError
 
 SECRET = "4000-0025-0000-3155"
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from milepost_engine.adapters.gathering import GatheringQueue
+from milepost_engine.adapters.aws.batching import GatheringQueue
 from milepost_engine.ports import Message
 
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from milepost import App, Context, Event
-from milepost.protocol import Header
-from milepost_engine.adapters.chance import SeededChance
+from milepost.protocol import Header, Request, Response
 from milepost_engine.adapters.clock import WoundClock
-from milepost_engine.adapters.sqlite import SqliteStore
+from milepost_engine.adapters.local.sqlite import SqliteStore
+from milepost_engine.adapters.random_source import SeededRandom
 from milepost_engine.engine import Engine
-from milepost_engine.ports import Changes, Item, Key, Message, Page, Request, Response, Target
+from milepost_engine.ports import Changes, Item, Key, Message, Page, Target
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 STEPS = ("a", "b", "c", "d")
@@ -86,7 +86,7 @@ async def engines(count: int, store: SqliteStore, table: Any, letters: Letters, 
     for _ in range(count):
         engine = Engine.build(
             table=table, blobs=store.blobs, queue=letters, invokers={"inprocess": sdk},
-            clock=WoundClock(START), chance=SeededChance(5),
+            clock=WoundClock(START), random_source=SeededRandom(5),
         )  # fmt: skip
         await engine.registry.sync(manifest, Target("inprocess", "a"))
         made.append(engine)

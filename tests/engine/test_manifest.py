@@ -9,10 +9,10 @@ from tests.scenarios.rig import rig
 
 from milepost import App, Cancel, Context, Event, Timeouts
 from milepost_engine.codec import dumps, loads
-from milepost_engine.manifest import ManifestError, read_manifest
 from milepost_engine.ports import Key, Target
-from milepost_engine.registry import Registry
-from milepost_engine.values import Values
+from milepost_engine.store.manifest import ManifestError, read_manifest
+from milepost_engine.store.registry import Registry
+from milepost_engine.store.values import Values
 
 
 def manifest(**function: Any) -> dict[str, Any]:

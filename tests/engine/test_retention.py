@@ -9,7 +9,7 @@ import pytest
 
 from milepost import App, Context, Event, errors
 from milepost.testing import Harness
-from milepost_engine.manifest import ManifestError, read_manifest
+from milepost_engine.store.manifest import ManifestError, read_manifest
 
 
 def app_of(app_id: str, retention: str | None) -> App:

@@ -8,14 +8,14 @@ from typing import Any
 
 from milepost.protocol import DISCOVERY, Opcode
 from milepost_engine.adapters.clock import WoundClock
-from milepost_engine.adapters.sqlite import SqliteStore
-from milepost_engine.calls import build_call
+from milepost_engine.adapters.local.sqlite import SqliteStore
 from milepost_engine.core.inputs import InvocationReturned, Op, TimerDue, TimerKind
 from milepost_engine.core.machine import advance
 from milepost_engine.core.run import Plan, Run, RunStatus
 from milepost_engine.ports import Page
-from milepost_engine.store import RunStore
-from milepost_engine.values import Values
+from milepost_engine.runs.requests import build_call
+from milepost_engine.store.runs import RunStore
+from milepost_engine.store.values import Values
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 

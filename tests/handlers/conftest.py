@@ -15,10 +15,9 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from milepost import App
-from milepost_engine.adapters.dynamodb_schema import create_table
+from milepost_engine.adapters.aws.dynamodb_schema import create_table
 from milepost_engine.ports import Target
-from milepost_handlers import app as users_side
-from milepost_handlers import wiring
+from milepost_handlers import direct_state, wiring
 from milepost_handlers.app import lambda_handler
 
 from .lambda_service import FunctionError, LambdaService, running_lambda_service
@@ -55,8 +54,8 @@ class World:
     clients: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def here(self) -> wiring.Place:
-        return wiring.place()
+    def here(self) -> wiring.Deployment:
+        return wiring.deployment()
 
     def client(self, service: str) -> Any:
         if service not in self.clients:
@@ -157,7 +156,7 @@ class World:
             assert time.monotonic() < end, f"a run still lives after {seconds} s: {self.runs()}"
 
     def runs(self) -> list[dict[str, Any]]:
-        from milepost_engine.queries import RunFilter  # noqa: PLC0415 - keeps the fixtures' imports small
+        from milepost_engine.operations.queries import RunFilter  # noqa: PLC0415 - keeps the fixtures' imports small
 
         engine = self.here.engine
         listed = self.here.run(engine.queries.list_runs(RunFilter(), limit=100))
@@ -210,11 +209,11 @@ def world(environment: dict[str, str], lambda_service: LambdaService) -> Iterato
         QueueName=f"events-{number}", Attributes={"VisibilityTimeout": "360", "RedrivePolicy": redrive}
     )["QueueUrl"]
     lambda_service.clear()
-    wiring.place.cache_clear()
+    wiring.deployment.cache_clear()
     yield world
-    if wiring.place.cache_info().currsize:
-        wiring.place().close()
-    wiring.place.cache_clear()
-    users_side.stores.cache_clear()
+    if wiring.deployment.cache_info().currsize:
+        wiring.deployment().close()
+    wiring.deployment.cache_clear()
+    direct_state.stores.cache_clear()
     for client in world.clients.values():
         client.close()

@@ -128,6 +128,6 @@ def test_a_message_that_is_not_understood_fails_by_name(
 
 def test_a_lambda_without_its_variables_says_which_one(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("MILEPOST_TABLE")
-    wiring.place.cache_clear()
+    wiring.deployment.cache_clear()
     with pytest.raises(wiring.MissingVariable, match=r"\[MP504\] The environment variable MILEPOST_TABLE is not set"):
-        wiring.place()
+        wiring.deployment()

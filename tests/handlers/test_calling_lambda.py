@@ -10,11 +10,12 @@ import pytest
 from botocore.credentials import Credentials
 
 from milepost import App, SyncContext
-from milepost_engine.adapters.aws_calls import Retries
-from milepost_engine.adapters.aws_http import AwsHttp, LambdaAnswer
-from milepost_engine.adapters.chance import SystemChance
-from milepost_engine.adapters.invoke_lambda import MAX_HANDED_OVER_BYTES, MAX_PAYLOAD_BYTES, LambdaInvoker
-from milepost_engine.ports import InvocationProblem, ProblemKind, Request, Target
+from milepost.protocol import Request
+from milepost_engine.adapters.aws.calls import AwsRetries
+from milepost_engine.adapters.aws.client import AwsHttp, LambdaAnswer
+from milepost_engine.adapters.aws.invoke_lambda import MAX_HANDED_OVER_BYTES, MAX_PAYLOAD_BYTES, LambdaInvoker
+from milepost_engine.adapters.random_source import SystemRandom
+from milepost_engine.ports import InvocationProblem, ProblemKind, Target
 from tests.contract.labs import ImpatientClock
 
 from .conftest import World
@@ -23,14 +24,16 @@ from .recorded import Context, envelope
 
 ARN = "arn:aws:lambda:us-east-1:123456789012:function:shop:7"
 TARGET = Target("lambda", ARN, 30.0)
-CALL = Request({"fnId": "shop-order", "stepId": "step"}, {"x-run-id": "R1", "user-agent": "Milepost"}, b'{"ctx":{}}')
+CALL = Request(
+    "POST", {"fnId": "shop-order", "stepId": "step"}, {"x-run-id": "R1", "user-agent": "Milepost"}, b'{"ctx":{}}'
+)
 
 
 @pytest.fixture
 async def invoker(lambda_service: LambdaService) -> AsyncIterator[LambdaInvoker]:
     lambda_service.clear()
     http = AwsHttp(
-        Credentials("test", "test"), "us-east-1", retries=Retries(ImpatientClock(), SystemChance()),
+        Credentials("test", "test"), "us-east-1", retries=AwsRetries(ImpatientClock(), SystemRandom()),
         environment={"AWS_ENDPOINT_URL_LAMBDA": lambda_service.url},
     )  # fmt: skip
     yield LambdaInvoker(http)
@@ -107,7 +110,7 @@ async def test_a_call_that_lambda_would_not_take_later_is_refused_before_it_trav
     invoker: LambdaInvoker, lambda_service: LambdaService
 ):
     with pytest.raises(InvocationProblem, match="Lambda takes 1048576 to call a function later") as problem:
-        await invoker.hand_over(TARGET, Request({}, {}, b"x" * MAX_HANDED_OVER_BYTES), {"run": "R1"})
+        await invoker.hand_over(TARGET, Request("POST", {}, {}, b"x" * MAX_HANDED_OVER_BYTES), {"run": "R1"})
     assert (problem.value.kind, lambda_service.accepted) == (ProblemKind.TOO_LARGE, [])
 
 
@@ -146,15 +149,15 @@ async def test_a_request_over_lambdas_limit_is_refused_before_it_travels(
 ):
     lambda_service.calls.clear()
     with pytest.raises(InvocationProblem, match=r"Lambda takes 6291456: return references from large steps") as problem:
-        await invoker.invoke(TARGET, Request({}, {}, b"x" * MAX_PAYLOAD_BYTES))
+        await invoker.invoke(TARGET, Request("POST", {}, {}, b"x" * MAX_PAYLOAD_BYTES))
     assert problem.value.kind == ProblemKind.TOO_LARGE
     assert lambda_service.calls == []
 
 
 async def test_a_large_body_full_of_quotes_travels_as_base64(invoker: LambdaInvoker, lambda_service: LambdaService):
     lambda_service.functions[ARN] = lambda event: {"statusCode": 200, "body": str(event["isBase64Encoded"])}
-    plain = await invoker.invoke(TARGET, Request({}, {}, b"x" * 100_000))
-    quoted = await invoker.invoke(TARGET, Request({}, {}, b'"' * 4_000_000))
+    plain = await invoker.invoke(TARGET, Request("POST", {}, {}, b"x" * 100_000))
+    quoted = await invoker.invoke(TARGET, Request("POST", {}, {}, b'"' * 4_000_000))
     assert (plain.body, quoted.body) == (b"False", b"True")
 
 

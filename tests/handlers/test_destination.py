@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from milepost_engine.adapters.lambda_destination import is_record, read_record
+from milepost_engine.adapters.aws.failure_destination import is_record, read_record
 from milepost_engine.ports import ProblemKind
-from milepost_engine.reports import Slip, failure_body
+from milepost_engine.runs.reports import CallToken, failure_body
 
 from .recorded import failure_record
 
-SLIP = Slip("R1", "shop-order", "step#0", 1, "O1", 0, 1_772_442_000_000)
+SLIP = CallToken("R1", "shop-order", "step#0", 1, "O1", 0, 1_772_442_000_000)
 EVENT = {"version": "2.0", "body": "{}", "milepost": SLIP.wire()}
 
 FAILURES: list[tuple[str, Mapping[str, str] | None, str, str]] = [

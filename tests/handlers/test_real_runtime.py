@@ -9,8 +9,8 @@ from typing import Protocol
 
 import pytest
 
+from milepost_engine.http.registration import SyncProblem, sync_app
 from milepost_engine.ports import Target
-from milepost_engine.syncing import SyncProblem, sync_app
 
 from .conftest import World
 from .recorded import envelope

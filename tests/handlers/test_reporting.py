@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from milepost import App, Context, Retries, SyncContext
-from milepost_engine.reports import INLINE_REPORT_BYTES
+from milepost_engine.runs.reports import INLINE_REPORT_BYTES
 
 from .conftest import World
 from .lambda_service import Refusal

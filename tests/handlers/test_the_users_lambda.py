@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from milepost import App, Context, SyncContext
-from milepost_engine.calls import INLINE_CALL_BYTES
+from milepost_engine.runs.requests import INLINE_CALL_BYTES
 
 from .conftest import World
 from .recorded import envelope

@@ -6,7 +6,7 @@ import json
 from datetime import timedelta
 
 from milepost import App, Cron, SyncContext
-from milepost_engine.messages import Sender
+from milepost_engine.store.messages import MessageSender
 from milepost_handlers.timers import handler
 
 from .conftest import World
@@ -16,7 +16,7 @@ RULE = {"detail-type": "Scheduled Event", "source": "aws.events", "detail": {}}
 
 def test_a_timer_that_is_due_soon_is_moved_with_the_rest_of_its_delay(world: World):
     here = world.here
-    sender = Sender(here.engine.sender._queue, here.table, here.clock, longest_delay_seconds=0)
+    sender = MessageSender(here.engine.sender._queue, here.table, here.clock, longest_delay_seconds=0)
     body = {"t": "job", "run": "01JN0000000000000000000000", "fn": "a-f", "job": "x"}
     here.run(sender.send_at(body, here.clock.now() + timedelta(seconds=1)))
     handler(RULE, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aws_cdk import Duration, RemovalPolicy
 
-from milepost_engine.adapters import dynamodb_schema
+from milepost_engine.adapters.aws import dynamodb_schema
 
 from .rig import make, resources, synthesised
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aws_cdk import Duration
 
-from milepost_engine.watching import LATEST_START
+from milepost_engine.runs.sweeper import LATEST_START
 from milepost_infra import failures
 
 from .rig import Synthesised, make, resources, synthesised

@@ -6,8 +6,8 @@ import importlib
 import inspect
 
 from milepost_console.stack import parts
-from milepost_engine.adapters import dynamodb_schema
-from milepost_handlers import telling, wiring
+from milepost_engine.adapters.aws import dynamodb_schema
+from milepost_handlers import metrics, wiring
 from milepost_infra import names
 
 
@@ -31,7 +31,7 @@ def test_every_variable_that_the_handlers_read_is_one_that_the_stack_knows():
 
 
 def test_metrics_are_emitted_under_the_names_that_dashboard_and_alarms_read():
-    assert constants(telling.MetricName) == {metric.value for metric in names.MetricName}
+    assert constants(metrics.MetricName) == {metric.value for metric in names.MetricName}
 
 
 def test_the_command_line_reads_the_outputs_that_the_stack_writes():

@@ -14,14 +14,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from milepost import App
-from milepost_engine.adapters.chance import SeededChance
+from milepost.protocol import Request, Response
 from milepost_engine.adapters.clock import WoundClock
-from milepost_engine.adapters.invoke_inprocess import InProcessInvoker
-from milepost_engine.adapters.local_queue import LocalQueue, Received
-from milepost_engine.adapters.sqlite import SqliteStore
-from milepost_engine.engine import Engine, Settings
-from milepost_engine.ports import Blobs, Queue, Request, Response, Table, Target
-from milepost_engine.queries import RunFilter
+from milepost_engine.adapters.local.invoke_inprocess import InProcessInvoker
+from milepost_engine.adapters.local.queue import LocalQueue, Received
+from milepost_engine.adapters.local.sqlite import SqliteStore
+from milepost_engine.adapters.random_source import SeededRandom
+from milepost_engine.engine import Engine, EngineSettings
+from milepost_engine.operations.queries import RunFilter
+from milepost_engine.ports import Blobs, Queue, Table, Target
 from tests.cloud.place import cloud_place
 from tests.cloud.wound_queue import Delivery
 
@@ -145,10 +146,10 @@ async def _wound(chosen: str, clock: WoundClock, longest_delay: float) -> AsyncI
             queue=sender,
             invokers={"inprocess": served},
             clock=clock,
-            chance=SeededChance(7),
-            settings=Settings(longest_delay_seconds=longest_delay),
+            random_source=SeededRandom(7),
+            settings=EngineSettings(longest_delay_seconds=longest_delay),
         )
-        served.invoker.saver = engine.saver
+        served.invoker.checkpointer = engine.checkpointer
         yield Rig(engine, queue, clock, served, store)
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from milepost import App, Context
-from milepost_engine.adapters.local_queue import Received
+from milepost_engine.adapters.local.queue import Received
 from milepost_engine.ports import Target
 from tests.chaos.test_workers_side_by_side import Workers
 

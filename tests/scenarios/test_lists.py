@@ -7,7 +7,7 @@ from datetime import timedelta
 from milepost import App, Context, Cron, Event
 from milepost_engine.core.run import Run, RunStatus
 from milepost_engine.ports import Target
-from milepost_engine.registry import Registry
+from milepost_engine.store.registry import Registry
 
 from .rig import START, Rig, rig
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from milepost import App, Context, Event, FunctionRef, NonRetriableError, StepError
-from milepost.protocol import MAX_NESTING, Opcode, hash_step_id
+from milepost.protocol import MAX_NESTING, Opcode, Request, Response, hash_step_id
 from milepost_engine.codec import Json, dumps, loads
-from milepost_engine.doors import accept_events
-from milepost_engine.operations import OperationError
-from milepost_engine.ports import Request, Response, Target
+from milepost_engine.http.endpoints import accept_events
+from milepost_engine.operations.actions import OperationError
+from milepost_engine.ports import Target
 
 from .rig import Rig, rig, step
 

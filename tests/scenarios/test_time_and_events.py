@@ -9,8 +9,8 @@ import pytest
 
 from milepost import App, Cancel, Context, Cron, Event, FunctionRef, Retries, StepError, Timeouts
 from milepost.protocol import parse_duration
-from milepost_engine.events import read_events
-from milepost_engine.operations import OperationError
+from milepost_engine.operations.actions import OperationError
+from milepost_engine.store.events import read_events
 
 from .rig import rig, step
 
@@ -83,7 +83,7 @@ async def test_an_event_that_lay_in_the_queue_while_a_wait_was_opened_is_found_b
         await r.send("go")
         await r.wind(9)
         # Received before the wait is opened …
-        read = read_events({"name": "signal"}, now=r.clock.now(), chance=r.engine.chance)
+        read = read_events({"name": "signal"}, now=r.clock.now(), random_source=r.engine.random_source)
         await r.wind(2)
         assert (await r.only_run())["status"] == "Running"
         # … and taken in after it.

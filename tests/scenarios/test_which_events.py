@@ -9,7 +9,7 @@ import pytest
 
 from milepost import App, Cancel, Context
 from milepost_engine.adapters.clock import WoundClock
-from milepost_engine.events import Event, read_events
+from milepost_engine.store.events import Event, read_events
 
 from .rig import START, Rig, rig
 
@@ -35,7 +35,7 @@ def waiting() -> App:
 
 
 def received(r: Rig, name: str, at: datetime) -> Event:
-    return read_events({"name": name}, now=at, chance=r.engine.chance).events[0]
+    return read_events({"name": name}, now=at, random_source=r.engine.random_source).events[0]
 
 
 async def test_an_event_ends_one_of_several_waits_in_a_row():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from milepost import App, RecordingTransport
+from milepost import App
+from milepost.sending import RecordingTransport
 
 
 @pytest.fixture

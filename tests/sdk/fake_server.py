@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from milepost import App, Request, Response
+from milepost import App
+from milepost.serving import Request, Response
 
 RUN_ID = "01KB3Y7M8E0000000000000000"
 

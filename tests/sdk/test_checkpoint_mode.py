@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from milepost import App, Context, Event, NonRetriableError, RecordingTransport, SyncContext
+from milepost import App, Context, Event, NonRetriableError, SyncContext
 from milepost.errors import CheckpointRefused
+from milepost.sending import RecordingTransport
 
 from .fake_server import FakeServer
 from .http_server import serving

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import pytest
 from typing_extensions import TypedDict
 
-from milepost import App, Cancel, Context, Cron, Event, Middleware, Retries, Timeouts
+from milepost import App, Cancel, Context, Cron, Event, Retries, Timeouts
 from milepost.errors import (
     BadDurationError,
     BadIdError,
@@ -20,6 +20,7 @@ from milepost.errors import (
     DuplicateFunctionError,
     FlowControlUnsupportedError,
 )
+from milepost.middleware import Middleware
 
 
 async def handler(ctx: Context[Any]) -> None: ...

@@ -10,11 +10,12 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from milepost import App, EventBridgeTransport
+from milepost import App
 from milepost.errors import EventRefusedError, PayloadTooLargeError, SendError
-from milepost_engine.adapters.chance import SeededChance
+from milepost.sending import EventBridgeTransport
 from milepost_engine.adapters.clock import WoundClock
-from milepost_engine.envelopes import read_envelope
+from milepost_engine.adapters.random_source import SeededRandom
+from milepost_engine.intake.envelopes import read_envelope
 from tests.contract.fake_aws import FakeAws, running_fake_aws
 
 TAKEN = {"EventId": "11710aed-b79e-4468-a20b-bb3c0c3b4860"}
@@ -65,7 +66,7 @@ def test_the_engine_reads_from_the_envelope_what_was_sent(app: App, bus: FakeAws
         "id": "1-2-3", "source": entry["Source"], "detail-type": entry["DetailType"], "time": "2026-03-02T09:00:00Z",
         "detail": json.loads(entry["Detail"]),
     }  # fmt: skip
-    event = read_envelope(envelope, now=WoundClock().now(), chance=SeededChance(1))
+    event = read_envelope(envelope, now=WoundClock().now(), random_source=SeededRandom(1))
     assert (event.event_id, event.client_id) == (event_id, "order-7")
     assert (event.name, event.data, event.ts) == ("order/placed", {"id": 7}, 1795420800000)
 

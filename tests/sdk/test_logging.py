@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from milepost import App, Context, Event, SyncContext
-from milepost._logger import place_of_code
+from milepost.serving import log_origin
 
 from .fake_server import FakeServer
 
@@ -143,7 +143,7 @@ async def test_code_that_knows_nothing_of_runs_can_be_placed_in_one(app: App, ki
     places: list[dict[str, object]] = []
 
     def deep_inside() -> None:
-        places.append(place_of_code())
+        places.append(log_origin())
 
     if kind == "async":
 
@@ -164,4 +164,4 @@ async def test_code_that_knows_nothing_of_runs_can_be_placed_in_one(app: App, ki
         ("shop-f", None),
         ("shop-f", "thread" if kind == "async" else "branch"),
     }
-    assert place_of_code() == {}
+    assert log_origin() == {}

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from milepost import App, CallInput, Context, Event, Middleware, RecordingTransport, StepOutput, SyncContext
+from milepost import App, Context, Event, SyncContext
+from milepost.middleware import CallInput, Middleware, StepOutput
+from milepost.sending import RecordingTransport
 
 from .fake_server import FakeServer
 

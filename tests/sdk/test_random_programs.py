@@ -15,7 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from milepost import App, Context, Event, RecordingTransport, SyncContext
+from milepost import App, Context, Event, SyncContext
+from milepost.sending import RecordingTransport
 
 from .fake_server import FakeServer
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from milepost import StepError
-from milepost._calls import run_call
-from milepost._invocation import UNKNOWN, Call, Invocation
+from milepost._replay.calls import run_call
+from milepost._replay.invocation import UNKNOWN, CallRequest, Invocation
 from milepost.errors import BadIdError, NonDeterminismError, NotSerializableError
 from milepost.protocol import DISCOVERY, hash_step_id
 
@@ -50,7 +50,7 @@ def invocation(history: list[tuple[str, Any]], *, live: bool, target: str) -> In
     for name, memo in history:
         memos[hash_step_id(name, uses.get(name, 0))] = memo
         uses[name] = uses.get(name, 0) + 1
-    call = Call("app-f", "01RUN", 0, 5, target, tuple(memos), memos)
+    call = CallRequest("app-f", "01RUN", 0, 5, target, tuple(memos), memos)
     made = Invocation(call, now=lambda: NOW, warn=lambda _: None)
     if live:
         made.go_live()

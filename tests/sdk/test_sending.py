@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from milepost import App, Context, Event, HttpTransport, NewEvent, RecordingTransport, SyncContext
-from milepost._http import HttpApi
+from milepost import App, Context, Event, NewEvent, SyncContext
+from milepost._send.http import HttpApi
 from milepost.errors import (
     ConfigError,
     EventMismatchError,
@@ -21,6 +21,7 @@ from milepost.errors import (
     ReservedEventNameError,
     SendError,
 )
+from milepost.sending import HttpTransport, RecordingTransport
 
 from .fake_server import FakeServer
 from .http_server import serving

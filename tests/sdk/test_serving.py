@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from milepost import App, Context, Event, Request
+from milepost import App, Context, Event
 from milepost.errors import ConfigError, SendError
 from milepost.protocol import bearer, sign, verify
+from milepost.serving import Request
 
 from .fake_server import FakeServer
 from .http_server import serving

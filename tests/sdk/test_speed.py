@@ -7,8 +7,9 @@ import time
 
 import pytest
 
-from milepost import App, Context, Event, Request, SyncContext
+from milepost import App, Context, Event, SyncContext
 from milepost.protocol import hash_step_id
+from milepost.serving import Request
 
 ROUNDS = 200
 

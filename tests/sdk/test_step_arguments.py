@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, Field
 
-from milepost import App, Context, Event, FunctionRef, Middleware, RecordingTransport, SyncContext
+from milepost import App, Context, Event, FunctionRef, SyncContext
 from milepost.errors import CodeError, NotSerializableError
+from milepost.middleware import Middleware
+from milepost.sending import RecordingTransport
 
 from .fake_server import RUN_ID, FakeServer
 

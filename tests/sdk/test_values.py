@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import pytest
 from pydantic import BaseModel, Field
 
-from milepost import App, Context, Event, FunctionRef, Middleware, StepOutput, SyncContext
+from milepost import App, Context, Event, FunctionRef, SyncContext
+from milepost.middleware import Middleware, StepOutput
 
 from .fake_server import RUN_ID, FakeServer
 

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from milepost import App, Event, Middleware, NewEvent, Request, Response, Webhook, WebhookRequest
+from milepost import App, Event, NewEvent, Webhook, WebhookRequest
 from milepost.errors import ConfigError
+from milepost.middleware import Middleware
+from milepost.serving import Request, Response
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 SECRET = "whsec_first"

@@ -18,21 +18,17 @@ from milepost import (
     Context,
     Cron,
     Event,
-    EventBatch,
     Function,
     FunctionRef,
-    Middleware,
     NewEvent,
     ReceivedEvent,
-    RecordingTransport,
-    Request,
-    Response,
     Retries,
-    StepOutput,
     SyncContext,
     Timeouts,
-    Transport,
 )
+from milepost.middleware import Middleware, StepOutput
+from milepost.sending import EventBatch, RecordingTransport, Transport
+from milepost.serving import Request, Response
 
 
 class Order(BaseModel):

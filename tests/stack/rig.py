@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from milepost_console.cli.client import ClientProblem
 from milepost_console.cli.main import cli
-from milepost_console.client import ClientProblem
 from milepost_console.testing.aws import AwsHarness, outputs_of
 
 REGION = "us-east-1"

@@ -70,6 +70,6 @@ async def test_why_an_event_started_nothing_is_read_from_the_stacks_table():
             transport = httpx.ASGITransport(build_app(backend))
             async with httpx.AsyncClient(transport=transport, base_url=ADDRESS) as client:
                 told = (await client.get(f"/api/events/{event_id}")).json()
-        assert told["passed_over"] == {"shop-order": "the function is paused"}
+        assert told["skipped"] == {"shop-order": "the function is paused"}
         # A stack tells no news: whether the event ended a wait is not known, which is not the same as none.
         assert (told["started"], told["waits_ended"]) == (None, None)

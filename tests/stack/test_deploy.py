@@ -12,8 +12,8 @@ import pytest
 from moto import mock_aws
 from typer.testing import CliRunner
 
+from milepost_console.cli.client import ClientProblem
 from milepost_console.cli.main import cli
-from milepost_console.client import ClientProblem
 from milepost_console.stack.deploy import PINNED_CLI, Wish, check_account, command, find_cli
 
 from .rig import REGION

@@ -10,10 +10,9 @@ from typing import Annotated
 
 import typer
 
-from milepost_console.client import ClientProblem
-
-from .desk import open_stack_client, stack_package
-from .place import place, placed
+from .client import ClientProblem
+from .context import open_stack_client, stack_package
+from .target import current_target, placed
 
 __all__ = ["dashboard", "deploy"]
 
@@ -67,8 +66,8 @@ def dashboard(
     ] = None,
 ) -> None:
     """Serve the dashboard of a deployed stack on this machine, with your AWS credentials, until Ctrl-C."""
-    client = open_stack_client(place())
-    from milepost_console.dev import StartProblem  # noqa: PLC0415 - other commands start faster
+    client = open_stack_client(current_target())
+    from milepost_console.dev.dev_server import StartProblem  # noqa: PLC0415 - other commands start faster
     from milepost_console.stack.serve import serve_stack  # noqa: PLC0415 - needs boto3
 
     def say(address: str) -> None:

@@ -12,11 +12,11 @@ from pathlib import Path
 import typer
 
 from milepost import __version__
-from milepost_console.client import Client, ClientProblem, Unreachable
-from milepost_console.local import default_file
+from milepost_console.dev.local import default_file
 
-from .desk import FAILED, UNREACHABLE, AsJson, Url, open_desk
-from .place import placed
+from .client import Client, ClientProblem, Unreachable
+from .context import FAILED, UNREACHABLE, AsJson, Url, open_context
+from .target import placed
 
 __all__ = ["Finding", "doctor", "examine"]
 
@@ -37,16 +37,16 @@ class Finding:
 @placed
 def doctor(*, url: Url = "", as_json: AsJson = False) -> None:
     """Examine this machine and the server. Exit code 1 when something is wrong, 3 when no server answers."""
-    desk = open_desk(url, as_json)
-    findings = [*_machine(), *examine(desk.client)]
+    context = open_context(url, as_json)
+    findings = [*_machine(), *examine(context.client)]
     if as_json:
-        desk.emit({"findings": [asdict(finding) for finding in findings]})
+        context.emit({"findings": [asdict(finding) for finding in findings]})
     for finding in findings:
-        desk.say(
+        context.say(
             f"{'ok   ' if finding.ok else 'WRONG'}  {finding.what:<18} {finding.seen}", "" if finding.ok else "red"
         )
         if finding.advice:
-            desk.say(f"       {'':<18} → {finding.advice}", "yellow")
+            context.say(f"       {'':<18} → {finding.advice}", "yellow")
     wrong = [finding for finding in findings if not finding.ok]
     if any(finding.what == "server" for finding in wrong):
         raise typer.Exit(UNREACHABLE)

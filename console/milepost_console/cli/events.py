@@ -9,11 +9,11 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from milepost_console.client import ClientProblem
-from milepost_engine.passed_over import EVERY_FUNCTION
+from milepost_engine.store.skipped import EVERY_FUNCTION
 
-from .desk import DONE, FAILED, AsJson, Desk, Url, ago, open_desk, read_json
-from .place import placed
+from .client import ClientProblem
+from .context import DONE, FAILED, AsJson, CommandContext, Url, ago, open_context, read_json
+from .target import placed
 
 __all__ = ["events", "send"]
 
@@ -34,35 +34,37 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """Events, the newest first."""
-    desk = open_desk(url, as_json)
-    page = desk.client.get("/events", {"name": name or [], "limit": limit, "after": after})
+    context = open_context(url, as_json)
+    page = context.client.get("/events", {"name": name or [], "limit": limit, "after": after})
     if as_json:
-        desk.emit(page)
+        context.emit(page)
         return
     rows = [{**row, "ago": ago(row["received_at"])} for row in page["events"]]
-    desk.rows(rows, (("EVENT", "event_id"), ("NAME", "name"), ("RECEIVED", "ago")), "No events yet.")
+    context.rows(rows, (("EVENT", "event_id"), ("NAME", "name"), ("RECEIVED", "ago")), "No events yet.")
     if page["next"]:
-        desk.say(f"more: --after {page['next']}", "dim")
+        context.say(f"more: --after {page['next']}", "dim")
 
 
 @events.command()
 @placed
 def show(*, event_id: Annotated[str, typer.Argument()], url: Url = "", as_json: AsJson = False) -> None:
     """One event: its data, the runs it started, and why it passed functions over."""
-    desk = open_desk(url, as_json)
-    event = desk.client.get(f"/events/{event_id.strip().upper()}")
+    context = open_context(url, as_json)
+    event = context.client.get(f"/events/{event_id.strip().upper()}")
     if as_json:
-        desk.emit(event)
+        context.emit(event)
         return
-    desk.say(f"event      {event['event_id']}")
-    desk.say(f"name       {event['name']}")
-    desk.say(f"id         {event['id']}")
-    desk.say(f"received   {event['received_at']}  ({ago(event['received_at'])})")
-    desk.emit(event["data"])
+    context.say(f"event      {event['event_id']}")
+    context.say(f"name       {event['name']}")
+    context.say(f"id         {event['id']}")
+    context.say(f"received   {event['received_at']}  ({ago(event['received_at'])})")
+    context.emit(event["data"])
     columns = (("RUN", "run_id"), ("FUNCTION", "function_id"), ("STATUS", "status"))
-    desk.rows(event["runs"], columns, "It started no run.")
-    for function_id, why in event["passed_over"].items():
-        desk.say(f"passed over {'every function' if function_id == EVERY_FUNCTION else function_id}: {why}", "yellow")
+    context.rows(event["runs"], columns, "It started no run.")
+    for function_id, why in event["skipped"].items():
+        context.say(
+            f"passed over {'every function' if function_id == EVERY_FUNCTION else function_id}: {why}", "yellow"
+        )
 
 
 @events.command("send")
@@ -80,20 +82,20 @@ def send(
     as_json: AsJson = False,
 ) -> None:
     """Send an event. With --wait the exit code is 1 unless every run that it started has completed."""
-    desk = open_desk(url, as_json)
+    context = open_context(url, as_json)
     event: dict[str, Any] = {"name": name, "data": read_json(data, "--data") or {}}
     if id_:
         event["id"] = id_
     if at:
         event["ts"] = _milliseconds(at)
-    [event_id] = desk.client.send([event])
+    [event_id] = context.client.send([event])
     if wait > 0:
-        _wait(desk, event_id, wait)
+        _wait(context, event_id, wait)
         return
     if as_json:
-        desk.emit({"ids": [event_id]})
+        context.emit({"ids": [event_id]})
         return
-    desk.say(f"sent {name} as {event_id}", "green")
+    context.say(f"sent {name} as {event_id}", "green")
 
 
 def _milliseconds(text: str) -> int:
@@ -104,12 +106,12 @@ def _milliseconds(text: str) -> int:
     return round((found if found.tzinfo else found.astimezone()).astimezone(UTC).timestamp() * 1000)
 
 
-def _wait(desk: Desk, event_id: str, seconds: float) -> None:
+def _wait(context: CommandContext, event_id: str, seconds: float) -> None:
     """Follow the runs of an event to their end."""
     until = time.monotonic() + seconds
     event: Mapping[str, Any] = {"started": None, "runs": []}
     while True:
-        event = _find(desk, event_id) or event
+        event = _find(context, event_id) or event
         ended = all(row["status"] not in _LIVE for row in event["runs"])
         # Runs are listed a moment after their event.
         complete = event["started"] is not None and len(event["runs"]) >= len(event["started"])
@@ -117,21 +119,21 @@ def _wait(desk: Desk, event_id: str, seconds: float) -> None:
             break
         time.sleep(POLL_SECONDS)
     done = ended and complete
-    if desk.as_json:
-        desk.emit({"ids": [event_id], "runs": event["runs"], "waited_out": not done})
+    if context.as_json:
+        context.emit({"ids": [event_id], "runs": event["runs"], "waited_out": not done})
     else:
         columns = (("RUN", "run_id"), ("FUNCTION", "function_id"), ("STATUS", "status"))
-        desk.rows(event["runs"], columns, "It started no run.")
+        context.rows(event["runs"], columns, "It started no run.")
         if not done:
-            desk.say(f"not ended within {seconds:g} s; look again: milepost events show {event_id}", "yellow")
+            context.say(f"not ended within {seconds:g} s; look again: milepost events show {event_id}", "yellow")
     well = done and all(row["status"] == "Completed" for row in event["runs"])
     raise typer.Exit(DONE if well else FAILED)
 
 
-def _find(desk: Desk, event_id: str) -> Mapping[str, Any] | None:
+def _find(context: CommandContext, event_id: str) -> Mapping[str, Any] | None:
     """The event, once it was taken in."""
     try:
-        return desk.client.get(f"/events/{event_id}")
+        return context.client.get(f"/events/{event_id}")
     except ClientProblem as problem:
         if problem.code == "MP306":
             return None

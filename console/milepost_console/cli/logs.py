@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from .desk import FAILED, AsJson, Desk, Url, desk_of, open_desk, open_stack_client
-from .place import Place, place, placed
+from .context import FAILED, AsJson, CommandContext, Url, context_of, open_context, open_stack_client
+from .target import Target, current_target, placed
 
 __all__ = ["logs"]
 
@@ -32,42 +32,42 @@ def logs(
     as_json: AsJson = False,
 ) -> None:
     """What the code of a run logged; of a stack with the lines of its own Lambdas."""
-    where = place()
+    where = current_target()
     if where.stack:
-        desk, lines, kept = _of_stack(where, run_id, as_json=as_json)
+        context, lines, kept = _of_stack(where, run_id, as_json=as_json)
     else:
-        desk, lines, kept = _of_server(url, run_id, as_json=as_json)
+        context, lines, kept = _of_server(url, run_id, as_json=as_json)
     if as_json:
-        desk.emit(lines)
+        context.emit(lines)
         return
     for line in lines:
-        desk.say(_told(line), _STYLES.get(_level(line), ""))
+        context.say(_told(line), _STYLES.get(_level(line), ""))
     if not lines:
-        desk.say(_EMPTY[kept], "dim")
+        context.say(_EMPTY[kept], "dim")
         raise typer.Exit(FAILED)
 
 
-def _of_server(url: str, run_id: str, *, as_json: bool) -> tuple[Desk, list[Line], str]:
-    desk = open_desk(url, as_json)
-    found = desk.client.get(f"/runs/{desk.run_id(run_id)}/logs")
+def _of_server(url: str, run_id: str, *, as_json: bool) -> tuple[CommandContext, list[Line], str]:
+    context = open_context(url, as_json)
+    found = context.client.get(f"/runs/{context.run_id(run_id)}/logs")
     if found["cut"]:
-        desk.say(f"{found['cut']} older lines of this run were dropped.", "yellow")
+        context.say(f"{found['cut']} older lines of this run were dropped.", "yellow")
     lines: list[Line] = [{**line, "message": line["text"]} for line in found["lines"]]
-    return desk, lines, str(found["kept"])
+    return context, lines, str(found["kept"])
 
 
-def _of_stack(where: Place, run_id: str, *, as_json: bool) -> tuple[Desk, list[Line], str]:
+def _of_stack(where: Target, run_id: str, *, as_json: bool) -> tuple[CommandContext, list[Line], str]:
     """All that CloudWatch has, with every field of its lines; the API tells the dashboard less."""
     client = open_stack_client(where)
-    desk = desk_of(client, as_json)
+    context = context_of(client, as_json)
     from milepost_console.stack.logs import log_group_of, run_log  # noqa: PLC0415 - needs boto3
 
-    run = client.get(f"/runs/{desk.run_id(run_id)}")
+    run = client.get(f"/runs/{context.run_id(run_id)}")
     targets = [app["target"] for app in client.get("/apps")["apps"] if app["app_id"] == run["app_id"]]
     groups = [log_group_of(client.session, target["address"]) for target in targets if target["kind"] == "lambda"]
     found = run_log(client.session, client.parts, run, groups, datetime.now(UTC))
     lines: list[Line] = [{**line.fields, "at": line.at.isoformat(), "log_group": line.log_group} for line in found]
-    return desk, lines, "cloudwatch"
+    return context, lines, "cloudwatch"
 
 
 def _level(line: Line) -> str:

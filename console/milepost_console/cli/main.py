@@ -13,10 +13,10 @@ import typer
 from rich.console import Console
 
 from milepost import __version__
-from milepost_console.client import ClientProblem, Unreachable
 
+from .client import ClientProblem, Unreachable
 from .cloud import dashboard, deploy
-from .desk import FAILED, UNREACHABLE
+from .context import FAILED, UNREACHABLE
 from .doctor import doctor
 from .events import events, send
 from .logs import logs
@@ -96,7 +96,7 @@ def dev(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each line.")] = False,
 ) -> None:
     """Serve your functions on this machine. Killed and started again, every run goes on where it was."""
-    from milepost_console.dev import DevOptions, StartProblem, run_dev  # noqa: PLC0415 - other commands start faster
+    from milepost_console.dev.dev_server import DevOptions, StartProblem, run_dev  # noqa: PLC0415 - other commands start faster
 
     if db is not None and in_memory:
         raise typer.BadParameter("--db and --in-memory exclude each other")

@@ -7,10 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from milepost_console.client import ClientProblem
-
-from .desk import FAILED, AsJson, Desk, FunctionId, Url, Yes, ago, open_desk, read_json
-from .place import placed
+from .client import ClientProblem
+from .context import FAILED, AsJson, CommandContext, FunctionId, Url, Yes, ago, open_context, read_json
+from .target import placed
 
 __all__ = ["apps", "dead_letters", "erase", "functions", "redrive"]
 
@@ -25,17 +24,17 @@ dead_letters = typer.Typer(no_args_is_help=True, help="Messages that were given 
 @placed
 def list_functions(*, url: Url = "", as_json: AsJson = False) -> None:
     """All functions, with the runs of the last 24 hours."""
-    desk = open_desk(url, as_json)
-    answer = desk.client.get("/functions")
+    context = open_context(url, as_json)
+    answer = context.client.get("/functions")
     if as_json:
-        desk.emit(answer)
+        context.emit(answer)
         return
     columns = (
         ("FUNCTION", "function_id"), ("TRIGGERS", "on"), ("PAUSED", "paused"), ("DONE", "completed"),
         ("FAILED", "failed"), ("LIVE", "running"), ("P50 MS", "p50_ms"), ("P99 MS", "p99_ms"),
     )  # fmt: skip
     rows = [{**row, **row["stats"], "on": _triggers(row)} for row in answer["functions"]]
-    desk.rows(rows, columns, "No functions yet. Start the server with your file: milepost dev app.py")
+    context.rows(rows, columns, "No functions yet. Start the server with your file: milepost dev app.py")
 
 
 def _triggers(row: Mapping[str, Any]) -> str:
@@ -47,21 +46,21 @@ def _triggers(row: Mapping[str, Any]) -> str:
 @placed
 def pause(*, function_id: FunctionId, url: Url = "", as_json: AsJson = False) -> None:
     """Start no more runs of a function; its live runs go on."""
-    _switch(open_desk(url, as_json), function_id, "pause", "is paused: events start no runs of it")
+    _switch(open_context(url, as_json), function_id, "pause", "is paused: events start no runs of it")
 
 
 @functions.command()
 @placed
 def resume(*, function_id: FunctionId, url: Url = "", as_json: AsJson = False) -> None:
     """Start runs of a function again. Events that came meanwhile are not made up for."""
-    _switch(open_desk(url, as_json), function_id, "resume", "is started by events again")
+    _switch(open_context(url, as_json), function_id, "resume", "is started by events again")
 
 
-def _switch(desk: Desk, function_id: str, word: str, told: str) -> None:
-    answer = desk.client.post(f"/functions/{function_id}/{word}")
-    if desk.as_json:
-        desk.emit(answer)
-    desk.say(f"{function_id} {told}", "green")
+def _switch(context: CommandContext, function_id: str, word: str, told: str) -> None:
+    answer = context.client.post(f"/functions/{function_id}/{word}")
+    if context.as_json:
+        context.emit(answer)
+    context.say(f"{function_id} {told}", "green")
 
 
 @functions.command()
@@ -74,22 +73,22 @@ def trigger(
     as_json: AsJson = False,
 ) -> None:
     """Start a function by hand, whatever its triggers."""
-    desk = open_desk(url, as_json)
-    answer = desk.client.post(f"/functions/{function_id}/trigger", {"data": read_json(data, "--data") or {}})
+    context = open_context(url, as_json)
+    answer = context.client.post(f"/functions/{function_id}/trigger", {"data": read_json(data, "--data") or {}})
     if as_json:
-        desk.emit(answer)
+        context.emit(answer)
         return
-    desk.say(f"run {answer['run_id']} of {function_id} started", "green")
+    context.say(f"run {answer['run_id']} of {function_id} started", "green")
 
 
 @apps.command("list")
 @placed
 def list_apps(*, url: Url = "", as_json: AsJson = False) -> None:
     """All apps and where they are served."""
-    desk = open_desk(url, as_json)
-    answer = desk.client.get("/apps")
+    context = open_context(url, as_json)
+    answer = context.client.get("/apps")
     if as_json:
-        desk.emit(answer)
+        context.emit(answer)
         return
     rows = [
         {
@@ -104,7 +103,7 @@ def list_apps(*, url: Url = "", as_json: AsJson = False) -> None:
         ("APP", "app_id"), ("FUNCTIONS", "count"), ("SERVED", "where"), ("SDK", "sdk"), ("REGISTERED", "ago"),
         ("PROBLEM", "error"),
     )  # fmt: skip
-    desk.rows(rows, columns, "No apps yet.")
+    context.rows(rows, columns, "No apps yet.")
 
 
 @apps.command()
@@ -113,24 +112,24 @@ def add(
     *, app_url: Annotated[str, typer.Argument(help="Where the app is served.")], url: Url = "", as_json: AsJson = False
 ) -> None:
     """Ask the app at a URL to register."""
-    desk = open_desk(url, as_json)
-    app = desk.client.post("/apps", {"url": app_url})
+    context = open_context(url, as_json)
+    app = context.client.post("/apps", {"url": app_url})
     if as_json:
-        desk.emit(app)
+        context.emit(app)
         return
-    desk.say(f"app {app['app_id']} registered with {len(app['functions'])} functions", "green")
+    context.say(f"app {app['app_id']} registered with {len(app['functions'])} functions", "green")
 
 
 @apps.command()
 @placed
 def remove(*, app_id: AppId, yes: Yes = False, url: Url = "", as_json: AsJson = False) -> None:
     """Take an app out: events start nothing of it, live runs go on while it answers."""
-    desk = open_desk(url, as_json)
-    desk.confirm(f"Take app {app_id} out?", yes=yes)
-    answer = desk.client.delete(f"/apps/{app_id}")
+    context = open_context(url, as_json)
+    context.confirm(f"Take app {app_id} out?", yes=yes)
+    answer = context.client.delete(f"/apps/{app_id}")
     if as_json:
-        desk.emit(answer)
-    desk.say(f"app {app_id} is taken out", "green")
+        context.emit(answer)
+    context.say(f"app {app_id} is taken out", "green")
 
 
 @dead_letters.command("list")
@@ -139,10 +138,10 @@ def list_dead_letters(
     *, limit: Annotated[int, typer.Option(min=1, max=1000)] = 50, url: Url = "", as_json: AsJson = False
 ) -> None:
     """What was given up, the latest first."""
-    desk = open_desk(url, as_json)
-    answer = desk.client.get("/dead-letters", {"limit": limit})
+    context = open_context(url, as_json)
+    answer = context.client.get("/dead-letters", {"limit": limit})
     if as_json:
-        desk.emit(answer)
+        context.emit(answer)
         return
     # SQS keeps when a message was sent, not when it was given up.
     rows = [{**row, "ago": ago(row["dead_at"] or row["sent_at"])} for row in answer["dead_letters"]]
@@ -153,7 +152,7 @@ def list_dead_letters(
         ("PROBLEM", "problem"),
         ("MESSAGE", "body"),
     )
-    desk.rows(rows, columns, "Nothing was given up.")
+    context.rows(rows, columns, "Nothing was given up.")
 
 
 @dead_letters.command()
@@ -168,12 +167,12 @@ def redrive(
     """Deliver given-up messages again, once their cause is mended."""
     if all_ == bool(ids):
         raise typer.BadParameter("give ids, or --all")
-    desk = open_desk(url, as_json)
+    context = open_context(url, as_json)
     chosen = [int(id_) if id_.isdigit() else id_ for id_ in ids or ()]
-    answer = desk.client.post("/dead-letters/redrive", {"ids": chosen} if chosen else {})
+    answer = context.client.post("/dead-letters/redrive", {"ids": chosen} if chosen else {})
     if as_json:
-        desk.emit(answer)
-    desk.say(f"{answer['count']} messages are delivered again", "green")
+        context.emit(answer)
+    context.say(f"{answer['count']} messages are delivered again", "green")
 
 
 @placed
@@ -189,23 +188,23 @@ def erase(
     """Remove ended runs everywhere: records, large values, and the event when no other run has it. For good."""
     if not run_ids and not event:
         raise typer.BadParameter("give run ids, or --event with event ids")
-    desk = open_desk(url, as_json)
-    paths = [f"/runs/{desk.run_id(text)}" for text in run_ids or ()]
+    context = open_context(url, as_json)
+    paths = [f"/runs/{context.run_id(text)}" for text in run_ids or ()]
     paths += [f"/events/{text.strip().upper()}" for text in event or ()]
     query = "?runs=true" if with_runs else ""
-    desk.confirm(f"Erase {len(paths)} for good?", yes=yes)
+    context.confirm(f"Erase {len(paths)} for good?", yes=yes)
     done: list[str] = []
     failed: list[dict[str, str]] = []
     for path in paths:
         try:
-            desk.client.delete(path + (query if path.startswith("/events/") else ""))
+            context.client.delete(path + (query if path.startswith("/events/") else ""))
             done.append(path.rpartition("/")[2])
         except ClientProblem as problem:
             failed.append({"id": path.rpartition("/")[2], "code": problem.code, "error": str(problem)})
     if as_json:
-        desk.emit({"done": done, "failed": failed})
+        context.emit({"done": done, "failed": failed})
     for item in failed:
-        desk.say(f"{item['id']}: {item['code']} {item['error']}", "red")
-    desk.say(f"{len(done)} of {len(paths)} erased", "yellow" if failed else "green")
+        context.say(f"{item['id']}: {item['code']} {item['error']}", "red")
+    context.say(f"{len(done)} of {len(paths)} erased", "yellow" if failed else "green")
     if failed:
         raise typer.Exit(FAILED)

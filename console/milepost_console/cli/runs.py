@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.text import Text
 
-from milepost_console.terminal import length
+from milepost_console.dev.terminal import length
 from milepost_engine.core.run import Outcome, RunStatus
 
-from .desk import DONE, FAILED, AsJson, Desk, Url, Yes, ago, function_ids, moment, open_desk, read_json
-from .place import placed
+from .context import DONE, FAILED, AsJson, CommandContext, Url, Yes, ago, function_ids, moment, open_context, read_json
+from .target import placed
 
 __all__ = ["runs"]
 
@@ -94,17 +94,17 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """Runs, the newest first."""
-    desk = open_desk(url, as_json)
+    context = open_context(url, as_json)
     fields = _filter(function, status, app, event, since, until, search)
-    page = desk.client.get("/runs", {**fields, "limit": limit, "after": after})
+    page = context.client.get("/runs", {**fields, "limit": limit, "after": after})
     if as_json:
-        desk.emit(page)
+        context.emit(page)
         return
-    desk.rows(
+    context.rows(
         [_row(row) for row in page["runs"]], _COLUMNS, "No runs yet. Send an event: milepost send NAME --data '{}'"
     )
     if page["next"]:
-        desk.say(f"more: --after {page['next']}", "dim")
+        context.say(f"more: --after {page['next']}", "dim")
 
 
 def _row(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,15 +122,15 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """One run: its steps with every attempt, its event and its output."""
-    desk = open_desk(url, as_json)
-    run = desk.client.get(f"/runs/{desk.run_id(run_id)}")
+    context = open_context(url, as_json)
+    run = context.client.get(f"/runs/{context.run_id(run_id)}")
     if as_json:
-        desk.emit(run)
+        context.emit(run)
         return
-    _print_run(desk, run, full=full)
+    _print_run(context, run, full=full)
 
 
-def _print_run(desk: Desk, run: Mapping[str, Any], *, full: bool) -> None:
+def _print_run(context: CommandContext, run: Mapping[str, Any], *, full: bool) -> None:
     took = "" if run["duration_ms"] is None else f" after {length(timedelta(milliseconds=run['duration_ms']))}"
     facts = [
         ("run", run["run_id"]),
@@ -147,24 +147,24 @@ def _print_run(desk: Desk, run: Mapping[str, Any], *, full: bool) -> None:
     if run["replays"]:
         facts.append(("replays", ", ".join(row["run_id"] for row in run["replays"])))
     for name, value in facts:
-        desk.console.print(Text.assemble((f"{name:<11}", "dim"), str(value)), soft_wrap=True, highlight=False)
-    desk.console.print()
+        context.console.print(Text.assemble((f"{name:<11}", "dim"), str(value)), soft_wrap=True, highlight=False)
+    context.console.print()
     rows = [row for span in run["trace"] for row in _span_rows(span, full=full)]
-    desk.rows(
+    context.rows(
         rows,
         (("STEP", "step"), ("KIND", "kind"), ("STATUS", "status"), ("TOOK", "took"), ("", "note")),
         "No steps yet.",
     )
-    desk.console.print()
+    context.console.print()
     if run["status"] == RunStatus.CANCELLED:
         reason = (run["error"] or {}).get("reason")
-        desk.say(
+        context.say(
             f"cancelled  {_CANCELLED.get(run['outcome'], run['outcome'])}{f': {reason}' if reason else ''}", "yellow"
         )
     elif run["error"]:
-        desk.say(f"error      {_error(run['error'], full=full)}", "red")
+        context.say(f"error      {_error(run['error'], full=full)}", "red")
     elif run["ended_at"]:
-        desk.say(f"output     {_json(run['output'], full=full)}")
+        context.say(f"output     {_json(run['output'], full=full)}")
 
 
 def _span_rows(span: Mapping[str, Any], *, full: bool) -> list[dict[str, Any]]:
@@ -239,10 +239,10 @@ def cancel(
     as_json: AsJson = False,
 ) -> None:
     """Cancel runs; it takes effect before their next step begins."""
-    desk = open_desk(url, as_json)
+    context = open_context(url, as_json)
     fields = _filter(function, status, app, event, since, until, search)
-    chosen = _choose(desk, "cancel", run_ids, fields, all_=all_)
-    _do(desk, "cancel", chosen, {"reason": reason}, dry_run=dry_run, yes=yes or not all_)
+    chosen = _choose(context, "cancel", run_ids, fields, all_=all_)
+    _do(context, "cancel", chosen, {"reason": reason}, dry_run=dry_run, yes=yes or not all_)
 
 
 @runs.command()
@@ -266,12 +266,12 @@ def replay(
     as_json: AsJson = False,
 ) -> None:
     """Start new runs that name these as their origin: from the start, with edited data, or from a step."""
-    desk = open_desk(url, as_json)
+    context = open_context(url, as_json)
     fields = _filter(function, status, app, event, since, until, search)
-    chosen = _choose(desk, "replay", run_ids, fields, all_=all_)
+    chosen = _choose(context, "replay", run_ids, fields, all_=all_)
     how = {"from_step": from_step, "data": read_json(data, "--data")}
     _do(
-        desk,
+        context,
         "replay",
         chosen,
         {key: value for key, value in how.items() if value is not None},
@@ -281,7 +281,7 @@ def replay(
 
 
 def _choose(
-    desk: Desk, action: str, run_ids: Sequence[str] | None, fields: Mapping[str, Any], *, all_: bool
+    context: CommandContext, action: str, run_ids: Sequence[str] | None, fields: Mapping[str, Any], *, all_: bool
 ) -> list[str]:
     """The runs that are meant; by id, or with --all by the other options."""
     if all_ == bool(run_ids):
@@ -291,38 +291,42 @@ def _choose(
             raise typer.BadParameter(
                 f"{', '.join('--' + name for name in fields)} only choose runs together with --all"
             )
-        return [desk.run_id(text) for text in run_ids]
-    answer = desk.client.post("/runs/bulk", {"action": action, "filter": dict(fields), "dry_run": True})
+        return [context.run_id(text) for text in run_ids]
+    answer = context.client.post("/runs/bulk", {"action": action, "filter": dict(fields), "dry_run": True})
     return [str(run_id) for run_id in answer["run_ids"]]
 
 
-def _do(desk: Desk, action: str, chosen: Sequence[str], how: Mapping[str, Any], *, dry_run: bool, yes: bool) -> None:
+def _do(
+    context: CommandContext, action: str, chosen: Sequence[str], how: Mapping[str, Any], *, dry_run: bool, yes: bool
+) -> None:
     """Cancel or replay in chunks, with progress; exit code 1 when some could not be."""
     if dry_run:
-        desk.emit({"count": len(chosen), "run_ids": list(chosen)}) if desk.as_json else desk.say("\n".join(chosen))
-        desk.say(f"{len(chosen)} runs would be {_PAST[action]}")
+        context.emit({"count": len(chosen), "run_ids": list(chosen)}) if context.as_json else context.say(
+            "\n".join(chosen)
+        )
+        context.say(f"{len(chosen)} runs would be {_PAST[action]}")
         raise typer.Exit(DONE)
     if chosen:
-        desk.confirm(f"{action.capitalize()} {len(chosen)} runs?", yes=yes)
+        context.confirm(f"{action.capitalize()} {len(chosen)} runs?", yes=yes)
     done: list[str] = []
     failed: list[dict[str, str]] = []
-    hidden = desk.as_json or len(chosen) <= CHUNK
+    hidden = context.as_json or len(chosen) <= CHUNK
     with Progress(console=Console(stderr=True), disable=hidden, transient=True) as progress:
         task = progress.add_task(action, total=len(chosen))
         for place in range(0, len(chosen), CHUNK):
             part = list(chosen[place : place + CHUNK])
-            answer = desk.client.post("/runs/bulk", {"action": action, "run_ids": part, **how})
+            answer = context.client.post("/runs/bulk", {"action": action, "run_ids": part, **how})
             done += answer["done"]
             failed += answer["failed"]
             progress.advance(task, len(part))
-    if desk.as_json:
-        desk.emit({"count": len(chosen), "done": done, "failed": failed})
+    if context.as_json:
+        context.emit({"count": len(chosen), "done": done, "failed": failed})
     for problem in failed:
-        desk.say(f"{problem['run_id']}: {problem['code']} {problem['error']}", "red")
+        context.say(f"{problem['run_id']}: {problem['code']} {problem['error']}", "red")
     if action == "replay" and len(done) <= CHUNK:
         for run_id in done:
-            desk.say(run_id)
-    desk.say(f"{len(done)} of {len(chosen)} runs {_PAST[action]}", "green" if not failed else "yellow")
+            context.say(run_id)
+    context.say(f"{len(done)} of {len(chosen)} runs {_PAST[action]}", "green" if not failed else "yellow")
     raise typer.Exit(FAILED if failed else DONE)
 
 

@@ -27,13 +27,13 @@ from typing import Any, Final
 from pydantic_core import to_json
 
 from milepost import App
-from milepost._web import Request
 from milepost.errors import CheckpointRefused, MilepostError
-from milepost_console.log_place import place_of
-from milepost_console.startup import keep_loaded, log_to
+from milepost.protocol import Request
+from milepost_console.dev.log_origin import place_of
+from milepost_console.dev.startup import keep_loaded, log_to
 
 from .frames import Frames, Head
-from .loader import CodeProblem, Loader, Place
+from .loader import AppLocation, CodeProblem, Loader
 
 __all__ = ["main"]
 
@@ -126,9 +126,9 @@ class _Child:
     async def _answer(self, head: Head, body: bytes) -> None:
         number = head["n"]
         request = Request(head["method"], head["query"], head["headers"], body)
-        saver = _Saver(self, number) if head["saves"] else None
+        checkpointer = _Checkpointer(self, number) if head["saves"] else None
         try:
-            answer = await self._apps[head["app"]].handle(request, checkpointer=saver)
+            answer = await self._apps[head["app"]].handle(request, checkpointer=checkpointer)
         except Exception as error:  # noqa: BLE001 - the server must hear of it
             self._frames.send({"t": "failed", "n": number, "text": f"{type(error).__name__}: {error}"})
         else:
@@ -156,7 +156,7 @@ class _Child:
 
 
 @dataclass(frozen=True, slots=True)
-class _Saver:
+class _Checkpointer:
     """What the SDK hands finished steps of one call to."""
 
     child: _Child
@@ -188,7 +188,7 @@ def _be_killed_with(server_pid: int) -> None:
 def _load(told: Mapping[str, Any]) -> tuple[dict[str, App], dict[str, object]]:
     """The apps, and what the server is told of them."""
     folder = Path(told["folder"])
-    places = [Place(text, module, Path(root), attribute) for text, module, root, attribute in told["places"]]
+    places = [AppLocation(text, module, Path(root), attribute) for text, module, root, attribute in told["places"]]
     loader = Loader(places, folder, told["files"])
     try:
         apps = loader.load()

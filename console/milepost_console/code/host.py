@@ -14,14 +14,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from milepost.protocol import Header
-from milepost_engine.ports import InvocationProblem, ProblemKind, Request, Response, Target
+from milepost.protocol import Header, Request, Response
+from milepost_engine.ports import InvocationProblem, ProblemKind, Target
 
-from .loader import Place, Stamps, look_at
+from .loader import AppLocation, Stamps, look_at
 from .process import CodeProcess
 
 if TYPE_CHECKING:
-    from milepost._execute import Saver
+    from milepost.serving import Checkpointer
 
 __all__ = ["KIND", "LOOK_SECONDS", "CodeHost"]
 
@@ -34,11 +34,13 @@ LOOK_SECONDS: Final = 0.2
 class CodeHost:
     """Implements the Invoker port for `Target("process", app_id)`.
 
-    `quiet_stdout`: what the code prints goes to standard error. `saver` gives for the ids of a run and its function
-    what a checkpointing function saves its steps with (`Engine.saver`).
+    `quiet_stdout`: what the code prints goes to standard error. `checkpointer` gives for the ids of a run and its
+    function what a checkpointing function saves its steps with (`Engine.checkpointer`).
     """
 
-    def __init__(self, places: Sequence[Place], folder: Path, address: str, *, quiet_stdout: bool = False) -> None:
+    def __init__(
+        self, places: Sequence[AppLocation], folder: Path, address: str, *, quiet_stdout: bool = False
+    ) -> None:
         self._places = places
         self._folder = folder
         self._address = address
@@ -48,7 +50,7 @@ class CodeHost:
         self._settled = asyncio.Event()
         self._stamps: Stamps = {}
         self._loss = ""
-        self.saver: Callable[[str, str], Saver] | None = None
+        self.checkpointer: Callable[[str, str], Checkpointer] | None = None
 
     @property
     def stamps(self) -> Stamps:
@@ -128,8 +130,8 @@ class CodeHost:
                 ProblemKind.MISSING, f"app {app_id!r} is not loaded by this server; serve its file again"
             )
         run_id = request.headers.get(Header.RUN_ID.value)
-        saver = self.saver(run_id, request.query["fnId"]) if self.saver and run_id else None
-        return await self._serving.call(app_id, request, saver)
+        checkpointer = self.checkpointer(run_id, request.query["fnId"]) if self.checkpointer and run_id else None
+        return await self._serving.call(app_id, request, checkpointer)
 
     async def close(self) -> None:
         """End every process now."""

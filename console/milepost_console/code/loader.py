@@ -19,7 +19,7 @@ from typing import Final
 
 from milepost import App
 
-__all__ = ["CodeProblem", "Loader", "Place", "Stamps", "look_at", "parse_place"]
+__all__ = ["AppLocation", "CodeProblem", "Loader", "Stamps", "look_at", "parse_location"]
 
 _FOREIGN: Final = tuple(
     {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")}
@@ -35,7 +35,7 @@ class CodeProblem(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class AppLocation:
     """Where an app is written: a module, the folder from which it is imported, and the app's name in it (or "")."""
 
     text: str
@@ -44,7 +44,7 @@ class Place:
     attribute: str = ""
 
 
-def parse_place(text: str, folder: Path) -> Place:
+def parse_location(text: str, folder: Path) -> AppLocation:
     """Read `file.py`, `folder/file.py`, `package.module` or either with `:app`. Raises CodeProblem."""
     target, _, attribute = text.partition(":") if not _is_drive(text) else (text, "", "")
     if attribute and not attribute.isidentifier():
@@ -53,14 +53,14 @@ def parse_place(text: str, folder: Path) -> Place:
         return _file_place(text, Path(folder, target), attribute)
     if not target or not all(part.isidentifier() for part in target.split(".")):
         raise CodeProblem(f"{text!r} is neither a Python file nor a module; write 'app.py' or 'package.module:app'")
-    return Place(text, target, folder, attribute)
+    return AppLocation(text, target, folder, attribute)
 
 
 def _is_drive(text: str) -> bool:
     return len(text) > 2 and text[1] == ":" and text[2] in "\\/"
 
 
-def _file_place(text: str, path: Path, attribute: str) -> Place:
+def _file_place(text: str, path: Path, attribute: str) -> AppLocation:
     if path.is_dir():
         path /= "__init__.py"
     if not path.is_file():
@@ -74,14 +74,14 @@ def _file_place(text: str, path: Path, attribute: str) -> Place:
         root = root.parent
     if not names or not all(name.isidentifier() for name in names):
         raise CodeProblem(f"{text!r} cannot be imported: give the file a name of letters, digits and '_'")
-    return Place(text, ".".join(names), root, attribute)
+    return AppLocation(text, ".".join(names), root, attribute)
 
 
 @dataclass
 class Loader:
     """Loads the apps of some places. `folder` is where the user stands; its modules count as the user's own."""
 
-    places: Sequence[Place]
+    places: Sequence[AppLocation]
     folder: Path
     known: Sequence[str] = ()
     """Files that were found at an earlier time; what changes in them while they are loaded counts as a change."""
@@ -126,7 +126,7 @@ class Loader:
                     raise CodeProblem(f"two apps have the id {app.id!r}; give one of them another id ({place.text})")
         return apps
 
-    def _apps_of(self, place: Place) -> Iterable[App]:
+    def _apps_of(self, place: AppLocation) -> Iterable[App]:
         try:
             module = importlib.import_module(place.module)
         except (Exception, SystemExit) as error:
@@ -198,7 +198,7 @@ def _files_of(error: BaseException) -> Iterator[Path]:
             yield Path(frame.filename)
 
 
-def _explained(place: Place, error: BaseException, folders: Sequence[Path]) -> str:
+def _explained(place: AppLocation, error: BaseException, folders: Sequence[Path]) -> str:
     """What went wrong, at the last line of the user's own code."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}: SyntaxError: {error.msg}"

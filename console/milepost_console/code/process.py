@@ -29,14 +29,15 @@ from typing import TYPE_CHECKING, Final, cast
 from pydantic_core import from_json
 
 from milepost.errors import CheckpointRefused
-from milepost_console.log_place import with_place
-from milepost_engine.ports import InvocationProblem, ProblemKind, Request, Response
+from milepost.protocol import Request, Response
+from milepost_console.dev.log_origin import with_place
+from milepost_engine.ports import InvocationProblem, ProblemKind
 
 from .frames import Frames, Head
-from .loader import CodeProblem, Place, Stamps
+from .loader import AppLocation, CodeProblem, Stamps
 
 if TYPE_CHECKING:
-    from milepost._execute import Saver
+    from milepost.serving import Checkpointer
 
 __all__ = ["CodeProcess"]
 
@@ -48,13 +49,13 @@ _log = logging.getLogger("milepost.code")
 @dataclass(slots=True)
 class _Call:
     answer: asyncio.Future[Response]
-    saver: Saver | None
+    checkpointer: Checkpointer | None
 
 
 class CodeProcess:
     """See the module. Made by `start`."""
 
-    def __init__(self, process: asyncio.subprocess.Process, places: Sequence[Place], stamps: Stamps) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, places: Sequence[AppLocation], stamps: Stamps) -> None:
         self._process = process
         self._places = ", ".join(place.text for place in places)
         self._loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -74,7 +75,7 @@ class CodeProcess:
 
     @classmethod
     async def start(
-        cls, places: Sequence[Place], folder: Path, address: str, files: Stamps, *, quiet_stdout: bool = False
+        cls, places: Sequence[AppLocation], folder: Path, address: str, files: Stamps, *, quiet_stdout: bool = False
     ) -> CodeProcess:
         """A process that loads the code of these places; `files` are those known from before, as they are now."""
         told = {
@@ -112,11 +113,11 @@ class CodeProcess:
         """The process's id."""
         return self._process.pid
 
-    async def call(self, app_id: str, request: Request, saver: Saver | None) -> Response:
+    async def call(self, app_id: str, request: Request, checkpointer: Checkpointer | None) -> Response:
         """Call an app. Raises InvocationProblem when the process ends before it answers."""
         self._last_call += 1
         number = self._last_call
-        call = _Call(asyncio.get_running_loop().create_future(), saver)
+        call = _Call(asyncio.get_running_loop().create_future(), checkpointer)
         if self.ended.done():
             raise self._crash()
         self._calls[number] = call
@@ -127,7 +128,7 @@ class CodeProcess:
             "method": request.method,
             "query": request.query,
             "headers": request.headers,
-            "saves": saver is not None,
+            "saves": checkpointer is not None,
         }
         self._frames.send(head, request.body)
         try:
@@ -193,11 +194,11 @@ class CodeProcess:
     async def _save(self, head: Head, body: bytes) -> None:
         call = self._calls.get(head["n"])
         refused, stale = None, cast("bool | None", None)
-        if call is None or call.saver is None:
+        if call is None or call.checkpointer is None:
             refused, stale = "nobody waits for this call any more", True
         else:
             try:
-                await call.saver.save(from_json(body))
+                await call.checkpointer.save(from_json(body))
             except CheckpointRefused as error:
                 refused, stale = str(error), error.stale
             except Exception as error:  # noqa: BLE001 - the function answers with its steps instead

@@ -8,13 +8,13 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from milepost import __version__
-from milepost_engine.adapters.local_queue import DeadLetter
+from milepost_engine.adapters.local.queue import DeadLetter
 from milepost_engine.codec import Json
 from milepost_engine.core.ids import to_ms, ulid
-from milepost_engine.manifest import FunctionSpec
-from milepost_engine.queries import iso
-from milepost_engine.registry import App
-from milepost_engine.webhooks import webhooks_of
+from milepost_engine.http.webhooks import webhooks_of
+from milepost_engine.operations.queries import iso
+from milepost_engine.store.manifest import FunctionSpec
+from milepost_engine.store.registry import RegisteredApp
 
 from .backend import Backend
 from .backlog import backlog
@@ -108,7 +108,7 @@ def functions_router(backend: Backend) -> APIRouter:
     )
     async def trigger(function_id: str, body: TriggerBody | None = None) -> JsonResponse:
         await spec_of(function_id)
-        event_id = ulid(to_ms(engine.clock.now()), engine.chance.random_bytes(10))
+        event_id = ulid(to_ms(engine.clock.now()), engine.random_source.random_bytes(10))
         run_id = await engine.invoke(function_id, body.data if body else {}, event_id)
         if run_id is None:
             message = f"Function {function_id!r} was not started: its idempotency key was used within 24 hours before."
@@ -193,7 +193,7 @@ def _letter_row(letter: DeadLetter) -> dict[str, Json]:
     }
 
 
-def app_row(app: App) -> dict[str, Json]:
+def app_row(app: RegisteredApp) -> dict[str, Json]:
     """An app as lists show it."""
     return {
         "app_id": app.app_id,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from milepost_console.run_log import LoggedLine, RunLog
+from milepost_console.dev.run_log import LoggedLine, RunLog
 from milepost_engine.codec import Json
-from milepost_engine.queries import iso
+from milepost_engine.operations.queries import iso
 
 from .backend import Backend
 from .description import answers

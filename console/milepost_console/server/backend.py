@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from milepost_console.live import Live
-from milepost_console.run_log import RunLogs
-from milepost_engine.adapters.local_queue import DeadLetter
+from milepost_console.dev.live import Live
+from milepost_console.dev.run_log import RunLogs
+from milepost_engine.adapters.local.queue import DeadLetter
 from milepost_engine.engine import Engine
 from milepost_engine.ports import Invoker
 

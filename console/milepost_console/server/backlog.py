@@ -12,7 +12,7 @@ from milepost.protocol import Opcode
 from milepost_engine.codec import Json
 from milepost_engine.core.run import Run, RunStatus
 from milepost_engine.engine import Engine
-from milepost_engine.queries import RunFilter
+from milepost_engine.operations.queries import RunFilter
 
 __all__ = ["backlog"]
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from milepost_engine.engine import Engine
-from milepost_engine.operations import OperationError
+from milepost_engine.operations.actions import OperationError
 
 from .api_runs import RunQuery
 from .backend import Backend

@@ -38,7 +38,7 @@ def eventbridge_router(backend: Backend) -> APIRouter:
     router = APIRouter(tags=["events"])
 
     def answer(body: Mapping[str, Json], status: int = 200) -> Response:
-        request_id = ulid(to_ms(backend.engine.clock.now()), backend.engine.chance.random_bytes(10))
+        request_id = ulid(to_ms(backend.engine.clock.now()), backend.engine.random_source.random_bytes(10))
         return _AmazonJson(body, status, headers={"x-amzn-requestid": request_id})
 
     def refuse(kind: str, message: str) -> Response:

@@ -9,9 +9,9 @@ from typing import Final, cast
 from milepost.protocol import format_duration
 from milepost_engine.codec import Json
 from milepost_engine.cron import next_after
-from milepost_engine.manifest import CronTrigger, EventTrigger, FunctionSpec
+from milepost_engine.operations.queries import iso
 from milepost_engine.ports import Target
-from milepost_engine.queries import iso
+from milepost_engine.store.manifest import CronTrigger, EventTrigger, FunctionSpec
 
 __all__ = ["function_row"]
 

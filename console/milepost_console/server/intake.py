@@ -11,7 +11,7 @@ from starlette.responses import Response
 from milepost.protocol import MAX_EVENTS_PER_REQUEST, Header
 from milepost_engine.codec import loads
 from milepost_engine.core.ids import to_ms, ulid
-from milepost_engine.doors import accept_events
+from milepost_engine.http.endpoints import accept_events
 
 from .backend import Backend
 from .description import TextJson, answers, schema_of, takes
@@ -61,7 +61,7 @@ def intake_router(backend: Backend) -> APIRouter:
         if not isinstance(data, Mapping):
             return answer({"error": "data must be an object", "status": 400}, 400)
         engine = backend.engine
-        event_id = ulid(to_ms(engine.clock.now()), engine.chance.random_bytes(10))
+        event_id = ulid(to_ms(engine.clock.now()), engine.random_source.random_bytes(10))
         if await engine.invoke(slug, data, event_id) is None:
             if slug in (await engine.registry.snapshot()).functions:
                 used = f"function {slug} was not started: its idempotency key was used within 24 hours before"

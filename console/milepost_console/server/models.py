@@ -198,7 +198,7 @@ class EventDetail(EventRow):
     runs: list[RunRow]
     runs_cut: bool = Field(description="Replays may be missing: too many runs came later to look at all.")
     started: list[str] | None = Field(description="Ids of the runs that it started; null while not known.")
-    passed_over: dict[str, str] = Field(
+    skipped: dict[str, str] = Field(
         description="Functions that listen but were not started, and why; `*` stands for all of them."
     )
     waits_ended: list[dict[str, str]] | None = Field(

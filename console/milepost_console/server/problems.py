@@ -19,11 +19,11 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from milepost_engine.adapters.aws_calls import AwsRefused, AwsUnreachable
+from milepost_engine.adapters.aws.calls import AwsRefused, AwsUnreachable
 from milepost_engine.codec import Json, dumps
-from milepost_engine.manifest import ManifestError
-from milepost_engine.operations import OperationError
-from milepost_engine.webhooks import WebhookRefused
+from milepost_engine.http.webhooks import WebhookRefused
+from milepost_engine.operations.actions import OperationError
+from milepost_engine.store.manifest import ManifestError
 
 __all__ = ["LOG_IN", "JsonResponse", "Refused", "add_handlers", "bare", "problem_body", "told_refusal"]
 

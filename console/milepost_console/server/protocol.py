@@ -11,7 +11,7 @@ from starlette.responses import Response
 from milepost import __version__
 from milepost.protocol import Header
 from milepost_engine.codec import Json
-from milepost_engine.doors import (
+from milepost_engine.http.endpoints import (
     Answer,
     register_app,
     register_http,
@@ -20,8 +20,8 @@ from milepost_engine.doors import (
     save_checkpoint,
     uuid_of,
 )
-from milepost_engine.queries import iso
-from milepost_engine.registry import App
+from milepost_engine.operations.queries import iso
+from milepost_engine.store.registry import RegisteredApp
 
 from .backend import Backend
 from .description import TEXT, answers, reference, schema_of, takes
@@ -53,7 +53,7 @@ async def register(backend: Backend, manifest: Mapping[str, Json], url: str) -> 
     return app.app_id, modified
 
 
-def _tell(backend: Backend, app: App) -> None:
+def _tell(backend: Backend, app: RegisteredApp) -> None:
     backend.live.tell("app", {"app_id": app.app_id, "version": app.version, "error": ""})
 
 

@@ -12,9 +12,9 @@ from starlette.responses import Response
 from milepost.protocol import Header
 from milepost_engine.codec import Json
 from milepost_engine.core.ids import is_ulid
-from milepost_engine.events import Event
-from milepost_engine.operations import OperationError
-from milepost_engine.queries import iso
+from milepost_engine.operations.actions import OperationError
+from milepost_engine.operations.queries import iso
+from milepost_engine.store.events import Event
 
 from .backend import Backend
 from .description import answers

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, cast
 
+from milepost_engine.cel import Expression, ExpressionError, compile_expression, evaluate
 from milepost_engine.codec import Json, text
-from milepost_engine.core.expressions import Expression, ExpressionError, compile_expression, evaluate
 from milepost_engine.core.ids import is_ulid, ulid_moment
 from milepost_engine.core.run import RunStatus
 from milepost_engine.engine import Engine
-from milepost_engine.queries import RunFilter
+from milepost_engine.operations.queries import RunFilter
 
 from .problems import Refused
 

@@ -8,7 +8,7 @@ from typing import Final, cast
 
 from milepost_engine.codec import Json
 from milepost_engine.engine import Engine
-from milepost_engine.queries import RunFilter, iso
+from milepost_engine.operations.queries import RunFilter, iso
 
 __all__ = ["Stats"]
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from starlette.responses import StreamingResponse
 
 from milepost_engine.codec import text
-from milepost_engine.queries import iso
+from milepost_engine.operations.queries import iso
 
 from .backend import Backend
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from milepost_engine.webhooks import receive_webhook
+from milepost_engine.http.webhooks import receive_webhook
 
 from .backend import Backend
 from .description import answers, reference, takes

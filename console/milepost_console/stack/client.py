@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import httpx
 
-from milepost_console.client import HttpClient
+from milepost_console.cli.client import HttpClient
 from milepost_console.server.app import build_app
 
 from .parts import StackParts

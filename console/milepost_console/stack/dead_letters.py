@@ -14,8 +14,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from milepost_engine.adapters.aws_calls import Caller
-from milepost_engine.adapters.local_queue import DeadLetter
+from milepost_engine.adapters.aws.calls import Caller
+from milepost_engine.adapters.local.queue import DeadLetter
 from milepost_engine.codec import loads
 
 __all__ = ["SqsDeadLetters"]

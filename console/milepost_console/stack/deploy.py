@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
-from milepost_console.client import ClientProblem
+from milepost_console.cli.client import ClientProblem
 
 from .problems import aws_problems
 

@@ -12,13 +12,13 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
-from milepost_console.client import ClientProblem
-from milepost_console.run_log import LoggedLine, RunLog
+from milepost_console.cli.client import ClientProblem
+from milepost_console.dev.run_log import LoggedLine, RunLog
 from milepost_console.server.problems import Refused
 from milepost_engine.core.run import Run
+from milepost_engine.operations.queries import iso
 from milepost_engine.ports import Clock
-from milepost_engine.queries import iso
-from milepost_engine.registry import App
+from milepost_engine.store.registry import RegisteredApp
 
 from .parts import StackParts
 from .problems import aws_problems
@@ -100,7 +100,7 @@ class StackRunLogs:
     clock: Clock
     most: int = 1000
 
-    async def of(self, run: Run, app: App | None) -> RunLog:
+    async def of(self, run: Run, app: RegisteredApp | None) -> RunLog:
         """Asks CloudWatch, on a thread. Raises Refused: AWS refuses it, or does not answer."""
         address = app.target.address if app is not None and app.target.kind == "lambda" else ""
         try:

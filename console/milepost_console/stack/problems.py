@@ -22,7 +22,7 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
-from milepost_console.client import ClientProblem
+from milepost_console.cli.client import ClientProblem
 from milepost_console.server.problems import LOG_IN, told_refusal
 
 __all__ = ["aws_problems"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import uvicorn
 
-from milepost_console.dev import bind
+from milepost_console.dev.dev_server import bind
 from milepost_console.server.app import build_app
 from milepost_console.server.session import KeyRequired
 
@@ -25,7 +25,7 @@ _HOST = "127.0.0.1"
 def serve_stack(session: Any, parts: StackParts, *, port: int | None, say: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM; `say` is told the address. Raises StartProblem when the port is taken."""
     with contextlib.closing(bind(_HOST, port)) as listening, open_stack(session, parts) as backend:
-        key = backend.engine.chance.random_bytes(_KEY_BYTES).hex()
+        key = backend.engine.random_source.random_bytes(_KEY_BYTES).hex()
         config = uvicorn.Config(
             KeyRequired(build_app(backend), key),
             log_config=None,

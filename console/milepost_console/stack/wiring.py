@@ -10,20 +10,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from milepost_console.client import ClientProblem
-from milepost_console.live import Live
+from milepost_console.cli.client import ClientProblem
+from milepost_console.dev.live import Live
 from milepost_console.server.backend import Backend
 from milepost_console.server.problems import told_refusal
-from milepost_engine.adapters.aws_boto import BotoCaller, boto_config
-from milepost_engine.adapters.aws_calls import AwsRefused, AwsUnreachable
-from milepost_engine.adapters.chance import SystemChance
+from milepost_engine.adapters.aws.boto import BotoCaller, boto_config
+from milepost_engine.adapters.aws.calls import AwsRefused, AwsUnreachable
+from milepost_engine.adapters.aws.dynamodb import DynamoTable
+from milepost_engine.adapters.aws.s3 import S3Blobs
+from milepost_engine.adapters.aws.sqs import SqsQueue
 from milepost_engine.adapters.clock import SystemClock
-from milepost_engine.adapters.dynamodb import DynamoTable
-from milepost_engine.adapters.s3 import S3Blobs
-from milepost_engine.adapters.sqs import SqsQueue
-from milepost_engine.engine import Engine, Settings
+from milepost_engine.adapters.random_source import SystemRandom
+from milepost_engine.engine import Engine, EngineSettings
 from milepost_engine.ports import Clock
-from milepost_engine.schema import SchemaMismatch, check_schema
+from milepost_engine.store.schema import SchemaMismatch, check_schema
 
 from .dead_letters import SqsDeadLetters
 from .logs import StackRunLogs
@@ -60,8 +60,8 @@ def open_stack(
             queue=SqsQueue(queues, parts.queue),
             invokers={},
             clock=clock,
-            chance=SystemChance(),
-            settings=Settings(retention=parts.retention),
+            random_source=SystemRandom(),
+            settings=EngineSettings(retention=parts.retention),
         )
         letters = SqsDeadLetters(queues, parts.dead_letters, (parts.queue, parts.intake_queue), parts.intake_queue)
         logs = StackRunLogs(session, parts, clock)

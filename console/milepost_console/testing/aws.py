@@ -24,22 +24,24 @@ from typing import Any, Final, ParamSpec, TypeVar
 import boto3
 from moto import mock_aws
 
-from milepost import App, EventBatch, EventBridgeTransport
+from milepost import App
+from milepost.sending import EventBatch, EventBridgeTransport
 from milepost_console.stack.parts import Output, StackParts
-from milepost_console.testing.harness import Harness
-from milepost_engine.adapters.aws_boto import BotoCaller, boto_config
-from milepost_engine.adapters.aws_calls import Retries
-from milepost_engine.adapters.chance import SystemChance
+from milepost_engine.adapters.aws.boto import BotoCaller, boto_config
+from milepost_engine.adapters.aws.calls import AwsRetries
+from milepost_engine.adapters.aws.dynamodb import DynamoTable
+from milepost_engine.adapters.aws.dynamodb_schema import create_table
+from milepost_engine.adapters.aws.s3 import S3Blobs
+from milepost_engine.adapters.aws.sqs import SqsQueue
 from milepost_engine.adapters.clock import SystemClock
-from milepost_engine.adapters.dynamodb import DynamoTable
-from milepost_engine.adapters.dynamodb_schema import create_table
-from milepost_engine.adapters.s3 import S3Blobs
-from milepost_engine.adapters.sqs import SqsQueue
+from milepost_engine.adapters.random_source import SystemRandom
 from milepost_engine.engine import Engine
-from milepost_engine.envelopes import read_envelope
+from milepost_engine.intake.envelopes import read_envelope
 from milepost_engine.ports import Clock, Message
 
-__all__ = ["AwsHarness", "AwsPlace", "make_stack"]
+from .harness import Harness
+
+__all__ = ["AwsEnvironment", "AwsHarness", "make_stack"]
 
 _REGION: Final = "us-east-1"
 _RETENTION_DAYS: Final = 30
@@ -147,7 +149,7 @@ class _HeldQueue:
         await self._sqs.send(due)
 
 
-class AwsPlace:
+class AwsEnvironment:
     """Moto's AWS as the place of a harness. Everything runs on the caller's thread."""
 
     def __init__(self, clock: Clock, name: str, region: str) -> None:
@@ -157,7 +159,7 @@ class AwsPlace:
         self.stack = make_stack(self.session, name)
         self._clients: list[Any] = []
         # The engine's time is wound, the pauses between calls are not.
-        retries = Retries(SystemClock(), SystemChance())
+        retries = AwsRetries(SystemClock(), SystemRandom())
         self._sqs = self._caller("sqs", retries)
         self.table = DynamoTable(self._caller("dynamodb", retries), self.stack.table, clock, retries=retries)
         self.blobs = S3Blobs(self._caller("s3", retries), self.stack.bucket)
@@ -211,7 +213,7 @@ class AwsPlace:
             await self._sqs.call("DeleteMessage", handles[place], repeatable=True)
         return len(messages)
 
-    def _caller(self, service: str, retries: Retries) -> BotoCaller:
+    def _caller(self, service: str, retries: AwsRetries) -> BotoCaller:
         client = self.session.client(service, config=boto_config())
         self._clients.append(client)
         return BotoCaller(client, retries=retries, executor=_AtOnce())
@@ -222,7 +224,9 @@ async def _take_in(engine: Engine, body: str, *, redelivered: bool) -> None:
     now = engine.clock.now()
     # Moto writes its own time; here it is as late as the wound clock says.
     envelope = {**json.loads(body), "time": now.isoformat()}
-    await engine.intake.take(read_envelope(envelope, now=now, chance=engine.chance), redelivered=redelivered)
+    await engine.intake.take(
+        read_envelope(envelope, now=now, random_source=engine.random_source), redelivered=redelivered
+    )
 
 
 class AwsHarness(Harness):
@@ -266,6 +270,6 @@ class AwsHarness(Harness):
         # On this thread, as everything of moto. What is refused for good raises in the function, as on AWS.
         self._aws.bus.send(batch)
 
-    def _open_place(self) -> AwsPlace:
-        self._aws = AwsPlace(self.clock, self._name, self._region)
+    def _open_place(self) -> AwsEnvironment:
+        self._aws = AwsEnvironment(self.clock, self._name, self._region)
         return self._aws

@@ -17,20 +17,22 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Self, cast
 
-from milepost import App, EventBatch
-from milepost.protocol import hash_step_id, parse_duration
-from milepost_console.testing.crashes import Crashed, Deaths
-from milepost_console.testing.outlet import Outlet
-from milepost_console.testing.places import MemoryPlace, Place
-from milepost_engine.adapters.chance import SeededChance
+from milepost import App
+from milepost.protocol import Request, Response, hash_step_id, parse_duration
+from milepost.sending import EventBatch
 from milepost_engine.adapters.clock import WoundClock
-from milepost_engine.adapters.invoke_inprocess import InProcessInvoker
-from milepost_engine.checkpoints import Saver
+from milepost_engine.adapters.local.invoke_inprocess import InProcessInvoker
+from milepost_engine.adapters.random_source import SeededRandom
 from milepost_engine.core.run import Run
-from milepost_engine.engine import Engine, Settings
-from milepost_engine.events import read_seed
-from milepost_engine.ports import Request, Response, Target
-from milepost_engine.queries import RunFilter
+from milepost_engine.engine import Engine, EngineSettings
+from milepost_engine.operations.queries import RunFilter
+from milepost_engine.ports import Target
+from milepost_engine.runs.checkpoints import CheckpointWriter
+from milepost_engine.store.events import read_seed
+
+from .crashes import Crashed, Deaths
+from .environment import Environment, MemoryEnvironment
+from .transport import HarnessTransport
 
 __all__ = ["Harness"]
 
@@ -42,22 +44,22 @@ def _untimed(ops: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
     return [{key: value for key, value in op.items() if key != "timing"} for op in ops]
 
 
-class _UntimedSaver:
+class _UntimedCheckpointer:
     """Takes the steps of checkpointing functions."""
 
-    def __init__(self, saver: Saver) -> None:
-        self._saver = saver
+    def __init__(self, checkpointer: CheckpointWriter) -> None:
+        self._checkpointer = checkpointer
 
     async def save(self, ops: Sequence[Mapping[str, object]]) -> None:
-        await self._saver.save(_untimed(ops))
+        await self._checkpointer.save(_untimed(ops))
 
 
 class _Stage:
     """The invoker: hands calls to the apps, with replaced steps already remembered."""
 
-    def __init__(self, outlet: Outlet) -> None:
+    def __init__(self, transport: HarnessTransport) -> None:
         self.inner = InProcessInvoker()
-        self._outlet = outlet
+        self._transport = transport
         self.replaced: dict[str, dict[str, object]] = {}
 
     async def invoke(self, target: Target, request: Request) -> Response:
@@ -70,7 +72,7 @@ class _Stage:
                     stack["stack"].append(step_id)
             stack["current"] = len(stack["stack"])
             request = replace(request, body=json.dumps(body).encode())
-        with self._outlet.calling():
+        with self._transport.calling():
             answer = await self.inner.invoke(target, request)
         if answer.status != 206:
             return answer
@@ -87,8 +89,8 @@ class Harness:
         self.clock = WoundClock(start)
         self.closed = False
         self._apps = apps
-        self._outlet = Outlet(self._accept, self.clock)
-        self._stage = _Stage(self._outlet)
+        self._transport = HarnessTransport(self._accept, self.clock)
+        self._stage = _Stage(self._transport)
         self._opened = ExitStack()
         self._place = self._open_place()
         self._deaths = Deaths()
@@ -137,7 +139,7 @@ class Harness:
         event = {"name": name, "data": dict(data or {}), **more}
         # The same in each life of the process, as for a client that sends again what was not answered.
         self._sent += 1
-        seed = (int(self.clock.now().timestamp() * 1000), SeededChance(1_000_000 + self._sent).random_bytes(10))
+        seed = (int(self.clock.now().timestamp() * 1000), SeededRandom(1_000_000 + self._sent).random_bytes(10))
         accepted: list[str] = []
 
         async def accept() -> None:
@@ -167,11 +169,11 @@ class Harness:
     async def until_idle(self) -> None:
         """Run everything that is due now, and take in what the test has sent by the app itself."""
         while True:
-            while self._outlet.put_off:
-                await self._survive(lambda: self._accept(self._outlet.put_off[0]))
-                self._outlet.put_off.popleft()
+            while self._transport.put_off:
+                await self._survive(lambda: self._accept(self._transport.put_off[0]))
+                self._transport.put_off.popleft()
             await self._survive(lambda: self._place.drain(self.engine))
-            if not self._outlet.put_off:
+            if not self._transport.put_off:
                 return
 
     async def runs(self, function_id: str | None = None) -> list[dict[str, Any]]:
@@ -203,7 +205,7 @@ class Harness:
 
         async def begin() -> None:
             # The same ids in each life, as with `send`: one replay, however often the process dies over it.
-            operations = replace(self.engine.operations, chance=SeededChance(1_000_000 + self._sent))
+            operations = replace(self.engine.operations, random_source=SeededRandom(1_000_000 + self._sent))
             replays.append(await operations.replay(run_id, from_step=from_step, data=data))
 
         await self._survive(begin)
@@ -224,13 +226,13 @@ class Harness:
         """Take in what an app sent."""
         await self.engine.accept(list(batch.events), seed=read_seed(batch.seed))
 
-    def _open_place(self) -> Place:
+    def _open_place(self) -> Environment:
         """What the engine stands on; another kind of harness has another place."""
-        return MemoryPlace(self.clock)
+        return MemoryEnvironment(self.clock)
 
     def _begin_life(self, death: int | None) -> None:
         self.lives += 1
-        self._deaths = self._outlet.life = Deaths(death)
+        self._deaths = self._transport.life = Deaths(death)
         shell = self._deaths.shell
         self.engine = Engine.build(
             table=shell(self._place.table),
@@ -238,18 +240,18 @@ class Harness:
             queue=shell(self._place.new_queue()),
             invokers={"inprocess": shell(self._stage)},
             clock=self.clock,
-            chance=SeededChance(self.lives),
-            settings=Settings(longest_delay_seconds=self.longest_delay_seconds),
+            random_source=SeededRandom(self.lives),
+            settings=EngineSettings(longest_delay_seconds=self.longest_delay_seconds),
         )
-        self._stage.inner.saver = lambda *ids: _UntimedSaver(self.engine.saver(*ids))
+        self._stage.inner.checkpointer = lambda *ids: _UntimedCheckpointer(self.engine.checkpointer(*ids))
 
     async def _register(self) -> None:
         for app in self._apps:
             self._stage.inner.apps[app.id] = app
             await self.engine.registry.sync(app.manifest("http://127.0.0.1/test"), Target("inprocess", app.id))
-        self._outlet.open()
+        self._transport.open()
         for app in self._apps:
-            self._opened.enter_context(app.default_transport(self._outlet))
+            self._opened.enter_context(app.default_transport(self._transport))
 
     async def _survive(self, work: Any) -> None:
         """Do the work in as many lives as it takes."""

@@ -10,8 +10,8 @@ from typing import Final, Self
 
 import httpx
 
-from milepost.protocol import MAX_RESPONSE_BYTES
-from milepost_engine.ports import InvocationProblem, ProblemKind, Request, Response, Target
+from milepost.protocol import MAX_RESPONSE_BYTES, Request, Response
+from milepost_engine.ports import InvocationProblem, ProblemKind, Target
 
 __all__ = ["HttpInvoker"]
 

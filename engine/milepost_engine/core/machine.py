@@ -13,7 +13,7 @@ Rules
  8. What is outstanding follows from the run alone; `RunResumed` asks for it again.
 
 Which input each status accepts stands in `ACCEPTS`; what each opcode does stands in `opcodes.py`.
-Laws: no I/O, no clock, no chance, no logging.
+Laws: no I/O, no clock, no random_source, no logging.
 """
 
 from __future__ import annotations

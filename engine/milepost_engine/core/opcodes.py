@@ -12,9 +12,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from milepost.protocol import DISCOVERY, MAX_NESTING, MAX_OPEN_DAYS, Opcode, nests_deeper, parse_duration
+from milepost_engine.cel import ExpressionError, compile_expression
 
 from .commands import Command, OpenWait, SetTimer, StartRunFor
-from .expressions import ExpressionError, compile_expression
 from .inputs import Call, Op, TimerKind
 from .retries import RetryPolicy
 from .run import ClosedStep, Json, OpenOp, Run, StepStatus, Stored

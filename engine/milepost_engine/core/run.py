@@ -1,6 +1,6 @@
 """The run: its header, and what its records tell (`view.py`).
 
-Laws: no I/O, no clock, no chance. Every record is decided by `machine.py` and stored by `store.py`.
+Laws: no I/O, no clock, no random_source. Every record is decided by `machine.py` and stored by `store.py`.
 """
 
 from __future__ import annotations

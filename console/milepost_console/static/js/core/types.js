@@ -80,7 +80,7 @@
 
 /** @typedef {{event_id: string, name: string, received_at: string}} EventRow */
 
-/** @typedef {EventRow & EventBody & {runs: RunRow[], runs_cut?: boolean, passed_over?: Record<string, string>, waits_ended?: {run_id: string, function_id: string, step: string}[]|null}} EventDetail */
+/** @typedef {EventRow & EventBody & {runs: RunRow[], runs_cut?: boolean, skipped?: Record<string, string>, waits_ended?: {run_id: string, function_id: string, step: string}[]|null}} EventDetail */
 
 /** @typedef {{event: string, expression?: string, cron?: undefined}} EventTrigger */
 /** @typedef {{cron: string, tz?: string, next?: string[], jitter?: string|number|null, catch_up?: string, event?: undefined}} CronTrigger */

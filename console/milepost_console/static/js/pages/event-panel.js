@@ -31,7 +31,7 @@ export function eventPanel(place, id, signal, back) {
 
   /** @param {EventDetail} event */
   function view(event) {
-    const passed = Object.entries(event.passed_over ?? {});
+    const passed = Object.entries(event.skipped ?? {});
     const waits = event.waits_ended ?? [];
     const nothing = passed.length || waits.length ? "It started nothing." : "It started nothing: no function has a trigger for this name.";
     return h(
@@ -42,7 +42,7 @@ export function eventPanel(place, id, signal, back) {
         event.runs_cut && h("p", { class: "muted" }, "Later replays may be missing here: too many runs came after this event to look at all of them."),
         waits.length > 0 && [h("h3", null, "Ended a wait of"), h("ul", { class: "passed" }, waits.map((wait) => h("li", null, h("a", { href: runPath(wait.run_id) }, visible(wait.function_id)), h("span", { class: "muted" }, "in step ", visible(wait.step)))))],
         event.waits_ended === null && h("p", { class: "muted" }, "Whether it ended a wait is only told by the runs that waited: this server did not see it arrive, or has forgotten."),
-        passed.length > 0 && [h("h3", null, "Did not start"), h("ul", { class: "passed" }, passed.map(([name, why]) => h("li", null, passedOver(name), h("span", { class: "muted" }, visible(why)))))],
+        passed.length > 0 && [h("h3", null, "Did not start"), h("ul", { class: "passed" }, passed.map(([name, why]) => h("li", null, skipped(name), h("span", { class: "muted" }, visible(why)))))],
         eventCard(event, "Payload")),
     );
   }
@@ -57,7 +57,7 @@ export function eventPanel(place, id, signal, back) {
 }
 
 /** A function that was passed over; two of the names are none. @param {string} name */
-function passedOver(name) {
+function skipped(name) {
   if (name === "*") return h("span", null, "Every function");
   if (name === "…") return h("span", null, "Others");
   const id = name.replace(/ \(cancellation\)$/, "");

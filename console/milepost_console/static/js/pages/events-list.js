@@ -68,14 +68,14 @@ export class EventList {
     this.changed();
   }
 
-  /** What the stream says of a new event. @param {EventRow & {started?: string[], passed_over?: Record<string, string>}} event */
+  /** What the stream says of a new event. @param {EventRow & {started?: string[], skipped?: Record<string, string>}} event */
   hear(event) {
     if (this.ids.has(event.event_id) || (this.name && event.name !== this.name)) return;
     const { event_id, name, received_at } = event;
     this.ids.add(event_id);
     if (this.hold()) this.held.unshift({ event_id, name, received_at });
     else this.rows.unshift({ event_id, name, received_at });
-    if (!event.started?.length) this.effects.set(event_id, { runs: null, started: 0, passed: Object.keys(event.passed_over ?? {}).length });
+    if (!event.started?.length) this.effects.set(event_id, { runs: null, started: 0, passed: Object.keys(event.skipped ?? {}).length });
     this.soon();
   }
 
@@ -113,7 +113,7 @@ export class EventList {
     this.asking++;
     this.effects.set(id, { runs: null, started: -1, passed: 0 });
     try {
-      const { runs, passed_over: passed, waits_ended: waits } = await get(`/api/events/${encodeURIComponent(id)}`, { signal: this.signal });
+      const { runs, skipped: passed, waits_ended: waits } = await get(`/api/events/${encodeURIComponent(id)}`, { signal: this.signal });
       this.effects.set(id, { runs, started: runs.length, passed: Object.keys(passed ?? {}).length, waits: waits?.length ?? 0 });
       if (this.effects.size > NAMES) this.effects.delete(this.effects.keys().next().value ?? "");
       this.soon();

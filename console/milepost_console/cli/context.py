@@ -1,0 +1,214 @@
+"""What every command shares: how it reaches a server, how it prints, and its exit codes.
+
+0 done · 1 failed (refused, or some runs could not be changed) · 2 wrong usage · 3 no server answers
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from milepost.protocol import parse_duration
+from milepost_console.dev.terminal import length
+
+from .client import Client, ClientProblem, HttpClient
+from .target import Target, current_target
+
+if TYPE_CHECKING:
+    from milepost_console.stack.client import StackClient
+
+__all__ = [
+    "DONE", "FAILED", "UNREACHABLE", "USAGE", "AsJson", "CommandContext", "FunctionId", "Url", "Yes", "ago",
+    "context_of", "moment", "open_context", "open_stack_client", "read_json", "stack_package",
+]  # fmt: skip
+
+DONE: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+UNREACHABLE: Final = 3
+
+DEFAULT_URL: Final = "http://127.0.0.1:8288"
+_PIPED_WIDTH: Final = 240
+_STYLES: Final = {
+    "Completed": "green", "Failed": "red", "Cancelled": "yellow", "Running": "cyan", "Queued": "dim",
+    "TimedOut": "yellow", "Vanished": "yellow", "Abandoned": "dim", "Retrying": "yellow", "Sleeping": "blue",
+    "Waiting": "blue", "Invoking": "blue", "Planned": "dim",
+}  # fmt: skip
+
+Url = Annotated[
+    str,
+    typer.Option(
+        "--url", envvar="MILEPOST_URL", help="Where the server is. --stack goes first.", rich_help_panel="Server"
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.", rich_help_panel="Output")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def function_ids(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Completion: ids of the functions that the server knows; none when there is no server."""
+    try:
+        listed = HttpClient(ctx.params.get("url") or DEFAULT_URL).get("/functions")["functions"]
+    except Exception:  # noqa: BLE001 - completion must stay silent
+        return []
+    return [str(row["function_id"]) for row in listed if str(row["function_id"]).startswith(incomplete)]
+
+
+FunctionId = Annotated[str, typer.Argument(help="The full id, app and function.", autocompletion=function_ids)]
+
+
+@dataclass(frozen=True, slots=True)
+class CommandContext:
+    """One command's client and its way of printing."""
+
+    client: Client
+    console: Console
+    as_json: bool
+
+    def emit(self, value: object) -> None:
+        """Print JSON."""
+        self.console.out(json.dumps(value, indent=2, ensure_ascii=False), highlight=False)
+
+    def say(self, text: str, style: str = "") -> None:
+        """Print a sentence, unless JSON is wanted."""
+        if not self.as_json:
+            self.console.print(Text(text, style=style or "default"), soft_wrap=True, highlight=False)
+
+    def rows(self, rows: Iterable[Mapping[str, Any]], columns: Sequence[tuple[str, str]], empty: str) -> None:
+        """Print columns: pairs of heading and key. Ids are never cut."""
+        table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+        for heading, _ in columns:
+            table.add_column(heading, no_wrap=True, overflow="ellipsis")
+        count = 0
+        for row in rows:
+            count += 1
+            table.add_row(*(Text(_shown(row.get(key)), style=_STYLES.get(str(row.get(key)), "")) for _, key in columns))
+        if count:
+            self.console.print(table, soft_wrap=not self.console.is_terminal)
+        else:
+            self.say(empty, "dim")
+
+    def confirm(self, question: str, *, yes: bool) -> None:
+        """Ask before many things change. Where nobody can be asked, `--yes` must say it."""
+        if yes:
+            return
+        if self.as_json or not sys.stdin.isatty():
+            raise typer.BadParameter(f"{question} Say so with --yes.")
+        typer.confirm(question, abort=True)
+
+    def run_id(self, text: str) -> str:
+        """A run's full id; its last letters are enough when only one recent run ends with them."""
+        text = text.strip().upper()
+        if len(text) == 26:
+            return text
+        rows = self.client.get("/runs", {"limit": 500})["runs"]
+        found = sorted({str(row["run_id"]) for row in rows if str(row["run_id"]).endswith(text)})
+        if len(found) == 1:
+            return found[0]
+        how = f"{len(found)} recent runs end with it" if found else "no recent run ends with it"
+        raise ClientProblem(
+            "MP301", f"{text!r} names no run: {how}. Give the full id; `milepost runs list` shows them."
+        )
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False)
+    return str(value)
+
+
+def open_context(url: str, as_json: bool) -> CommandContext:
+    """The context of one command: over the stack that it names, else over a server."""
+    where = current_target()
+    if where.stack:
+        return context_of(open_stack_client(where), as_json)
+    client = HttpClient(url or DEFAULT_URL)
+    where.closing.callback(client.close)
+    return context_of(client, as_json)
+
+
+def context_of(client: Client, as_json: bool) -> CommandContext:
+    """A context over a client."""
+    terminal = Console()
+    return CommandContext(client, terminal if terminal.is_terminal else Console(width=_PIPED_WIDTH), as_json)
+
+
+def open_stack_client(where: Target) -> StackClient:
+    """The client of a stack; it is closed when the command ends. Raises ClientProblem."""
+    if not where.stack:
+        raise typer.BadParameter("name the stack: --stack NAME, or MILEPOST_STACK")
+    with stack_package():
+        from milepost_console.stack.client import StackClient  # noqa: PLC0415 - needs boto3
+        from milepost_console.stack.parts import find_stack, open_session  # noqa: PLC0415 - needs boto3
+    session = open_session(where.region, where.profile)
+    client = StackClient(session, find_stack(session, where.stack))
+    where.closing.callback(client.close)
+    return client
+
+
+@contextmanager
+def stack_package() -> Iterator[None]:
+    """Around imports of what only stacks need: says what to install. Raises ClientProblem."""
+    try:
+        yield
+    except ModuleNotFoundError as missing:
+        raise ClientProblem(
+            "MP335", f"A stack needs the package {missing.name!r}: pip install 'milepost[dev,aws]'."
+        ) from missing
+
+
+def read_json(text: str | None, option: str) -> dict[str, Any] | None:
+    """An object from JSON text, from a file (`@data.json`) or from standard input (`-`)."""
+    if text is None:
+        return None
+    if text == "-":
+        text = sys.stdin.read()
+    elif text.startswith("@"):
+        try:
+            text = Path(text[1:]).read_text(encoding="utf-8")
+        except OSError as error:
+            raise typer.BadParameter(f"{option}: {error}") from error
+    try:
+        value = json.loads(text)
+    except (RecursionError, ValueError) as error:
+        raise typer.BadParameter(f"{option} is not JSON ({error}); quote it like '{{\"id\": 1}}'") from error
+    if not isinstance(value, dict):
+        raise typer.BadParameter(f"{option} must be a JSON object, such as '{{\"id\": 1}}'")
+    return value
+
+
+def moment(text: str, option: str) -> str:
+    """A moment from `2h` (so long ago) or an ISO date; as ISO 8601 in UTC. Empty stays empty."""
+    if not text:
+        return ""
+    try:
+        found = datetime.now(UTC) - parse_duration(text)
+    except (OverflowError, ValueError):
+        try:
+            found = datetime.fromisoformat(text)
+        except ValueError:
+            raise typer.BadParameter(f"{option} {text!r}: write how long ago (30m, 2h, 7d) or a date") from None
+    return found.astimezone(UTC).isoformat()
+
+
+def ago(text: str | None) -> str:
+    """How long ago a moment of the API was."""
+    if not text:
+        return ""
+    span = datetime.now(UTC) - datetime.fromisoformat(text)
+    return f"{length(max(span, timedelta(0)))} ago"

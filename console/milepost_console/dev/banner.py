@@ -1,0 +1,102 @@
+"""What the dev server says first: where to look and what to try."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from rich.console import Console
+from rich.text import Text
+
+from milepost import __version__
+from milepost_console.server.backend import Backend
+from milepost_engine.http.webhooks import webhooks_of
+from milepost_engine.store.manifest import CronTrigger, EventTrigger, FunctionSpec
+
+__all__ = ["example_of", "welcome"]
+
+
+async def welcome(console: Console, backend: Backend, address: str, file: Path | str, *, requested: int) -> None:
+    """Print it."""
+    snapshot = await backend.engine.registry.snapshot()
+
+    def out(*parts: str | tuple[str, str]) -> None:
+        console.print(Text.assemble(*parts), soft_wrap=True, highlight=False)
+
+    out()
+    out(("Milepost ", "bold"), f"{__version__}   ", (address, "bold cyan"), "   dashboard, API and events")
+    if not address.endswith(f":{requested}"):
+        out((f"port {requested} is busy: this server listens on {address} instead", "yellow"))
+    out("data       ", "in memory only; gone when the server ends" if file == ":memory:" else str(file))
+    if not snapshot.functions:
+        out(("no functions yet: ", "yellow"), "milepost dev app.py, or -u http://… for an app that serves itself")
+    for spec in sorted(snapshot.functions.values(), key=lambda spec: spec.function_id):
+        out("function   ", (f"{spec.function_id:<28}", "bold"), "  ", _triggers(spec))
+    for app in snapshot.apps.values():
+        for name in webhooks_of(app):
+            out("webhook    ", (f"{name:<28}", "bold"), f"  POST {address}/webhooks/{name}")
+    event = next((found for spec in snapshot.functions.values() if (found := _first_event(spec))), None)
+    if event is not None:
+        name, data = event
+        body = json.dumps(data)
+        option = "" if address.endswith(":8288") else f" --url {address}"
+        out()
+        out("try        ", (f"milepost send {name} --data {shlex.quote(body)}{option}", "green"))
+        sent = json.dumps({"name": name, "data": data})
+        out("or         ", (f"curl -sX POST {address}/e/dev -d {shlex.quote(sent)}", "green"))
+        out("then       ", (f"milepost runs list{option}", "green"))
+    out(("Ctrl-C stops; started again, every run goes on where it was.", "dim"))
+    out()
+
+
+def _triggers(spec: FunctionSpec) -> str:
+    told = [
+        f"cron {trigger.text}" if isinstance(trigger, CronTrigger) else _event_text(trigger)
+        for trigger in spec.triggers
+    ]
+    return ", ".join(told) or "only invoked"
+
+
+def _event_text(trigger: EventTrigger) -> str:
+    return f"{trigger.event} if {trigger.expression}" if trigger.expression else trigger.event
+
+
+def _first_event(spec: FunctionSpec) -> tuple[str, dict[str, Any]] | None:
+    for trigger in spec.triggers:
+        if isinstance(trigger, EventTrigger) and "*" not in trigger.event and not trigger.event.startswith("inngest/"):
+            schema = spec.schemas.get(trigger.event)
+            return trigger.event, example_of(schema) if isinstance(schema, Mapping) else {}
+    return None
+
+
+_EXAMPLES: dict[str, Any] = {"string": "text", "integer": 1, "number": 1.5, "boolean": True, "array": [], "null": None}
+
+
+def example_of(schema: Mapping[str, object]) -> dict[str, Any]:
+    """Data that fits a simple model: an example for each required field."""
+    properties = cast("Mapping[str, Mapping[str, object]]", schema.get("properties") or {})
+    required = cast("list[str]", schema.get("required") or [])
+    return {name: _value(name, properties.get(name, {})) for name in required}
+
+
+def _value(name: str, field: Mapping[str, object]) -> Any:
+    examples = field.get("examples")
+    if isinstance(examples, list) and examples:
+        return examples[0]
+    choices = field.get("enum")
+    if isinstance(choices, list) and choices:
+        return choices[0]
+    if field.get("type") == "string":
+        return _text(name, str(field.get("format") or ""))
+    return _EXAMPLES.get(str(field.get("type")), {})
+
+
+def _text(name: str, kind: str) -> str:
+    if kind == "date-time":
+        return "2026-01-31T08:00:00Z"
+    if kind == "email" or "email" in name:
+        return "ada@example.com"
+    return f"{name.removesuffix('_id')}-1" if name.endswith("_id") else name

@@ -1,0 +1,370 @@
+"""The dev server's wiring: one process and event loop – engine, HTTP server, terminal – and one for the user's code.
+
+The only module of the console that names adapters of time and storage besides `local.py`, and that reads the
+environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, cast
+
+import uvicorn
+from rich.console import Console
+
+from milepost_console.code.host import KIND, LOOK_SECONDS, CodeHost
+from milepost_console.code.loader import AppLocation, CodeProblem, look_at, parse_location
+from milepost_console.server.app import build_app
+from milepost_console.server.backend import Backend
+from milepost_engine.adapters.clock import SystemClock
+from milepost_engine.adapters.local.sqlite_file import DataFileError
+from milepost_engine.ports import Invoker, Target
+from milepost_engine.store.manifest import ManifestError, read_manifest
+
+from .banner import welcome
+from .http_apps import Remotes
+from .live import Live, Several
+from .local import LocalEngine, default_file, open_local
+from .log_origin import place_of
+from .run_log import RunLogMemory, keeping_lines
+from .startup import keep_loaded, log_to
+from .terminal import JsonLines, Lines
+
+__all__ = ["DEFAULT_PORT", "DevOptions", "DevServer", "StartProblem", "bind", "run_dev"]
+
+DEFAULT_PORT: Final = 8288
+PORTS_TRIED: Final = 50
+_OWN: Final = (KIND, "inprocess")
+"""Kinds of targets that end with a dev server; the second is that of an older one."""
+_LOOKS_BETWEEN_TRIES: Final = 10
+_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class StartProblem(Exception):
+    """The dev server cannot start; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class DevOptions:
+    """What `milepost dev` was asked for. `port` None: 8288, or the next free one."""
+
+    places: tuple[str, ...] = ()
+    urls: tuple[str, ...] = ()
+    host: str = "127.0.0.1"
+    port: int | None = None
+    db: Path | None = None
+    in_memory: bool = False
+    reload: bool = True
+    poll: bool = True
+    json_lines: bool = False
+    show_payloads: bool = False
+    allowed_hosts: tuple[str, ...] = ()
+
+    @property
+    def file(self) -> Path | str:
+        """Where the data lie."""
+        return ":memory:" if self.in_memory else self.db or default_file(os.environ, Path.home())
+
+
+def bind(host: str, port: int | None) -> socket.socket:
+    """A listening socket: on the given port, or on the first free one from 8288. Raises StartProblem."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    ports = [port] if port is not None else range(DEFAULT_PORT, DEFAULT_PORT + PORTS_TRIED)
+    problem: OSError | None = None
+    for candidate in ports:
+        server = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            # So that a port is free at once after a restart; two servers never share one this way.
+            if os.name == "posix":
+                server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            server.bind((host, candidate))
+            server.listen(2048)
+        except OSError as error:
+            server.close()
+            problem = error
+            continue
+        server.setblocking(False)
+        return server
+    where = f"{host}:{port}" if port is not None else f"{host}, ports {ports[0]} to {ports[-1]}"
+    raise StartProblem(f"cannot listen on {where} ({problem}): choose another with --port")
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handling: one handler stops everything, in order."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@dataclass
+class DevServer:
+    """A running dev server. Made by `run_dev`."""
+
+    options: DevOptions
+    lines: Lines | JsonLines
+    local: LocalEngine
+    backend: Backend
+    remotes: Remotes
+    code: CodeHost | None
+    address: str
+    apps: set[str] = field(default_factory=set)
+    told: str = ""
+    """The problem of the code that was said last; while nothing is served, the same one is not said at each try."""
+
+    async def begin(self) -> None:
+        """Serve the code for the first time. Raises StartProblem when that is not possible."""
+        await self.serve_code()
+        await self.forget_unserved()
+        keep_loaded()
+        if self.backend.ready is not None:
+            self.backend.ready.set()
+
+    async def serve_code(self, *, again: str = "") -> None:
+        """Load the user's modules and serve their apps.
+
+        `again` says why, after the start: then problems are told, and the old code goes on if there is any.
+        """
+        if self.code is None:
+            return
+        try:
+            process = await self.code.load()
+            try:
+                for manifest in process.manifests.values():
+                    # All before the first is served, so that a change is served whole or not at all.
+                    read_manifest(manifest)
+            except ManifestError:
+                await process.close()
+                raise
+        except (CodeProblem, ManifestError) as problem:
+            if not again:
+                raise StartProblem(str(problem)) from problem
+            goes_on = "the code before it goes on" if self.code.serving else "calls wait until it can be loaded"
+            said = f"{again} is not served; {goes_on}:\n    {problem}"
+            if self.code.serving or said != self.told:
+                self.lines.say(said, "red")
+            self.told = said
+            return
+        self.told = ""
+        self.code.serve(process)
+        for app_id, manifest in process.manifests.items():
+            await self.local.engine.registry.sync(manifest, Target(KIND, app_id))
+            self.backend.live.tell("app", {"app_id": app_id, "error": ""})
+        for app_id in self.apps - process.manifests.keys():
+            await self._withdraw(app_id)
+        self.apps = set(process.manifests)
+        if again:
+            count = sum(len(cast("list[object]", manifest["functions"])) for manifest in process.manifests.values())
+            self.lines.say(f"code reloaded: {count} functions; running runs go on with it", "green")
+
+    def work(self) -> Iterator[Coroutine[Any, Any, None]]:
+        """What goes on until the server ends."""
+        yield self.local.work()
+        if self.code is not None:
+            yield self.keep_serving()
+        if self.options.poll or self.options.urls:
+            yield self.remotes.watch(self.backend, self.options.urls)
+
+    async def _withdraw(self, app_id: str) -> None:
+        await self.local.engine.registry.remove(app_id)
+        self.backend.live.tell("app", {"app_id": app_id, "error": "not served any more"})
+
+    async def forget_unserved(self) -> None:
+        """Take out the apps of an earlier start whose code is not loaded this time."""
+        for app in list((await self.local.engine.registry.snapshot()).apps.values()):
+            if app.target.kind in _OWN and app.app_id not in self.apps:
+                await self._withdraw(app.app_id)
+
+    async def keep_serving(self) -> None:
+        """Serve the code anew whenever a file of it changes, or its process has ended, until cancelled."""
+        assert self.code is not None
+        seen, looks = self.code.stamps, 0
+        while True:
+            await self.local.clock.sleep(LOOK_SECONDS)
+            if how := self.code.take_loss():
+                self.lines.say(f"the process with your code {how}; it is started again", "red")
+                looks = 0
+            if self.code.serving is None:
+                # At once, and then every few seconds: it may have been killed again, or need what is not there yet.
+                if looks % _LOOKS_BETWEEN_TRIES == 0:
+                    await self.serve_code(again="your code")
+                looks += 1
+            elif self.options.reload:
+                loaded = self.code.stamps
+                found = look_at(loaded)
+                # Only once it rests: an editor may write a file in several goes.
+                if found == seen and found != loaded:
+                    await self.serve_code(again="the change")
+                    found = self.code.stamps
+                seen = found
+
+
+async def run_dev(options: DevOptions, console: Console) -> None:
+    """Serve until SIGINT or SIGTERM. Raises StartProblem when it cannot start."""
+    clock = SystemClock()
+    printer = JsonLines if options.json_lines else Lines
+    lines = printer(console, clock, show_payloads=options.show_payloads)
+    live = Live()
+    folder = Path.cwd()
+    try:
+        places = tuple(parse_location(text, folder) for text in options.places)
+    except CodeProblem as problem:
+        raise StartProblem(str(problem)) from problem
+    server_socket = bind(options.host, options.port)
+    address = _address(options.host, server_socket)
+    # The SDK reads it in the process with the user's code: events that it sends come back here.
+    os.environ.setdefault("MILEPOST_DEV", address)
+    memory = RunLogMemory(clock.now())
+    with _logging(lines), keeping_lines(memory, live.tell_of_lines), contextlib.closing(server_socket):
+        try:
+            async with (
+                _code_host(options, places, folder, address) as code,
+                _engine(options, code, live, lines) as local,
+            ):
+                remotes = Remotes(local.http, lines.say)
+                backend = _backend(options, local, live, remotes, memory)
+                server = DevServer(options, lines, local, backend, remotes, code, address)
+                await _serve(server, server_socket, console)
+        except DataFileError as error:
+            raise StartProblem(f"{error}. With --db FILE or --in-memory a second server can run beside it.") from error
+
+
+@contextlib.asynccontextmanager
+async def _code_host(
+    options: DevOptions, places: Sequence[AppLocation], folder: Path, address: str
+) -> AsyncIterator[CodeHost | None]:
+    """What serves the user's code; None where there is none."""
+    if not places:
+        yield None
+        return
+    code = CodeHost(places, folder, address, quiet_stdout=options.json_lines)
+    try:
+        yield code
+    finally:
+        await code.close()
+
+
+@contextlib.asynccontextmanager
+async def _engine(
+    options: DevOptions, code: CodeHost | None, live: Live, lines: Lines | JsonLines
+) -> AsyncIterator[LocalEngine]:
+    own: dict[str, Invoker] = {} if code is None else {KIND: code}
+    async with open_local(options.file, Several((live, lines)), own) as local:
+        if code is not None:
+            code.checkpointer = local.engine.checkpointer
+        yield local
+
+
+def _backend(options: DevOptions, local: LocalEngine, live: Live, remotes: Remotes, memory: RunLogMemory) -> Backend:
+    async def sync_url(url: str) -> str:
+        return await remotes.sync(backend, url)
+
+    backend = Backend(
+        local.engine,
+        live,
+        invokers=local.invokers,
+        dead_letters=local.queue,
+        logs=memory,
+        sync_url=sync_url,
+        options={"places": options.places, "urls": options.urls},
+        ready=asyncio.Event(),
+    )
+    return backend
+
+
+async def _serve(server: DevServer, server_socket: socket.socket, console: Console) -> None:
+    options = server.options
+    http_server = _http_server(server)
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):  # where there are no signals, Ctrl-C is a KeyboardInterrupt
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    # Requests are answered while the code is loaded: it may send events then, which wait in the queue for the engine.
+    http = asyncio.create_task(http_server.serve(sockets=[server_socket]), name="http")
+    waiting = asyncio.create_task(stop.wait())
+    work = [waiting, http]
+    try:
+        beginning = asyncio.create_task(server.begin(), name="begin")
+        work.append(beginning)
+        await _first(work)
+        if not stop.is_set():
+            work[-1:] = [asyncio.create_task(each) for each in server.work()]
+            if not options.json_lines:
+                requested = options.port or DEFAULT_PORT
+                await welcome(console, server.backend, server.address, options.file, requested=requested)
+            else:
+                server.lines.say(f"listening on {server.address}")
+            await _first(work)
+    finally:
+        server.backend.live.close()
+        http_server.should_exit = True
+        await asyncio.wait({http}, timeout=4)
+        for task in work:
+            task.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
+
+
+async def _first(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Wait for the first that ends, and raise what it raised."""
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()
+
+
+def _http_server(server: DevServer) -> uvicorn.Server:
+    options = server.options
+    loopback = options.host in _LOOPBACK
+    hosts = [*options.allowed_hosts, *([] if loopback else [socket.gethostname()])]
+    app = build_app(server.backend, hosts=hosts, any_address=not loopback)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        timeout_graceful_shutdown=2,
+        server_header=False,
+    )
+    return _Server(config)
+
+
+def _address(host: str, server_socket: socket.socket) -> str:
+    port = server_socket.getsockname()[1]
+    name = "127.0.0.1" if host in {"0.0.0.0", "::", "localhost"} else host  # noqa: S104 - how to reach it from here
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+
+
+@contextlib.contextmanager
+def _logging(lines: Lines | JsonLines) -> Iterator[None]:
+    """Log lines of the engine and of user code among the others, for as long as the server runs."""
+    handler = _LogLines(lines)
+    root = logging.getLogger()
+    before = root.level
+    log_to(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(before)
+
+
+class _LogLines(logging.Handler):
+    """A log record as a line of the terminal; with its traceback."""
+
+    def __init__(self, lines: Lines | JsonLines) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._lines.logged(record.levelname, record.name, self.format(record), place_of(record))
+        except Exception:  # noqa: BLE001 - logging must never break what logs
+            self.handleError(record)

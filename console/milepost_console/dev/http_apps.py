@@ -1,0 +1,134 @@
+"""Apps at HTTP addresses: asked to register at the start, again when they were down, and known after a restart.
+
+An app is asked to answer with its registration itself (in-band); one that cannot calls back `POST /fn/register`
+instead, as the protocol's dev mode has it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, cast
+
+from milepost.protocol import Header, Request, Response
+from milepost_console.server.backend import Backend
+from milepost_console.server.problems import Refused
+from milepost_console.server.protocol import register
+from milepost_engine.codec import Json, dumps, loads
+from milepost_engine.http.endpoints import normal_url
+from milepost_engine.ports import InvocationProblem, Invoker, Target
+from milepost_engine.store.manifest import ManifestError
+
+__all__ = ["Remotes"]
+
+POLL_SECONDS: Final = 5.0
+MISSING_POLL_SECONDS: Final = 1.0
+"""While an app that was asked for does not answer: somebody is just starting it."""
+TIMEOUT_SECONDS: Final = 10.0
+
+
+class Remotes:
+    """The HTTP apps of a dev server. `say` tells people when one appears, changes or is gone."""
+
+    def __init__(self, invoker: Invoker, say: Callable[[str, str], None]) -> None:
+        self._invoker = invoker
+        self._say = say
+        self._state: dict[str, str] = {}
+
+    async def sync(self, backend: Backend, url: str) -> str:
+        """Register the app at a URL; its id. Raises Refused that says why not."""
+        try:
+            address = normal_url(url)
+        except ValueError as error:
+            raise Refused(400, "MP310", f"{error}.") from error
+        headers = {
+            "content-type": "application/json",
+            Header.SERVER_KIND.value: backend.server_kind,
+            Header.SYNC_KIND.value: "in_band",
+        }
+        request = Request("PUT", {}, headers, dumps({"url": url}))
+        try:
+            answer = await self._invoker.invoke(Target("http", address, TIMEOUT_SECONDS), request)
+        except InvocationProblem as problem:
+            raise Refused(502, "MP321", f"The app at {url} did not register: {problem.detail}.") from problem
+        body = _read(answer)
+        if answer.status != 200:
+            raise Refused(
+                502, "MP321", f"The app at {url} did not register: HTTP {answer.status}, {_told(answer, body)}"
+            )
+        if isinstance(body.get("functions"), list) and body.get("app_id"):
+            manifest = {**body, "appName": body["app_id"], "url": url}
+            try:
+                return (await register(backend, manifest, url))[0]
+            except ManifestError as error:
+                raise Refused(400, "MP201", str(error)) from error
+        return await self._called_back(backend, url, address)
+
+    async def _called_back(self, backend: Backend, url: str, address: str) -> str:
+        """The app that registered itself meanwhile."""
+        apps = (await backend.engine.registry.snapshot()).apps.values()
+        found = next((app.app_id for app in apps if app.target == Target("http", address)), None)
+        if found is None:
+            raise Refused(
+                502,
+                "MP321",
+                f"The app at {url} says that it registered, but not here: point it at this server "
+                "(INNGEST_DEV or MILEPOST_DEV = this server's address), with the same host name as given here.",
+            )
+        return found
+
+    async def watch(self, backend: Backend, urls: Sequence[str]) -> None:
+        """Keep the apps registered until cancelled: the given ones, and those that were registered before."""
+        while True:
+            known = (await backend.engine.registry.snapshot()).apps.values()
+            addresses = dict.fromkeys(
+                [*map(normal_url, urls), *(a.target.address for a in known if a.target.kind == "http")]
+            )
+            await asyncio.gather(*(self._look(backend, address) for address in addresses))
+            missing = any(self._state.get(address) != "ok" for address in addresses)
+            await backend.engine.clock.sleep(MISSING_POLL_SECONDS if missing else POLL_SECONDS)
+
+    async def _look(self, backend: Backend, address: str) -> None:
+        """Register an app anew when it changed or came back. A healthy one answers with the same registration."""
+        before = await self._version(backend, address)
+        try:
+            app_id = await self.sync(backend, address)
+        except Refused as refused:
+            if self._state.get(address) != refused.message:
+                self._state[address] = refused.message
+                self._say(refused.message, "red")
+                await self._remember(backend, address, refused.message)
+            return
+        after = await self._version(backend, address)
+        count = len((await backend.engine.registry.snapshot()).apps[app_id].functions)
+        word = "registered" if address not in self._state or before is None else "changed"
+        if self._state.get(address) != "ok" or before != after:
+            self._say(f"app {app_id} {word}: {count} functions at {address}", "green")
+        self._state[address] = "ok"
+
+    @staticmethod
+    async def _remember(backend: Backend, address: str, problem: str) -> None:
+        """Show in the list of apps that one does not answer; what it served before stays registered."""
+        registry = backend.engine.registry
+        for app in (await registry.snapshot()).apps.values():
+            if app.target.address == address and not app.error:
+                await registry.fail_sync(app.app_id, app.target, problem)
+
+    @staticmethod
+    async def _version(backend: Backend, address: str) -> int | None:
+        apps = (await backend.engine.registry.snapshot()).apps.values()
+        return next((app.version for app in apps if app.target.address == address), None)
+
+
+def _read(answer: Response) -> Mapping[str, Json]:
+    try:
+        body = loads(answer.body)
+    except ValueError:
+        return {}
+    return cast("Mapping[str, Json]", body) if isinstance(body, Mapping) else {}
+
+
+def _told(answer: Response, body: Mapping[str, Json]) -> str:
+    said = body.get("message") or body.get("error") or answer.body[:200].decode("utf-8", "replace") or "without a word"
+    problems = body.get("problems")
+    return f"{said}: {'; '.join(map(str, problems))}" if isinstance(problems, list) else str(said)

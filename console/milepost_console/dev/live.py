@@ -1,0 +1,188 @@
+"""What happens, as it happens: rows for lists that follow along, for any number of listeners.
+
+A listener that reads too slowly loses the oldest news and is told so once; the engine never waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from milepost.protocol import Opcode
+from milepost_engine.core.ids import to_ms
+from milepost_engine.core.inputs import Call
+from milepost_engine.core.run import ClosedStep, FailedAttempt, Plan, Record, Run, RunBegun, RunEnded
+from milepost_engine.observe import Observer, Silent
+from milepost_engine.operations.queries import iso
+from milepost_engine.store.events import Event
+
+__all__ = ["Listener", "Live", "News", "Several", "live_row"]
+
+BACKLOG: Final = 1000
+REMEMBERED_EVENTS: Final = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """One thing that happened: "run", "received", "log", "app" or "lost"."""
+
+    kind: str
+    row: Mapping[str, object]
+
+
+@dataclass(eq=False)
+class Listener:
+    """One follower of the news."""
+
+    news: deque[News] = field(default_factory=lambda: deque(maxlen=BACKLOG))
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    closed: bool = False
+    lost: int = 0
+
+    def put(self, news: News) -> None:
+        self.lost += len(self.news) == BACKLOG
+        self.news.append(news)
+        self.wake.set()
+
+    def close(self) -> None:
+        self.closed = True
+        self.wake.set()
+
+    async def follow(self, quiet_seconds: float) -> AsyncIterator[News | None]:
+        """The news in order; None after each stretch of silence, so that whoever serves it can show that it lives."""
+        while not self.closed:
+            if self.lost:
+                lost, self.lost = self.lost, 0
+                yield News("lost", {"count": lost})
+            while self.news:
+                yield self.news.popleft()
+            self.wake.clear()
+            try:
+                async with asyncio.timeout(quiet_seconds):
+                    await self.wake.wait()
+            except TimeoutError:
+                yield None
+
+
+def live_row(run: Run, changed: str) -> dict[str, object]:
+    """A run as lists show it, with what just changed."""
+    ended = run.ended
+    return {
+        "run_id": run.run_id,
+        "function_id": run.function_id,
+        "app_id": run.app_id,
+        "status": run.status.value,
+        "queued_at": iso(run.queued_at),
+        "ended_at": iso(ended.ended_at) if ended else None,
+        "duration_ms": to_ms(ended.ended_at) - to_ms(run.queued_at) if ended else None,
+        "event_id": run.event_ids[0],
+        "event_name": run.event_name,
+        "origin_run_id": run.origin_run_id or None,
+        "changed": changed,
+    }
+
+
+class Live(Silent):
+    """The observer that listeners follow. Also remembers for a while what came of events."""
+
+    def __init__(self) -> None:
+        self._listeners: set[Listener] = set()
+        self._started: OrderedDict[str, tuple[str, ...]] = OrderedDict()
+        self._waits_ended: OrderedDict[str, list[dict[str, str]]] = OrderedDict()
+
+    @contextmanager
+    def listening(self) -> Iterator[Listener]:
+        listener = Listener()
+        self._listeners.add(listener)
+        try:
+            yield listener
+        finally:
+            self._listeners.discard(listener)
+
+    def close(self) -> None:
+        """End every stream."""
+        for listener in self._listeners:
+            listener.close()
+
+    def tell(self, kind: str, row: Mapping[str, object]) -> None:
+        for listener in self._listeners:
+            listener.put(News(kind, row))
+
+    def tell_of_lines(self, run_id: str) -> None:
+        """The code of a run has logged."""
+        self.tell("log", {"run_id": run_id})
+
+    def started_by(self, event_id: str) -> tuple[str, ...] | None:
+        """The runs that an event started; None when it is not taken in yet, or too long ago."""
+        return self._started.get(event_id)
+
+    def waits_ended(self, event_id: str) -> list[dict[str, str]] | None:
+        """The waits that an event ended: run, function and step; None when it is not taken in yet, or too long ago."""
+        known = event_id in self._started or event_id in self._waits_ended
+        return self._waits_ended.get(event_id, []) if known else None
+
+    # --- as observer --------------------------------------------------------------------------------------------------
+
+    def event_received(self, event: Event, started: tuple[str, ...], skipped: dict[str, str]) -> None:
+        self._started[event.event_id] = started
+        if len(self._started) > REMEMBERED_EVENTS:
+            self._started.popitem(last=False)
+        row = {
+            "event_id": event.event_id,
+            "name": event.name,
+            "received_at": iso(event.received_at),
+            "started": list(started),
+            "skipped": dict(skipped),
+        }
+        self.tell("received", row)
+
+    def run_started(self, run: Run) -> None:
+        self.tell("run", live_row(run, "started"))
+
+    def recorded(self, run: Run, record: Record) -> None:
+        self.tell("run", live_row(run, _CHANGES[type(record)]))
+        if isinstance(record, ClosedStep) and record.kind is Opcode.WAIT_FOR_EVENT and record.detail.get("event_id"):
+            ended = self._waits_ended.setdefault(str(record.detail["event_id"]), [])
+            ended.append({"run_id": run.run_id, "function_id": run.function_id, "step": record.name})
+            if len(self._waits_ended) > REMEMBERED_EVENTS:
+                self._waits_ended.popitem(last=False)
+
+
+_CHANGES: Final[Mapping[type[Record], str]] = {
+    ClosedStep: "step",
+    Plan: "step",
+    FailedAttempt: "attempt",
+    RunBegun: "started",
+    RunEnded: "ended",
+}
+
+
+class Several(Silent):
+    """Several observers as one."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._observers = tuple(observers)
+
+    def event_received(self, event: Event, started: tuple[str, ...], skipped: dict[str, str]) -> None:
+        for observer in self._observers:
+            observer.event_received(event, started, skipped)
+
+    def run_started(self, run: Run) -> None:
+        for observer in self._observers:
+            observer.run_started(run)
+
+    def invoked(self, run: Run, call: Call) -> None:
+        for observer in self._observers:
+            observer.invoked(run, call)
+
+    def recorded(self, run: Run, record: Record) -> None:
+        for observer in self._observers:
+            observer.recorded(run, record)
+
+    def rescued(self, run: Run) -> None:
+        for observer in self._observers:
+            observer.rescued(run)

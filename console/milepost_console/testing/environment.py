@@ -1,0 +1,102 @@
+"""What a harness's engine stands on: memory of this process, or AWS as moto plays it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+from milepost_engine.adapters.local.queue import LocalQueue, Received
+from milepost_engine.adapters.local.sqlite import SqliteStore
+from milepost_engine.engine import Engine
+from milepost_engine.ports import Blobs, Clock, Queue, Table
+
+__all__ = ["Environment", "MemoryEnvironment"]
+
+_TRIES: Final = 3
+"""Of a message that raises. Those that a crash cuts short do not count."""
+_SHOWN: Final = 300
+_WORDS: Final = {"function": "fn", "run": "run", "step": "step", "job": "job"}
+
+
+class Environment(Protocol):
+    """Store and queue; they outlive each life of the process that a harness plays."""
+
+    @property
+    def table(self) -> Table: ...
+
+    @property
+    def blobs(self) -> Blobs: ...
+
+    def new_queue(self) -> Queue:
+        """The queue as a new life of the process finds it. It holds messages for any time."""
+        ...
+
+    async def drain(self, engine: Engine) -> None:
+        """Let the engine work off all that is due; what it raises comes through."""
+        ...
+
+    def next_due(self) -> datetime | None:
+        """When the first waiting message is due."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class MemoryEnvironment:
+    """SQLite in memory."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._store = SqliteStore.open(":memory:", clock=clock)
+        self.table = self._store.table
+        self.blobs = self._store.blobs
+        self._poison: list[tuple[str, Exception]] = []
+        self.new_queue()
+
+    def new_queue(self) -> LocalQueue:
+        self._queue = LocalQueue(self._store, self._clock, "work", longest_delay_seconds=float("inf"))
+        return self._queue
+
+    async def drain(self, engine: Engine) -> None:
+        """As the port says. A message that raises is tried again at once, then given up: it would never get better."""
+
+        async def handle(received: Received) -> None:
+            for place in range(_TRIES):
+                try:
+                    await engine.handle(received.body, redelivered=place > 0 or received.receive_count > 1)
+                except Exception as error:  # noqa: BLE001 - raised below, in the test
+                    failed = error
+                else:
+                    return
+            self._poison.append((received.body, failed))
+
+        await self._queue.drain(handle)
+        if self._poison:
+            (body, error), self._poison = self._poison[0], []
+            raise AssertionError(
+                f"the engine gave up a message about {_subject(body)}: it raised {_TRIES} times, lastly "
+                f"{type(error).__name__}: {error}. The message: {body[:_SHOWN]}"
+            ) from error
+
+    def next_due(self) -> datetime | None:
+        return self._queue.next_due()
+
+    def close(self) -> None:
+        self._store.close()
+
+
+def _subject(body: str) -> str:
+    """What a message of the work queue is about, for people."""
+    try:
+        message: Any = json.loads(body)
+    except ValueError:
+        return "nothing that is known: it is not JSON"
+    if not isinstance(message, Mapping):
+        return "nothing that is known: it is no object"
+    if message.get("t") == "events":
+        told = [each.get("name") or each.get("kept") for each in message.get("events", []) if isinstance(each, Mapping)]
+        return f"events to take in: {', '.join(map(str, told))}"
+    where = ", ".join(f"{word} {message[key]}" for word, key in _WORDS.items() if message.get(key))
+    return f"{message.get('t')!r} of {where or 'nothing that is named'}"

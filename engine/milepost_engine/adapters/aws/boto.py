@@ -1,0 +1,76 @@
+"""Calls AWS through a boto3 client on worker threads: right everywhere, about 2 ms of CPU a call.
+
+The hot path has `aws_http`; this is for S3, for emulators and mocks, and for whoever brings their own client.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Any
+
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, EndpointConnectionError
+
+from milepost_engine.adapters.clock import SystemClock
+from milepost_engine.adapters.random_source import SystemRandom
+
+from .calls import Answer, AwsRefused, AwsRetries, AwsUnreachable, with_retries
+
+__all__ = ["BotoCaller", "boto_config"]
+
+
+def boto_config(max_connections: int = 32) -> Config:
+    """The configuration a client for `BotoCaller` wants: one attempt a call, for retries are ours to decide."""
+    return Config(
+        retries={"total_max_attempts": 1},
+        max_pool_connections=max_connections,
+        connect_timeout=3,
+        read_timeout=10,
+    )
+
+
+class BotoCaller:
+    """Implements `Caller` over a boto3 client, which should be made with `boto_config()`.
+
+    `executor` runs the calls instead of threads of its own; `close` closes it too.
+    """
+
+    def __init__(
+        self, client: Any, *, retries: AwsRetries | None = None, threads: int = 32, executor: Executor | None = None
+    ) -> None:
+        self._client = client
+        self._retries = retries or AwsRetries(SystemClock(), SystemRandom())
+        self._executor = executor or ThreadPoolExecutor(threads, thread_name_prefix="milepost-boto")
+        self._methods = {operation: name for name, operation in client.meta.method_to_api_mapping.items()}
+
+    async def call(self, operation: str, request: Mapping[str, Any], *, repeatable: bool) -> Answer:
+        """Calls the operation on a worker thread; a streamed body is read whole."""
+        loop = asyncio.get_running_loop()
+
+        async def attempt() -> Answer:
+            return await loop.run_in_executor(self._executor, self._call, operation, request)
+
+        return await with_retries(attempt, self._retries, repeatable=repeatable)
+
+    def close(self) -> None:
+        """Lets the threads go; calls on their way end first."""
+        self._executor.shutdown()
+
+    def _call(self, operation: str, request: Mapping[str, Any]) -> Answer:
+        try:
+            answer: Answer = getattr(self._client, self._methods[operation])(**request)
+            if hasattr(answer.get("Body"), "read"):
+                answer["Body"] = answer["Body"].read()
+        except ClientError as error:
+            described = error.response.get("Error", {})
+            raise AwsRefused(
+                operation,
+                described.get("Code", "Unknown"),
+                described.get("Message", ""),
+                error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0),
+                error.response,
+            ) from error
+        except BotoCoreError as error:
+            sent = not isinstance(error, ConnectTimeoutError | EndpointConnectionError)
+            raise AwsUnreachable(operation, str(error), sent=sent) from error
+        return answer

@@ -1,0 +1,56 @@
+"""Calls user code that lives in this process: for tests.
+
+Code that was taken away while a run waits (another file is served) is a missing app: the run goes on with its next
+attempt once it is back.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any, Protocol
+
+from milepost.protocol import Header, Request, Response
+from milepost_engine.ports import InvocationProblem, ProblemKind, Target
+
+__all__ = ["InProcessInvoker", "Served"]
+
+
+class Served(Protocol):
+    """An app as the invoker sees it: `milepost.App` fits."""
+
+    async def handle(self, request: Any, *, checkpointer: Any = None) -> Any:
+        """Serve one request; the answer has `status`, `headers` and `body`."""
+        ...
+
+
+class InProcessInvoker:
+    """Implements the Invoker port for `Target("inprocess", app_id)`.
+
+    `apps` by id may be changed at any time; invocations under way finish with the code that they began with.
+    `checkpointer` gives for the ids of a run and its function what a checkpointing function saves its steps with
+    (`Engine.checkpointer`); without it each invocation returns them instead.
+    """
+
+    def __init__(self, apps: MutableMapping[str, Any] | None = None) -> None:
+        self.apps: MutableMapping[str, Any] = {} if apps is None else apps
+        self.checkpointer: Callable[[str, str], object] | None = None
+
+    async def invoke(self, target: Target, request: Request) -> Response:
+        """Call the app. Raises InvocationProblem when there is no answer."""
+        app: Served | None = self.apps.get(target.address)
+        if app is None:
+            raise InvocationProblem(
+                ProblemKind.MISSING, f"app {target.address!r} is not loaded in this process; serve its file again"
+            )
+        run_id = request.headers.get(Header.RUN_ID.value)
+        checkpointer = self.checkpointer(run_id, request.query["fnId"]) if self.checkpointer and run_id else None
+        try:
+            async with asyncio.timeout(target.timeout_seconds):
+                answer = await app.handle(request, checkpointer=checkpointer)
+        except TimeoutError:
+            raise InvocationProblem(
+                ProblemKind.TIMEOUT, f"the code did not answer within {target.timeout_seconds:g} s; it may still run"
+            ) from None
+        except Exception as error:
+            raise InvocationProblem(ProblemKind.CRASHED, f"the app raised {type(error).__name__}: {error}") from error
+        headers: Mapping[str, str] = answer.headers
+        return Response(answer.status, {name.lower(): value for name, value in headers.items()}, answer.body)

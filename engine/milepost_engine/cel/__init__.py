@@ -1,0 +1,74 @@
+"""Expressions over events: CEL in the reference server's dialect.
+
+Used for trigger conditions, waits and cancellations, keys of limits, and priorities. Parsed once, limited in
+size, depth and work; nothing here reads a clock, a file or the environment.
+
+The parts are imported when they are first called: a cold start without an expression need not pay for them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from .errors import ExpressionError
+
+if TYPE_CHECKING:
+    from .binding import Bound, bind, restore
+    from .evaluation import evaluate
+    from .keys import Scalar, equality_keys, index_hash, lookup
+    from .match import MatchResult, explain, matches
+    from .parser import compile_expression
+    from .tree import Expression, free_names
+    from .values import key_text
+else:
+
+    def _late(part: str, name: str) -> Any:
+        """A function of a part, imported when it is called first."""
+        found: list[Any] = []
+
+        def call(*args: Any, **named: Any) -> Any:
+            if not found:
+                found.append(getattr(import_module(f"{__name__}.{part}"), name))
+            return found[0](*args, **named)
+
+        return call
+
+    bind, restore = _late("binding", "bind"), _late("binding", "restore")
+    evaluate = _late("evaluation", "evaluate")
+    equality_keys, index_hash, lookup = (
+        _late("keys", "equality_keys"),
+        _late("keys", "index_hash"),
+        _late("keys", "lookup"),
+    )
+    explain, matches = _late("match", "explain"), _late("match", "matches")
+    compile_expression = _late("parser", "compile_expression")
+    free_names = _late("tree", "free_names")
+    key_text = _late("values", "key_text")
+
+__all__ = [
+    "Bound",
+    "Expression",
+    "ExpressionError",
+    "MatchResult",
+    "Scalar",
+    "bind",
+    "compile_expression",
+    "equality_keys",
+    "evaluate",
+    "explain",
+    "free_names",
+    "index_hash",
+    "key_text",
+    "lookup",
+    "matches",
+    "restore",
+]
+
+_TYPES: Final = {"Bound": "binding", "Expression": "tree", "MatchResult": "match", "Scalar": "keys"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _TYPES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_TYPES[name]}"), name)

@@ -1,0 +1,159 @@
+"""The condition of a wait or cancellation, with the trigger event's values put in.
+
+Laws: after binding only `async` decides; a missing field is null; the printed text and the tree mean the same,
+so that a wait may be stored as text. Constant parts are recognised, so that a wait that can never end is known
+when it opens.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Final
+
+from .errors import ExpressionError
+from .evaluation import follow, run
+from .parser import BOUND_LIMITS, compile_within
+from .printing import text_of
+from .tree import (
+    And,
+    CallNode,
+    Compare,
+    Expression,
+    HasNode,
+    Literal,
+    Macro,
+    Node,
+    Path,
+    children,
+    rebuilt,
+)
+from .values import ErrorValue, Missing, Work, as_number, is_truthy
+
+__all__ = ["Bound", "bind", "conjuncts", "constant", "restore"]
+
+_MAX_VALUE_DEPTH: Final = 24
+_CLOCK: Final = frozenset({"now", "now_plus", "now_minus"})
+_SOME_MOMENT: Final = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A condition on `async` alone."""
+
+    expression: Expression
+
+    @property
+    def text(self) -> str:
+        """What to show and to store: `async.data.id == 7.0`. `restore` reads it back."""
+        return self.expression.text
+
+    @property
+    def never(self) -> bool:
+        """Whether no event whatever can match: open no wait for it."""
+        whole = constant(self.expression.root)
+        if whole is not None and whole.value is not True:
+            return True
+        parts = (constant(part) for part in conjuncts(self.expression.root))
+        return any(part is not None and not is_truthy(part.value) for part in parts)
+
+
+def bind(expression: Expression, event: Mapping[str, object]) -> Bound:
+    """Put the values of the trigger event in place of every `event.…`.
+
+    Raises ExpressionError when the result exceeds 65 536 characters or a value is nested more than 24 deep.
+    """
+    root = _put_in(expression.root, event, frozenset())
+    text = text_of(root)
+    if len(text) > BOUND_LIMITS.characters:
+        raise ExpressionError(
+            f"with the values of the event the expression has {len(text)} characters, the limit is "
+            f"{BOUND_LIMITS.characters}; compare short fields, such as ids"
+        )
+    return Bound(Expression(text, root))
+
+
+def restore(text: str) -> Bound:
+    """The bound condition of a stored text. Raises ExpressionError if it is none of ours."""
+    return Bound(compile_within(text, BOUND_LIMITS))
+
+
+def conjuncts(node: Node) -> list[Node]:
+    """The conditions that must all be truthy, through nested `&&`."""
+    if isinstance(node, And):
+        return [part for operand in node.operands for part in conjuncts(operand)]
+    return [node]
+
+
+def constant(node: Node) -> Literal | None:
+    """The value of a part that no variable and no clock can change; None for others."""
+    if not _is_constant(node, frozenset()):
+        return None
+    try:
+        value = run(node, Work({}, _SOME_MOMENT))
+    except ExpressionError as error:
+        value = ErrorValue(str(error))
+    return Literal(value)
+
+
+def _is_constant(node: Node, inner: frozenset[str]) -> bool:
+    match node:
+        case Path(root=root):
+            return root in inner
+        case CallNode(name=name) if name in _CLOCK:
+            return False
+        case Macro(target=target, variable=variable, body=body, transform=transform):
+            within = inner | {variable}
+            parts = (body,) if transform is None else (body, transform)
+            return _is_constant(target, inner) and all(_is_constant(part, within) for part in parts)
+        case _:
+            return all(_is_constant(child, inner) for child in children(node))
+
+
+def _put_in(node: Node, event: Mapping[str, object], inner: frozenset[str]) -> Node:
+    """The tree with the event's values; `inner` are the names that macros around it have taken."""
+
+    def put(part: Node) -> Node:
+        return _put_in(part, event, inner)
+
+    match node:
+        case Path(root="event", keys=keys) if "event" not in inner:
+            return Literal(_frozen(follow(event, keys)))
+        case HasNode(target=Path(root="event", keys=keys)) if "event" not in inner:
+            return Literal(not isinstance(follow(event, keys), Missing))
+        case Macro(target=target, variable=variable, body=body, transform=transform):
+            within = inner | {variable}
+            return Macro(
+                node.name,
+                put(target),
+                variable,
+                _put_in(body, event, within),
+                None if transform is None else _put_in(transform, event, within),
+            )
+        case Compare(operator="==" | "!=" as operator, left=left, right=right):
+            left, right = put(left), put(right)
+            if isinstance(left, Literal) and not isinstance(right, Literal):
+                left, right = right, left  # one way to write it: async.data.id == 7.0
+            return Compare(operator, left, right)
+        case _:
+            return rebuilt(node, put)
+
+
+def _frozen(value: object, depth: int = 0) -> object:
+    """A constant from an event: numbers as doubles, what is missing or no JSON as null."""
+    if depth > _MAX_VALUE_DEPTH:
+        raise ExpressionError(
+            f"the expression compares with a value of the event that is nested more than {_MAX_VALUE_DEPTH} "
+            "levels deep; name one field of it"
+        )
+    if isinstance(value, list | tuple):
+        return tuple(_frozen(item, depth + 1) for item in value)
+    if isinstance(value, Mapping):
+        return MappingProxyType({str(key): _frozen(item, depth + 1) for key, item in value.items()})
+    value = as_number(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, bool | int | float | str) else None

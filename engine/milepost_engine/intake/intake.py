@@ -1,0 +1,357 @@
+"""Takes events in: keep, find duplicates, start functions, wake waits, cancel runs.
+
+Every step of it is a write that a repeat does not change, and a run's id follows from the event and the function: an
+event taken in twice starts nothing twice. Order matters: cancellations are subscribed before the run exists, the run
+exists before its message is sent.
+
+A run that exists already was started by another copy of the same message, which sends the run's message itself – or
+stopped before it could, and then is delivered again:
+
+    copy 1    creates the run ─────────────────────── sends its message
+    copy 2            finds it: sends nothing
+    copy 1'   (delivered again) finds it: sends its message once more, marked, for a run that nobody drives yet
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, cast
+
+from milepost.protocol import EventName
+from milepost_engine.cel import ExpressionError, bind, compile_expression, evaluate
+from milepost_engine.codec import Json
+from milepost_engine.core.ids import derived_ulid, from_ms, short_hash, to_ms
+from milepost_engine.core.run import CancelOn, Outcome, Parent, Run, RunStatus, View
+from milepost_engine.observe import Observer
+from milepost_engine.ports import Absent, AnyOf, Clock, ConditionFailed, Equals, Item, LessThan, Table, Target
+from milepost_engine.runs.sweeper import WATCH_GRACE
+from milepost_engine.store.events import Event, EventStore
+from milepost_engine.store.manifest import CronTrigger, EventTrigger, FunctionSpec
+from milepost_engine.store.messages import MessageSender, about
+from milepost_engine.store.registry import Registry, Snapshot
+from milepost_engine.store.runs import RunStore
+from milepost_engine.store.skipped import EVERY_FUNCTION, add_skipped
+from milepost_engine.store.waits import CANCEL, Match, WaitIndex
+
+__all__ = ["Intake"]
+
+_IDEMPOTENCY: Final = timedelta(hours=24)
+_CANCEL_LIFETIME: Final = timedelta(days=365)
+_FUTURE: Final = timedelta(seconds=1)
+_LATE: Final = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A run; `new` when it was not there before."""
+
+    run: Run
+    new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """See the module."""
+
+    table: Table
+    events: EventStore
+    runs: RunStore
+    registry: Registry
+    waits: WaitIndex
+    sender: MessageSender
+    clock: Clock
+    observer: Observer
+
+    async def take(self, event: Event, *, redelivered: bool = False) -> tuple[str, ...]:
+        """Take one event in; returns the ids of the runs that it started.
+
+        `redelivered`: whoever had its message before may have stopped half-way.
+        """
+        now = self.clock.now()
+        snapshot = await self.registry.snapshot()
+        retentions = snapshot.retentions_of(event.name)
+        skipped = self._skipped(snapshot, event, now)
+        new = await self.events.put(event, *retentions, skipped=skipped)
+        kept = tuple(skipped) if new else ()
+        if not new:
+            # Ids of runs follow from the moment that an event was received first.
+            event = await self.events.load(event.event_id) or event
+            skipped = self._skipped(snapshot, event, now)
+        if not await self.events.first_with_id(event, now):
+            await self.events.list_alone(event, *retentions)
+            skipped = {EVERY_FUNCTION: f"the id {event.client_id!r} was sent within 24 hours before"}
+            await add_skipped(self.table, event.event_id, skipped)
+            self.observer.event_received(event, (), skipped)
+            return ()
+        listening = snapshot.started_by(event.name)
+        chosen = [pairs[0][0] for function_id, pairs in listening.items() if function_id not in skipped]
+        made = await asyncio.gather(*(self._create(spec, event, skipped) for spec in chosen))
+        started = [found for found in made if found is not None]
+        run_ids = tuple(found.run.run_id for found in started)
+        if not run_ids:
+            await self.events.list_alone(event, *retentions)
+        await self._send(started, again=redelivered)
+        # Last: who opens a wait at this moment looks back, and finds either the list or the run's header.
+        await self._wake(event, now, again=not new)
+        later = {name: why for name, why in skipped.items() if name not in kept}
+        await add_skipped(self.table, event.event_id, later)
+        self.observer.event_received(event, run_ids, skipped)
+        return run_ids
+
+    async def start(
+        self,
+        spec: FunctionSpec,
+        event: Event,
+        *,
+        run_id: str | None = None,
+        parent: Parent | None = None,
+        origin: Run | None = None,
+        kept: Sequence[str] = (),
+        again: bool = True,
+    ) -> Run | None:
+        """Create a run for an event and send its message; None when a limit keeps it from starting.
+
+        `again`: when the run is there already, its message is sent once more, for it may have been lost.
+        """
+        skipped: dict[str, str] = {}
+        made = await self._create(spec, event, skipped, run_id=run_id, parent=parent, origin=origin, kept=kept)
+        if origin is None:
+            await add_skipped(self.table, event.event_id, skipped)
+        if made is None:
+            return None
+        await self._send([made], again=again)
+        return made.run
+
+    async def cron(
+        self, function_id: str, line: str, scheduled_at: datetime, fire_at: datetime, *, redelivered: bool = False
+    ) -> Run | None:
+        """Start a function for a tick of its cron line; once for each tick, however often it is asked."""
+        snapshot = await self.registry.snapshot()
+        spec = snapshot.functions.get(function_id)
+        if spec is None or function_id in snapshot.paused or not _has_line(spec, line):
+            return None
+        moment = f"{scheduled_at:%Y-%m-%dT%H:%M:%SZ}"
+        event = Event(
+            event_id=derived_ulid(to_ms(scheduled_at), function_id, line, "cron"),
+            client_id=moment,
+            name=EventName.CRON.value,
+            data={"cron": line, "scheduledAt": moment, "fireAt": f"{fire_at:%Y-%m-%dT%H:%M:%SZ}"},
+            ts=to_ms(fire_at),
+            received_at=self.clock.now(),
+            extra={},
+        )
+        await self.events.put_listed(event, spec.retention)
+        run_id = derived_ulid(to_ms(scheduled_at), function_id, line)
+        return await self.start(spec, event, run_id=run_id, again=redelivered)
+
+    # --- starting -------------------------------------------------------------------------------------------------
+
+    def _skipped(self, snapshot: Snapshot, event: Event, now: datetime) -> dict[str, str]:
+        """The functions that listen to an event but are not started, and why, as far as it can be told beforehand."""
+        found = {
+            function_id: self._why_not(snapshot, function_id, [trigger for _, trigger in pairs], event, now)
+            for function_id, pairs in snapshot.started_by(event.name).items()
+        }
+        return {function_id: why for function_id, why in found.items() if why}
+
+    def _why_not(
+        self,
+        snapshot: Snapshot,
+        function_id: str,
+        triggers: Sequence[EventTrigger],
+        event: Event,
+        now: datetime,
+    ) -> str:
+        if function_id in snapshot.paused:
+            return "the function is paused"
+        reasons = [reason for trigger in triggers if (reason := _mismatch(trigger, event, now))]
+        return reasons[0] if len(reasons) == len(triggers) else ""
+
+    async def _send(self, started: Sequence[_Made], *, again: bool) -> None:
+        """The messages of runs: of those just created, and once more of others if asked."""
+        marks = [({} if made.new else {"again": True}, made.run) for made in started if made.new or again]
+        await self.sender.send(*(about(run, "start", **mark) for mark, run in marks))
+
+    async def _create(
+        self,
+        spec: FunctionSpec,
+        event: Event,
+        skipped: dict[str, str],
+        *,
+        run_id: str | None = None,
+        parent: Parent | None = None,
+        origin: Run | None = None,
+        kept: Sequence[str] = (),
+    ) -> _Made | None:
+        now = self.clock.now()
+        run_id = run_id or derived_ulid(to_ms(event.received_at), event.event_id, spec.function_id)
+        if spec.idempotency and origin is None and not await self._claim(spec, event, run_id, now):
+            skipped[spec.function_id] = f"the idempotency key {spec.idempotency!r} was used within 24 hours before"
+            return None
+        run = await self._run(spec, event, run_id, now, parent, origin, kept)
+        subscriptions, refused = _subscriptions(spec, event, now)
+        if refused:
+            skipped[f"{spec.function_id} (cancellation)"] = refused
+        # From when the event came, not from now: a repetition of this must not forget what came between.
+        since = now if origin else event.received_at
+        stopped = await self.waits.open_cancels(run, subscriptions, since, now)
+        new = await self.runs.create(run)
+        if new:
+            self.observer.run_started(run)
+        if stopped:
+            await self.sender.send(_cancellation(run, stopped[0]))
+        if now - event.received_at > _LATE:
+            # The sweeper goes by the age of events and may have passed this one.
+            await self.sender.send_at(about(run, "watch"), now + WATCH_GRACE)
+        return _Made(run, new)
+
+    async def _run(
+        self,
+        spec: FunctionSpec,
+        event: Event,
+        run_id: str,
+        now: datetime,
+        parent: Parent | None,
+        origin: Run | None,
+        kept: Sequence[str],
+    ) -> Run:
+        target = (await self.registry.snapshot()).target_of(spec.app_id)
+        app = (await self.registry.snapshot()).apps.get(spec.app_id)
+        pinned = _pinned(target) if target and target.kind == "lambda" else {}
+        start_at = _start_at(event, now)
+        return Run(
+            run_id=run_id,
+            app_id=spec.app_id,
+            app_version=str(app.version) if app else "",
+            function_id=spec.function_id,
+            status=RunStatus.QUEUED if start_at else RunStatus.RUNNING,
+            event_ids=(event.event_id,),
+            event_name=event.name,
+            queued_at=now,
+            start_at=start_at,
+            start_by=(start_at or now) + spec.start_timeout if spec.start_timeout else None,
+            finish_by=(start_at or now) + spec.finish_timeout if spec.finish_timeout else None,
+            retries=spec.retries,
+            step_limit=spec.step_limit,
+            retention=spec.retention,
+            peeks=spec.ours,
+            # Another SDK decides for itself whether it saves steps on its way; the official one for JavaScript does.
+            checkpoint=spec.checkpoint or not spec.ours,
+            parent=parent,
+            origin_run_id=origin.run_id if origin else "",
+            cancel_on=tuple(cancel for cancel, _ in _subscriptions(spec, event, now)[0]),
+            target=cast("Mapping[str, Json]", pinned),
+            view=View.of((origin.closed[step_id] for step_id in kept), tuple(kept)) if origin else View(),
+        )
+
+    async def _claim(self, spec: FunctionSpec, event: Event, run_id: str, now: datetime) -> bool:
+        """Claim the idempotency key of a function for a run; True when it is this run's."""
+        try:
+            value = evaluate(compile_expression(spec.idempotency), {"event": event.wire()}, now=now)
+        except ExpressionError:
+            value = False
+        if value is False:
+            return True
+        seconds = int(now.timestamp())
+        item: Item = {
+            "pk": f"I#{spec.function_id}#{short_hash(_key_text(value))}",
+            "sk": "I",
+            "run_id": run_id,
+            "expires_at": seconds + int(_IDEMPOTENCY.total_seconds()),
+        }
+        free = Absent()
+        let_go = LessThan("expires_at", seconds + 1)
+        mine = Equals("run_id", run_id)
+        try:
+            await self.table.put(item, AnyOf((free, let_go, mine)))
+        except ConditionFailed:
+            return False
+        return True
+
+    # --- waking ---------------------------------------------------------------------------------------------------
+
+    async def _wake(self, event: Event, now: datetime, *, again: bool) -> None:
+        messages: list[dict[str, Json]] = []
+        for match in await self.waits.find(event, now, again=again):
+            if match.step_id.startswith(CANCEL):
+                messages.append(_cancellation(match, event))
+            else:
+                messages.append(about(match, "event", step=match.step_id, event=event.event_id))
+        await self.sender.send(*messages)
+
+
+def _cancellation(run: Run | Match, event: Event) -> dict[str, Json]:
+    return about(run, "cancel", outcome=Outcome.EVENT.value, reason=event.event_id)
+
+
+def _pinned(target: Target) -> dict[str, Json]:
+    """What a run keeps of its target: the code that it began with."""
+    pinned: dict[str, Json] = {"kind": target.kind, "address": target.address, "timeout": target.timeout_seconds}
+    return {**pinned, "reports": True} if target.reports else pinned
+
+
+def _mismatch(trigger: EventTrigger, event: Event, now: datetime) -> str:
+    """Why a trigger's expression keeps an event out; empty when it does not."""
+    if not trigger.expression:
+        return ""
+    try:
+        value = evaluate(compile_expression(trigger.expression), {"event": event.wire()}, now=now)
+    except ExpressionError as error:
+        return f"the expression {trigger.expression!r} failed: {error}"
+    if value is True:
+        return ""
+    return f"the expression {trigger.expression!r} is {'false' if value is False else 'no truth value'}"
+
+
+def _key_text(value: Json) -> str:
+    """A text that equal values of an idempotency key share: order of names and `1` or `1.0` make no difference within.
+
+    A key that is a plain text or number keeps the form that it always had, for claims stand for a day.
+    """
+    return json.dumps(_plain(value), sort_keys=True, default=repr) if isinstance(value, Mapping | list) else repr(value)
+
+
+def _plain(value: Json) -> Json:
+    match value:
+        case Mapping():
+            return {str(name): _plain(each) for name, each in value.items()}
+        case list():
+            return [_plain(each) for each in value]
+        case float() if value.is_integer():
+            return int(value)  # and not the other way round: large whole numbers are exact
+        case _:
+            return value
+
+
+def _start_at(event: Event, now: datetime) -> datetime | None:
+    """When the run of an event of the future begins; None: at once."""
+    later = from_ms(min(event.ts, 2**47))
+    return later if later - now > _FUTURE else None
+
+
+def _subscriptions(spec: FunctionSpec, event: Event, now: datetime) -> tuple[list[tuple[CancelOn, datetime]], str]:
+    """The cancellations of a run, bound to its event (one that can never match is left out), and what kept one out."""
+    found: list[tuple[CancelOn, datetime]] = []
+    begins = _start_at(event, now) or now
+    refused = ""
+    for cancel in spec.cancel_on:
+        text = ""
+        if cancel.expression:
+            try:
+                bound = bind(compile_expression(cancel.expression), event.wire())
+            except ExpressionError as error:
+                refused = f"the run cannot be cancelled by {cancel.event!r}: {error}"
+                continue
+            if bound.never:
+                continue
+            text = bound.text
+        found.append((CancelOn(cancel.event, text), begins + (cancel.timeout or _CANCEL_LIFETIME)))
+    return found, refused
+
+
+def _has_line(spec: FunctionSpec, line: str) -> bool:
+    return any(isinstance(trigger, CronTrigger) and trigger.text == line for trigger in spec.triggers)

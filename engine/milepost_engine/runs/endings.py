@@ -1,0 +1,195 @@
+"""The ends of runs and the invokes between them: telling a parent, publishing the events, closing waits.
+
+All of it may be done again: a child's id follows from its parent's step, an event's id from its run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Protocol, cast
+
+from milepost.protocol import EventName, Opcode
+from milepost_engine.codec import Json, loads
+from milepost_engine.core.ids import derived_ulid, to_ms
+from milepost_engine.core.inputs import ChildFinished
+from milepost_engine.core.opcodes import error_memo
+from milepost_engine.core.run import OpenOp, Outcome, Parent, Run, RunStatus
+from milepost_engine.ports import Clock
+from milepost_engine.store.events import Event, EventStore
+from milepost_engine.store.manifest import FunctionSpec
+from milepost_engine.store.messages import MessageSender, about
+from milepost_engine.store.registry import Registry
+from milepost_engine.store.runs import RunStore
+from milepost_engine.store.values import Values
+from milepost_engine.store.waits import CANCEL, WaitIndex, bind_text
+
+__all__ = ["Endings", "Starter", "ending_event_ids", "invoked_run_id"]
+
+_NO_ECHO: Final = frozenset({EventName.FAILED.value, EventName.FINISHED.value})
+"""Runs started by these publish nothing at their end, so that no chain goes on for ever (protocol §2.11)."""
+
+_PUBLISHED: Final = {RunStatus.FAILED: EventName.FAILED, RunStatus.CANCELLED: EventName.CANCELLED}
+
+
+class Starter(Protocol):
+    """Starts runs and takes events in; the intake does."""
+
+    async def start(
+        self, spec: FunctionSpec, event: Event, *, run_id: str | None = None, parent: Parent | None = None
+    ) -> Run | None: ...
+
+    async def take(self, event: Event, *, redelivered: bool = False) -> tuple[str, ...]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Endings:
+    """See the module."""
+
+    runs: RunStore
+    events: EventStore
+    registry: Registry
+    waits: WaitIndex
+    values: Values
+    sender: MessageSender
+    starter: Starter
+    clock: Clock
+
+    async def invoke(self, parent: Run, op: OpenOp) -> None:
+        """Start the run that an invoke asks for; one that cannot start is told to the parent at once."""
+        function_id = str(op.opts["function_id"])
+        spec = (await self.registry.snapshot()).functions.get(function_id)
+        if spec is None:
+            await self._refuse(parent, op, f"could not find function with ID: {function_id}")
+            return
+        event = self._invoked(parent, op, spec)
+        await self.events.put_listed(event, spec.retention)
+        run_id = invoked_run_id(parent, op.step_id, event.received_at)
+        run = await self.starter.start(
+            spec, event, run_id=run_id, parent=Parent(parent.run_id, op.step_id, parent.function_id)
+        )
+        if run is None:
+            await self._refuse(
+                parent, op, f"the idempotency key of function {function_id} was used within 24 hours before"
+            )
+
+    async def _refuse(self, parent: Run, op: OpenOp, message: str) -> None:
+        error: dict[str, Json] = {"name": "Error", "message": message}
+        await self.sender.send(about(parent, "refused", step=op.step_id, error=error))
+
+    def _invoked(self, parent: Run, op: OpenOp, spec: FunctionSpec) -> Event:
+        payload = op.opts.get("payload")
+        given = payload.get("data") if isinstance(payload, Mapping) else None
+        data = dict(cast("Mapping[str, Json]", given)) if isinstance(given, Mapping) else {}
+        plan = parent.plan_of(op.step_id)
+        at = plan.recorded_at if plan else self.clock.now()
+        data["_inngest"] = {
+            "fn_id": spec.function_id,
+            "correlation_id": f"{parent.run_id}.{op.step_id}",
+            "expire": to_ms(op.due_at) if op.due_at else 0,
+            "name": op.name,
+            "source_app_id": parent.app_id,
+            "source_fn_id": parent.function_id,
+        }
+        event_id = derived_ulid(to_ms(at), parent.run_id, op.step_id, "invoked")
+        return Event(event_id, event_id, EventName.INVOKED.value, data, to_ms(at), at, {})
+
+    async def result_for(self, step_id: str, child: Run) -> ChildFinished | None:
+        """What an ended run means to the step that invoked it."""
+        if child.ended is None:
+            return None
+        output = await self.values.load(child.ended.output)
+        if child.status is RunStatus.COMPLETED:
+            return ChildFinished(step_id, b'{"data":' + output + b"}", failed=False, child_run_id=child.run_id)
+        return ChildFinished(step_id, error_memo(_error_of(child, output)), failed=True, child_run_id=child.run_id)
+
+    async def finish(self, run: Run) -> None:
+        """Everything that the end of a run brings with it."""
+        await self.close_waits(run)
+        if run.parent is not None:
+            told = {"step": run.parent.step_id, "child": run.run_id, "child_fn": run.function_id}
+            await self.sender.send(about(run.parent, "child", **told))
+        await self._publish(run)
+
+    async def close_waits(self, run: Run) -> None:
+        """Take a run out of the index of waits and cancellations."""
+        open_waits = [op for _, op in run.view.planned.values() if op.kind is Opcode.WAIT_FOR_EVENT]
+        if open_waits:
+            event = await self.events.load(run.event_ids[0])
+            trigger = event.wire() if event else {}
+            for op in open_waits:
+                text = bind_text(str(op.opts.get("if") or ""), trigger)
+                await self.waits.close(run, event=str(op.opts["event"]), expression=text, step_id=op.step_id)
+        for place, cancel in enumerate(run.cancel_on):
+            await self.waits.close(run, event=cancel.event, expression=cancel.expression, step_id=f"{CANCEL}{place}")
+
+    async def _publish(self, run: Run) -> None:
+        if run.ended is None or run.event_name in _NO_ECHO:
+            return
+        names = [EventName.FINISHED, *([_PUBLISHED[run.status]] if run.status in _PUBLISHED else [])]
+        snapshot = await self.registry.snapshot()
+        for name in names:
+            # An event that nobody listens for would cost a write for each run.
+            if snapshot.listens(name.value) or await self.waits.is_awaited(name.value):
+                # When it is taken in again, the first time may have stopped half-way.
+                await self.starter.take(await self._ending_event(run, name), redelivered=True)
+
+    async def _ending_event(self, run: Run, name: EventName) -> Event:
+        assert run.ended is not None
+        trigger = await self.events.load(run.event_ids[0])
+        event = trigger.wire() if trigger else {"id": run.event_ids[0], "name": run.event_name, "data": {}}
+        output = loads(await self.values.load(run.ended.output))
+        data: dict[str, Json] = {
+            "_inngest": {"status": run.status.value},
+            "function_id": run.function_id,
+            "run_id": run.run_id,
+            "event": event,
+            "events": [event],
+        }
+        if run.status is RunStatus.CANCELLED:
+            data["reason"] = output
+        else:
+            data["result"] = output
+        if run.status is RunStatus.FAILED:
+            data["error"] = _error_of(run, await self.values.load(run.ended.output))
+        if run.parent is not None:
+            data["correlation_id"] = f"{run.parent.run_id}.{run.parent.step_id}"
+        at = run.ended.ended_at
+        own = _ending_event_id(run.run_id, at, name)
+        client_id = own if name is EventName.FINISHED else run.run_id
+        return Event(own, own if name is EventName.FINISHED else client_id, name.value, data, to_ms(at), at, {})
+
+
+def invoked_run_id(parent: Run, step_id: str, planned_at: datetime) -> str:
+    """The id of the run that an invoke starts; it follows from where and when it was planned."""
+    return derived_ulid(to_ms(planned_at), parent.run_id, step_id)
+
+
+def ending_event_ids(run: Run) -> list[str]:
+    """The ids of the events that told of a run's end, if any did."""
+    if run.ended is None:
+        return []
+    names = (EventName.FINISHED, *_PUBLISHED.values())
+    return [_ending_event_id(run.run_id, run.ended.ended_at, name) for name in names]
+
+
+def _ending_event_id(run_id: str, ended_at: datetime, name: EventName) -> str:
+    return derived_ulid(to_ms(ended_at), run_id, name.value)
+
+
+def _error_of(run: Run, output: bytes) -> dict[str, Json]:
+    """The error of a failed or cancelled run, with exactly the keys that SDKs read."""
+    if run.status is RunStatus.CANCELLED:
+        outcome = run.ended.outcome if run.ended else Outcome.API
+        message = f"the invoked run was cancelled ({outcome.value})"
+        return {"error": "Cancelled", "name": "Cancelled", "message": message, "stack": ""}
+    value = loads(output)
+    error = value if isinstance(value, Mapping) else {}
+    name = str(error.get("name", "Error"))
+    return {
+        "error": str(error.get("error", name)),
+        "name": name,
+        "message": str(error.get("message", "")),
+        "stack": str(error.get("stack", "")),
+    }

@@ -1,0 +1,90 @@
+"""The app's side of an invocation that nobody waits for: look whether it is still wanted, run, report the answer.
+
+What may go wrong:
+    delivered twice    the second finds the run moved on and does nothing; before that it runs the step as well
+    cannot report      it fails, and whoever handed it over is told of that
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from milepost.protocol import Response
+from milepost_engine.core.ids import to_ms, ulid
+from milepost_engine.core.run import Run
+from milepost_engine.observe import Silent
+from milepost_engine.ports import Blobs, Clock, Message, Queue, RandomSource
+from milepost_engine.store.runs import RunStore
+
+from .checkpoints import CheckpointSession, CheckpointWriter
+from .reports import CallToken, report_body, wanted
+
+__all__ = ["Reporter"]
+
+_PAUSE_SECONDS: Final = 1.0
+_LAST_SECONDS: Final = 2.0
+"""With less time than this nothing is sent again: being cut off would tell less than the error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reporter:
+    """See the module."""
+
+    runs: RunStore
+    blobs: Blobs
+    queue: Queue
+    clock: Clock
+    random_source: RandomSource
+
+    async def serve(
+        self,
+        token: CallToken,
+        call: Callable[[CheckpointWriter], Awaitable[Response]],
+        seconds_left: Callable[[], float],
+    ) -> bool:
+        """Call user code and report what it answers; False when that is not wanted any more."""
+        run = await self.runs.load(token.run, token.fn)
+        if run is None or not wanted(run, token):
+            return False
+        checkpointer = self._checkpointer(run)
+        await self._report(token, checkpointer, await call(checkpointer), seconds_left)
+        return True
+
+    def _checkpointer(self, run: Run) -> CheckpointWriter:
+        """Saves steps with the run as it was looked at, so that a later owner's invocation is not disturbed."""
+        now = self.clock.now()
+        session = CheckpointSession(run, self.runs, self.clock, Silent(), now, fresh=False)
+
+        async def opened() -> CheckpointSession:
+            return session
+
+        return CheckpointWriter(opened, session)
+
+    async def _report(
+        self, token: CallToken, checkpointer: CheckpointWriter, response: Response, seconds_left: Callable[[], float]
+    ) -> None:
+        """Put the report on the queue, however often that takes while there is time."""
+        name = ulid(to_ms(self.clock.now()), self.random_source.random_bytes(10))
+        while True:
+            try:
+                at = await self._left_at(token, checkpointer)
+                body = await report_body(token, at, response, self.blobs, name)
+                await self.queue.send([Message(body)])
+            except ValueError:
+                raise  # no queue will ever take it
+            except Exception:
+                if seconds_left() < _LAST_SECONDS:
+                    raise
+                await self.clock.sleep(_PAUSE_SECONDS * self.random_source.uniform())
+            else:
+                return
+
+    async def _left_at(self, token: CallToken, checkpointer: CheckpointWriter) -> str:
+        """The discovery that the run stands at after what this invocation has saved."""
+        assert checkpointer.session is not None
+        run: Run | None = checkpointer.session.run
+        if checkpointer.unsure:
+            run = await self.runs.load(token.run, token.fn)
+        return run.discovery_job if run is not None and run.owner == token.owner else token.job

@@ -1,0 +1,186 @@
+"""What comes back from an invocation that nobody waits for: the app's report, or word that it failed.
+
+    orchestrator   hands the call over, with a token ── is done with its message
+    app                            runs ────────────────────── reports: the token, and its answer
+    orchestrator                                                        takes the answer in, goes on
+
+The invocation is the run's baton, and its report is. It may come twice, late, or after another invocation was made
+for the same job, so what it tells counts only
+ 1. for a planned step: while the step is open;
+ 2. for a discovery: while the run stands where the invocation left it (`at`: its own checkpoints move the run on);
+ 3. for a failure, besides: as the attempt that is next and, of a discovery, from the invocation that the run's owner
+    made – another one is under way, or told already.
+What does not count changes nothing: whoever told first goes on, whoever owns the run by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Final, cast
+
+from milepost.protocol import DISCOVERY, Opcode, Response
+from milepost_engine.codec import Json, text
+from milepost_engine.core.ids import from_ms
+from milepost_engine.core.inputs import Call, InvocationFailed, InvocationReturned
+from milepost_engine.core.opcodes import failure_text
+from milepost_engine.core.run import Run
+from milepost_engine.ports import Blobs, InvocationProblem
+
+from .responses import problem_input, read_answer
+
+__all__ = ["INLINE_REPORT_BYTES", "CallToken", "answer_of", "failure_body", "rebased", "report_body", "wanted"]
+
+INLINE_REPORT_BYTES: Final = 200_000
+"""A larger report leaves its body in a blob. A message may have 1 MiB, but is billed for each 64 KB."""
+
+_REFUSED_BY_SQS: Final = ("\ufffe", "\uffff")
+
+
+@dataclass(frozen=True, slots=True)
+class CallToken:
+    """Travels with an invocation and comes back with its report; its fields are named as they travel.
+
+    `owner` drove the run when the invocation was made, `turns` is the number of the run's plans, `started_at` is in
+    milliseconds.
+    """
+
+    run: str
+    fn: str
+    job: str
+    attempt: int
+    owner: str
+    turns: int
+    started_at: int
+
+    @classmethod
+    def read(cls, told: Mapping[str, Json]) -> CallToken:
+        """The token within an event or a report. Raises ValueError for what is none."""
+        try:
+            return cls(
+                str(told["run"]), str(told["fn"]), str(told["job"]), int(cast("int", told["attempt"])),
+                str(told["owner"]), int(cast("int", told["turns"])), int(cast("int", told["started_at"])),
+            )  # fmt: skip
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"this is not about an invocation that Milepost made: {error!r}") from error
+
+    def wire(self) -> dict[str, Json]:
+        return asdict(self)
+
+    @property
+    def discovers(self) -> bool:
+        return self.job.startswith(DISCOVERY)
+
+
+def wanted(run: Run, token: CallToken) -> bool:
+    """Whether an invocation that is about to begin is still asked for: the queue before it may deliver it twice."""
+    if run.status.ended or token.attempt != run.attempt_of(token.job):
+        return False
+    if token.discovers:
+        return token.job == run.discovery_job and token.owner == run.owner
+    return run.open_op(token.job) is not None
+
+
+# --- writing: the app's side, and that of who tells of its failure --------------------------------------------------
+
+
+async def report_body(token: CallToken, at: str, response: Response, blobs: Blobs, name: str) -> str:
+    """The message that carries an answer. `at` is the discovery that the run stands at by now, `name` is unique."""
+    message: dict[str, Json] = {
+        "t": "report",
+        **token.wire(),
+        "at": at,
+        "status": response.status,
+        "headers": dict(response.headers),
+    }
+    body = _sound(response.body)
+    if body is not None and len(written := text({**message, "body": body}).encode()) <= INLINE_REPORT_BYTES:
+        return written.decode()
+    key = f"runs/{token.run}/reports/{name}"
+    await blobs.put(key, response.body)
+    return text({**message, "body_ref": key})
+
+
+def failure_body(token: CallToken, problem: InvocationProblem) -> str:
+    """The message that tells of an invocation without an answer."""
+    return text({"t": "report", **token.wire(), "problem": {"kind": problem.kind, "detail": problem.detail}})
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+async def answer_of(
+    run: Run, message: Mapping[str, Json], blobs: Blobs, now: datetime
+) -> InvocationReturned | InvocationFailed | None:
+    """The input that a report stands for as the run is now; None when it does not count."""
+    token = CallToken.read(message)
+    if run.status.ended or (not token.discovers and run.open_op(token.job) is None):
+        return None
+    plan = run.plan_of(token.job)
+    call = Call(token.job, token.attempt, plan.order if plan else run.order, from_ms(token.started_at))
+    answer = await _read(run, call, message, blobs, now)
+    if not _succeeded(answer) and not _may_fail(run, token):
+        return None
+    if not token.discovers:
+        return answer
+    at = message.get("at") or _left_at(run, token)
+    return rebased(run, answer) if at == run.discovery_job else None
+
+
+def rebased(run: Run, answer: InvocationReturned | InvocationFailed) -> InvocationReturned | InvocationFailed:
+    """The answer of a checkpointing discovery, counted from where its own checkpoints have brought the run."""
+    call = answer.call
+    fruitless = isinstance(answer, InvocationReturned) and not answer.ops
+    if call.target != DISCOVERY or call.job == run.discovery_job or fruitless:
+        return answer
+    return replace(answer, call=replace(call, job=run.discovery_job, attempt=0, order=run.order))
+
+
+async def _read(
+    run: Run, call: Call, message: Mapping[str, Json], blobs: Blobs, now: datetime
+) -> InvocationReturned | InvocationFailed:
+    where = f"function {run.function_id}, run {run.run_id}, {run.target.get('address', '')}"
+    problem = message.get("problem")
+    if isinstance(problem, Mapping):
+        told = cast("Mapping[str, Json]", problem)
+        return problem_input(call, InvocationProblem(str(told["kind"]), str(told["detail"])), where)
+    key = message.get("body_ref")
+    body = await blobs.get(str(key)) if key else str(message["body"]).encode()
+    if body is None:
+        return InvocationFailed(call, failure_text("ValueGone", f"The answer {key} is gone ({where})."))
+    headers = {str(name): str(value) for name, value in cast("Mapping[str, Json]", message["headers"]).items()}
+    return read_answer(call, Response(int(cast("int", message["status"])), headers, body), now)
+
+
+def _succeeded(answer: InvocationReturned | InvocationFailed) -> bool:
+    """Whether an answer brings something, and no failed try."""
+    if isinstance(answer, InvocationFailed):
+        return False
+    return bool(answer.ops) and not any(op.kind is Opcode.STEP_ERROR for op in answer.ops)
+
+
+def _may_fail(run: Run, token: CallToken) -> bool:
+    if token.discovers and token.owner != run.owner:
+        return False
+    if token.discovers and token.job != run.discovery_job:
+        return run.attempt_of(run.discovery_job) == 0  # the first failure since its checkpoints moved the run on
+    return token.attempt == run.attempt_of(token.job)
+
+
+def _left_at(run: Run, token: CallToken) -> str:
+    """Where an invocation that died has left the run: it cannot say what it saved, but only it saved anything.
+
+    A checkpointing invocation has an owner of its own, and plans nothing before its end.
+    """
+    own = run.checkpoint and token.owner == run.owner and token.turns == len(run.plans)
+    return run.discovery_job if own else token.job
+
+
+def _sound(body: bytes) -> str | None:
+    """The body as text that a queue takes; None for what must lie in a blob."""
+    try:
+        sound = body.decode()
+    except UnicodeDecodeError:
+        return None
+    return None if any(each in sound for each in _REFUSED_BY_SQS) else sound

@@ -1,0 +1,290 @@
+"""Runs in the table: which item holds what, and the one conditional write that each record is.
+
+    pk                sk                    item
+    F#<function>      <run>                 header: status, output, how it was started; alone it changes
+    R#<run>           S#<step>              closed step
+    R#<run>           P#<turn>              plan
+    R#<run>           A#<job>#<attempt>     failed attempt
+The headers of a function lie together, in the order in which its runs began: that is the list of its runs, without
+an index that each change of a header would have to pay for. The header is read first: whoever goes by what stands in
+it must not know fewer records than the one who wrote it.
+
+    reader     reads the header: owner A ───────────── reads the steps: 1, 2 and 3
+    worker B              takes the run over ── closes 3
+
+Every record but the end is a put where nothing stands yet. The end is an update of a header that has not ended:
+
+    worker 1   reads Running ── decides Completed ── update when live: ok
+    worker 2        reads Running ── decides Cancelled ───────── update when live: refused, stops
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final, Protocol
+
+from milepost.protocol import DISCOVERY
+from milepost_engine.core.ids import to_ms
+from milepost_engine.core.machine import Decision
+from milepost_engine.core.run import (
+    ClosedStep,
+    FailedAttempt,
+    Plan,
+    Record,
+    Run,
+    RunBegun,
+    RunEnded,
+    RunStatus,
+    View,
+    changed,
+)
+from milepost_engine.ports import (
+    Absent,
+    AllOf,
+    AnyOf,
+    Changes,
+    ConditionFailed,
+    Equals,
+    In,
+    Item,
+    Key,
+    LacksAttribute,
+    LessThan,
+    Put,
+    Table,
+    TransactionFailed,
+    Update,
+)
+
+from .run_items import DEFAULT_RETENTION, RunItems, header_key, list_of_runs, records_of
+from .values import Values
+
+__all__ = ["Claim", "Liveness", "RunStore"]
+
+_READS: Final = 3
+"""How often a run is read until no plan is missing; one that is being erased may stay so."""
+_LIVE: Final = In("status", (RunStatus.QUEUED.value, RunStatus.RUNNING.value))
+
+
+@dataclass(frozen=True, slots=True)
+class Liveness:
+    """What must be known of a run before user code is called."""
+
+    status: RunStatus
+    owner: str
+    closed: bool
+
+
+class Claim(StrEnum):
+    """How an attempt to go on with a run alone ended."""
+
+    MINE = "mine"
+    LOST = "lost"
+    OUTDATED = "outdated"
+
+
+class Functions(Protocol):
+    """Knows which functions may have runs; the registry does."""
+
+    async def known_functions(self, *, anew: bool = False) -> Sequence[str]: ...
+
+
+class RunStore:
+    """Loads and saves runs. Values larger than the inline limit lie in blobs under `runs/<run>/`.
+
+    `functions` is asked for a run of which only the id is known.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        values: Values,
+        retention: timedelta = DEFAULT_RETENTION,
+        functions: Functions | None = None,
+    ) -> None:
+        self._table = table
+        self._values = values
+        self._items = RunItems(values, retention)
+        self._functions = functions
+
+    async def create(self, run: Run) -> bool:
+        """Write the header and the kept steps of a replay; False when the run is there already."""
+        for place, step_id in enumerate(run.kept):
+            kept = replace(run.closed[step_id], seq=place + 1, job="kept")
+            item = await self._items.closed_item(run, kept)
+            await self._table.put(item)
+        try:
+            await self._table.put(self._items.header_item(run), Absent())
+        except ConditionFailed:
+            return False
+        return True
+
+    async def load(self, run_id: str, function_id: str = "") -> Run | None:
+        """The run with all its records; None when there is no such run.
+
+        Without `function_id` it is looked for among all functions: for people, not for the road from step to step.
+        """
+        header = await self._header_of(run_id, function_id)
+        if header is None:
+            return None
+        run, kept = self._items.header(header)
+        return await self._with_records(run, kept)
+
+    async def reload(self, run: Run) -> Run:
+        """The run with its records read anew, its header as it is known."""
+        return await self._with_records(run, run.kept)
+
+    async def _with_records(self, run: Run, kept: tuple[str, ...]) -> Run:
+        items: list[Item] = []
+        for _ in range(_READS):
+            items = (await self._table.query(records_of(run.run_id))).items
+            if not _torn(items):
+                break
+        return changed(run, view=View.of(self._items.records(items, kept), kept))
+
+    async def _header_of(self, run_id: str, function_id: str) -> Item | None:
+        if function_id:
+            return await self._table.get(Key(list_of_runs(function_id), run_id))
+        assert self._functions is not None, "a store without the registry is asked for runs of known functions only"
+        known = await self._functions.known_functions()
+        found = await self._header_among(run_id, known)
+        if found is None:
+            # Its function may have been registered since the registry was read.
+            newer = [each for each in await self._functions.known_functions(anew=True) if each not in known]
+            found = await self._header_among(run_id, newer)
+        return found
+
+    async def _header_among(self, run_id: str, functions: Sequence[str]) -> Item | None:
+        items = await self._table.get_many([Key(list_of_runs(function), run_id) for function in functions])
+        return next((item for item in items if item is not None), None)
+
+    async def liveness(self, run: Run, job: str = DISCOVERY) -> Liveness | None:
+        """Whether the run still lives, whose it is, and whether the planned step `job` is closed: one small read."""
+        keys = [header_key(run)]
+        if not job.startswith(DISCOVERY):
+            keys.append(Key(records_of(run.run_id), f"S#{job}"))
+        items = await self._table.get_many(keys) if len(keys) > 1 else [await self._table.get(keys[0])]
+        header = items[0]
+        if header is None:
+            return None
+        closed = len(items) > 1 and items[1] is not None
+        return Liveness(RunStatus(str(header["status"])), str(header.get("owner", "")), closed)
+
+    async def closed_step(self, run_id: str, step_id: str) -> ClosedStep | None:
+        """One closed step: one small read."""
+        item = await self._table.get(Key(records_of(run_id), f"S#{step_id}"))
+        return None if item is None else self._items.closed(item)
+
+    async def take_over(self, run: Run, owner: str) -> Run:
+        """Make the run another worker's; whoever drove it before stops before its next invocation."""
+        try:
+            await self._table.update(header_key(run), _owned(run, owner), _LIVE)
+        except ConditionFailed:
+            return run
+        return changed(run, owner=owner)
+
+    async def claim(self, run: Run, owner: str) -> Claim:
+        """Make the run another worker's, once for each number of closed steps.
+
+        worker 1   reads 2 closed ─────────────── claims them: ok
+        worker 2     reads 2 closed ─────────────────── claims them: too late
+        worker 3       reads 2 closed ── (a look plans more) ── claims them: knows too little, reads again
+        """
+        free = AnyOf((LacksAttribute("owned_from"), LessThan("owned_from", len(run.closed))))
+        known = AnyOf((LacksAttribute("turns"), LessThan("turns", len(run.plans) + 1)))
+        try:
+            await self._table.update(header_key(run), _owned(run, owner), AllOf((_LIVE, free, known)))
+        except ConditionFailed as refused:
+            turns = int((refused.existing or {}).get("turns", 0))
+            return Claim.OUTDATED if turns > len(run.plans) else Claim.LOST
+        return Claim.MINE
+
+    async def save(self, decision: Decision, *, looked: bool = False) -> str | None:
+        """Write the records in order. None, or the job of the one that stands already; none after it is written.
+
+        `looked`: the records come from a look at a run that others may claim. Its plan is kept only while nobody has.
+        """
+        try:
+            for record in decision.records:
+                if looked and isinstance(record, Plan) and record.ops:
+                    await self._plan_unclaimed(decision.run, record)
+                else:
+                    await self._write(decision.run, record)
+        except ConditionFailed as standing:
+            return str((standing.existing or {}).get("job", ""))
+        return None
+
+    async def _plan_unclaimed(self, run: Run, plan: Plan) -> None:
+        """Keep a look's plan and tell the header, which whoever claims the run must have seen."""
+        item = self._items.plan_item(run, plan)
+        owner = Equals("owner", run.owner) if run.owner else LacksAttribute("owner")
+        header = header_key(run)
+        mine = Update(header, Changes(set={"turns": plan.turn + 1}), AllOf((_LIVE, owner)))
+        try:
+            await self._table.transact([Put(item, Absent()), mine])
+        except TransactionFailed as failed:
+            key = Key(str(item["pk"]), str(item["sk"])) if 0 in failed.failed else header
+            raise ConditionFailed(key, await self._table.get(key)) from failed
+
+    async def extend(self, run: Run, until: datetime) -> None:
+        """Keep every item of a run, which sleeps or waits for long, until the given moment; the header last."""
+        stamp = Changes(set={"expires_at": int(until.timestamp())})
+        for key in await self.record_keys(run):
+            await self._table.update(key, stamp)
+        await self._table.update(header_key(run), stamp)
+
+    async def record_keys(self, run: Run) -> list[Key]:
+        """The keys of a run's records, its header not among them."""
+        return [
+            Key(str(item["pk"]), str(item["sk"])) for item in (await self._table.query(records_of(run.run_id))).items
+        ]
+
+    def keep_until(self, run: Run) -> datetime:
+        """When retention lets go of the run, as its records now stand."""
+        return self._items.keep_until(run)
+
+    async def _write(self, run: Run, record: Record) -> None:
+        match record:
+            case ClosedStep():
+                await self._table.put(await self._items.closed_item(run, record), Absent())
+            case Plan():
+                await self._table.put(self._items.plan_item(run, record), Absent())
+            case FailedAttempt():
+                await self._table.put(self._items.failed_item(run, record), Absent())
+            case RunBegun():
+                changes = Changes(set={"status": RunStatus.RUNNING.value, "started_at": to_ms(record.started_at)})
+                await self._table.update(header_key(run), changes, In("status", (RunStatus.QUEUED.value,)))
+            case RunEnded():
+                await self._end(run, record)
+
+    async def _end(self, run: Run, ended: RunEnded) -> None:
+        output = await self._values.store(f"runs/{run.run_id}/output", ended.output)
+        changes: dict[str, str | int | bool | bytes] = {
+            "status": ended.status.value,
+            "outcome": ended.outcome.value,
+            "ended_at": to_ms(ended.ended_at),
+            "end_attempt": ended.attempt,
+            **{f"output{kind}": value for kind, value in output.items()},
+        }
+        if ended.started_at is not None:
+            changes["end_started_at"] = to_ms(ended.started_at)
+        await self._table.update(header_key(run), Changes(set=changes), _LIVE)
+
+
+def _owned(run: Run, owner: str) -> Changes:
+    return Changes(set={"owner": owner, "owned_from": len(run.closed)})
+
+
+def _torn(items: list[Item]) -> bool:
+    """Whether a plan is missing before another.
+
+    A query of DynamoDB sees each item as it is when it comes to it, not all at one moment:
+
+        reader     comes to P#4: none ───────────────── comes to P#5: there
+        writers                        write P#4, write P#5
+    """
+    turns = [str(item["sk"]) for item in items if str(item["sk"]).startswith("P#")]
+    return bool(turns) and turns[-1] != f"P#{len(turns) - 1:05d}"

@@ -1,0 +1,298 @@
+"""What a registered function is: its handler and its configuration, checked while the module is imported."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic, Literal, cast
+
+from typing_extensions import TypedDict, TypeVar
+
+from milepost._values.current import Named, check_text
+from milepost._values.durations import Duration, open_duration, wire_duration
+from milepost.errors import BadIdError, BadTriggerError, ConfigError, FlowControlUnsupportedError
+from milepost.middleware import Middleware, Middlewares
+
+from .retries import DEFAULT_RETRIES, Retries, to_retries
+from .triggers import MAX_TRIGGERS, Cron, Event, Trigger
+
+__all__ = ["Cancel", "Function", "FunctionOptions", "FunctionRef", "Mode", "Timeouts", "build_function", "check_id"]
+
+D = TypeVar("D", default=Any)
+T = TypeVar("T", default=Any)
+
+Mode = Literal["step", "checkpoint"]
+
+Handler = Callable[[Any], Any]
+"""`async def f(ctx: Context)` or `def f(ctx: SyncContext)`."""
+
+_ID: Final = re.compile(r"^[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,126}[A-Za-z0-9])?$")
+_MAX_CANCELS: Final = 5
+_FLOW_CONTROL: Final = frozenset({
+    "batch", "batch_events", "concurrency", "debounce", "priority", "rate_limit", "singleton", "throttle",
+})  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """An event that cancels a run between two steps.
+
+    Args:
+        event: Its name, or its `Event`.
+        if_: Expression over `event` (what started the run) and `async` (the cancelling event).
+        match: Short for equality of one path in both, such as `"data.order_id"`.
+        timeout: The run can be cancelled this way for so long after its start; a year by default, 366 days at most.
+    """
+
+    event: str | Event[Any]
+    if_: str | None = None
+    match: str | None = None
+    timeout: Duration | None = None
+
+    def to_wire(self) -> dict[str, object]:
+        """The registered form."""
+        name = event_name(self.event, "Cancel")
+        wire: dict[str, object] = {"event": name}
+        if condition := match_condition(self.if_, self.match):
+            wire["if"] = condition
+        if self.timeout is not None:
+            wire["timeout"] = wire_duration(open_duration(self.timeout, f"timeout of Cancel({name!r})"))
+        return wire
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Limits after which a run is cancelled, each of at most 366 days.
+
+    Args:
+        start: How long it may be queued before its first invocation.
+        finish: How long it may take from its first invocation to its end.
+    """
+
+    start: Duration | None = None
+    finish: Duration | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("start", self.start), ("finish", self.finish)):
+            if value is not None and not open_duration(value, f"Timeouts({name}=…)"):
+                raise ConfigError(f"Timeouts({name}={value!r}) is zero: leave it out, or give a longer one")
+
+
+@dataclass(frozen=True)  # with slots, FunctionRef[int](…) is a TypeError in Python 3.11
+class FunctionRef(Generic[T]):
+    """A function of another app, to be invoked by name. `returns` is its result's type, if that is more than JSON."""
+
+    app_id: str
+    function_id: str
+    returns: type[T] | None = None
+
+    @property
+    def slug(self) -> str:
+        """The full id, as registered."""
+        return f"{self.app_id}-{self.function_id}"
+
+
+class FunctionOptions(TypedDict, total=False):
+    """Options of `App.function` besides `id` and the trigger."""
+
+    name: str
+    retries: Retries | int
+    on_failure: Handler
+    cancel_on: Cancel | Sequence[Cancel]
+    timeouts: Timeouts
+    idempotency: str
+    middleware: Sequence[Middleware]
+    mode: Mode
+
+
+@dataclass(frozen=True, eq=False)
+class Function(Generic[D, T]):
+    """A function of an app: what `App.function` makes of your code. Give it to `ctx.step.invoke` to call it."""
+
+    app_id: str
+    id: str
+    handler: Handler
+    triggers: tuple[Trigger, ...] = ()
+    name: str = ""
+    retries: Retries = DEFAULT_RETRIES
+    cancel_on: tuple[Cancel, ...] = ()
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    idempotency: str | None = None
+    middleware: tuple[Middleware, ...] = ()
+    mode: Mode = "step"
+    failure_handler: Function[Any, Any] | None = None
+
+    @property
+    def slug(self) -> str:
+        """The full id, as registered: app id and function id."""
+        return f"{self.app_id}-{self.id}"
+
+    @functools.cached_property
+    def is_async(self) -> bool:
+        """Whether the handler is a coroutine function."""
+        return inspect.iscoroutinefunction(self.handler) or inspect.iscoroutinefunction(type(self.handler).__call__)
+
+    @property
+    def catch_up(self) -> str | None:
+        """What missed cron ticks become, if there is a cron."""
+        return next((trigger.catch_up for trigger in self.triggers if isinstance(trigger, Cron)), None)
+
+    def __repr__(self) -> str:
+        return f"<Function {self.slug}>"
+
+
+def check_id(what: str, value: object) -> str:
+    """Refuse an app or function id that cannot be used in names and addresses."""
+    if not isinstance(value, str) or not _ID.match(value):
+        raise BadIdError(
+            f"{what} id {value!r} cannot be used: 1–128 letters, digits, '-', '_' or '.', "
+            "beginning and ending with a letter or digit"
+        )
+    return value
+
+
+def event_name(event: str | Event[Any], where: str) -> str:
+    """The name of an event to listen for; a condition belongs to the listener, not to the `Event`."""
+    if not isinstance(event, Event):
+        return Event(check_text(event, f"the event of {where}", BadTriggerError)).name
+    if event.if_ is not None:
+        raise BadTriggerError(f"{where}: {event!r} has an if_, which only triggers use; give if_= to {where} instead")
+    return event.name
+
+
+def match_condition(if_: str | None, match: str | None) -> str | None:
+    """One expression from a condition and a path that must be equal in both events."""
+    for name, text in (("if_", if_), ("match", match)):
+        if text is not None:
+            check_text(text, name, BadTriggerError)
+    equal = f"event.{match} == async.{match}" if match else None
+    if if_ and equal:
+        return f"({equal}) && ({if_})"
+    return equal or if_
+
+
+def refuse_unknown(where: str, options: Mapping[str, object]) -> None:
+    """Refuse options that do not exist, flow control by name."""
+    flow = sorted(_FLOW_CONTROL & options.keys())
+    if flow:
+        raise FlowControlUnsupportedError(
+            f"{where} asks for {', '.join(flow)}, which is not supported yet; "
+            "without it the function would run in a way that you do not want, so remove the option or wait for it"
+        )
+    unknown = sorted(options.keys() - FunctionOptions.__annotations__.keys())
+    if unknown:
+        raise ConfigError(f"{where} has options that do not exist: {', '.join(unknown)}")
+
+
+def _check_handler(where: str, handler: Handler) -> None:
+    if not callable(handler):
+        raise ConfigError(f"{where} decorates {handler!r}, which cannot be called")
+    if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
+        raise ConfigError(f"{where} is a generator: return the result instead of yielding it")
+    try:
+        inspect.signature(handler).bind(None)
+    except TypeError as error:
+        raise ConfigError(
+            f"{where} is called with its context alone, which does not fit its parameters ({error}): "
+            "write async def f(ctx: Context) or def f(ctx: SyncContext)"
+        ) from None
+    except ValueError:
+        pass  # written in C, it does not tell its parameters
+
+
+def build_function(
+    app_id: str,
+    id: str,  # noqa: A002 - the public word
+    handler: Handler,
+    triggers: Sequence[Trigger],
+    options: FunctionOptions,
+    defaults: FunctionOptions,
+) -> Function[Any, Any]:
+    """Check everything and make the function. Raises a ConfigError that names it."""
+    where = f"function {id!r} of app {app_id!r}"
+    check_id("function", id)
+    _check_handler(where, handler)
+    checked: FunctionOptions = {**defaults, **options}
+    mode = checked.get("mode", "step")
+    if mode not in {"step", "checkpoint"}:
+        raise ConfigError(f"{where} has mode {mode!r}: write 'step' or 'checkpoint'")
+    failure = options.get("on_failure")
+    with Named(where):
+        name = check_text(checked.get("name") or id, "its name")
+        retries = to_retries(checked.get("retries", DEFAULT_RETRIES))
+        cancels = _check_cancels(checked.get("cancel_on", ()))
+        timeouts = _check_timeouts(checked.get("timeouts"))
+        idempotency = _check_key(checked.get("idempotency"))
+        middleware = Middlewares(checked.get("middleware", ())).members
+    return Function(
+        app_id=app_id,
+        id=id,
+        handler=handler,
+        triggers=_check_triggers(where, triggers),
+        name=name,
+        retries=retries,
+        cancel_on=cancels,
+        timeouts=timeouts,
+        idempotency=idempotency,
+        middleware=middleware,
+        mode=mode,
+        failure_handler=_failure_function(app_id, id, failure, options, defaults) if failure is not None else None,
+    )
+
+
+def _failure_function(
+    app_id: str, function_id: str, handler: Handler, options: FunctionOptions, defaults: FunctionOptions
+) -> Function[Any, Any]:
+    """The function that runs when a run of another one has failed."""
+    trigger = Event("inngest/function.failed", if_=f"event.data.function_id == '{app_id}-{function_id}'")
+    own: FunctionOptions = {"name": f"{options.get('name') or function_id} (failure)"}
+    if "middleware" in options:
+        own["middleware"] = options["middleware"]
+    return build_function(app_id, f"{function_id}-failure", handler, [trigger], own, defaults)
+
+
+def _check_triggers(where: str, triggers: Sequence[Trigger]) -> tuple[Trigger, ...]:
+    checked = tuple(triggers)
+    if len(checked) > MAX_TRIGGERS:
+        raise BadTriggerError(f"{where} has {len(checked)} triggers; at most {MAX_TRIGGERS} are allowed")
+    for trigger in cast("tuple[object, ...]", checked):
+        if not isinstance(trigger, Event | Cron):
+            raise BadTriggerError(
+                f"{where} has the trigger {trigger!r}: write Event('order/created') or Cron('0 8 * * *')"
+            )
+    crons = [trigger for trigger in checked if isinstance(trigger, Cron)]
+    lines = [cron.wire_line for cron in crons]
+    if len(set(lines)) < len(lines):
+        raise BadTriggerError(f"{where} has the same cron line twice")
+    if len({cron.catch_up for cron in crons}) > 1:
+        raise BadTriggerError(f"{where} has crons with different catch_up: split it, one policy holds for a function")
+    return checked
+
+
+def _check_cancels(cancels: Cancel | Sequence[Cancel]) -> tuple[Cancel, ...]:
+    given = cast("object", [cancels] if isinstance(cancels, Cancel) else cancels)
+    checked = tuple(cast("Sequence[object]", given)) if isinstance(given, Iterable) else (given,)
+    if len(checked) > _MAX_CANCELS:
+        raise BadTriggerError(f"it has {len(checked)} cancel_on; at most {_MAX_CANCELS} are allowed")
+    if isinstance(given, str) or not all(isinstance(cancel, Cancel) for cancel in checked):
+        raise BadTriggerError(
+            f"cancel_on is {given!r}: write Cancel('order/cancelled', match='data.order_id'), or several"
+        )
+    for cancel in cast("tuple[Cancel, ...]", checked):
+        cancel.to_wire()
+    return cast("tuple[Cancel, ...]", checked)
+
+
+def _check_timeouts(given: object) -> Timeouts:
+    if given is not None and not isinstance(given, Timeouts):
+        raise ConfigError(f"timeouts are {given!r}: write Timeouts(start='1h', finish='1d')")
+    return given or Timeouts()
+
+
+def _check_key(given: object) -> str | None:
+    if given is not None and not check_text(given, "idempotency").strip():
+        raise ConfigError("idempotency is empty: write an expression such as 'event.data.id'")
+    return cast("str | None", given)

@@ -1,0 +1,302 @@
+"""What starts a function: event types, with or without a model of their data, and cron lines."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, Generic, Literal, cast, overload
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
+from typing_extensions import TypeVar, is_typeddict
+
+from milepost._values.current import Named, check_text
+from milepost._values.durations import Duration, to_duration
+from milepost._values.events import CronTick, NewEvent, ReceivedEvent, check_sendable, read_moment
+from milepost.errors import BadTriggerError, EventMismatchError
+from milepost.protocol import EventName
+
+__all__ = ["CatchUp", "Cron", "Event", "Trigger", "find_event", "list_triggers", "read_tick", "receive"]
+
+D = TypeVar("D", default=dict[str, Any])
+
+CatchUp = Literal["one", "all", "skip"]
+
+MAX_TRIGGERS: Final = 10
+_MAX_TEXT: Final = 255
+_WILDCARD: Final = re.compile(r"^[^*]+[/.]\*$")
+_CRON_FIELD: Final = re.compile(r"^[\d*,/A-Za-z#LW?-]+$")
+
+
+class Event(Generic[D]):
+    """A type of event: its name and, optionally, the model of its data and a condition.
+
+    Args:
+        name: `"order/created"`, or a pattern that ends with `/*` or `.*`. At most 255 letters.
+        model: A pydantic model, dataclass or TypedDict. Data is validated when sent and when received.
+        if_: An expression over `event` (CEL) that must be true for the event to start a function.
+
+    Raises BadTriggerError for a name or a model that cannot be used.
+    """
+
+    __slots__ = ("if_", "model", "name")
+
+    name: str
+    model: type[D] | None
+    if_: str | None
+
+    @overload
+    def __init__(self: Event[dict[str, Any]], name: str, *, if_: str | None = None) -> None: ...
+    @overload
+    def __init__(self, name: str, model: type[D], *, if_: str | None = None) -> None: ...
+    def __init__(self, name: str, model: type[D] | None = None, *, if_: str | None = None) -> None:
+        _check_name(name)
+        if if_ is not None and not check_text(if_, f"if_ of event {name!r}", BadTriggerError).strip():
+            raise BadTriggerError(f"event {name!r} has an empty if_: leave it out, or write an expression")
+        if not _is_model(model):
+            _checked_adapter(name, model)
+        self.name = name
+        self.model = model
+        self.if_ = if_
+
+    def __repr__(self) -> str:
+        parts = [
+            repr(self.name),
+            *([_model_name(self.model)] if self.model else []),
+            *([f"if_={self.if_!r}"] if self.if_ else []),
+        ]
+        return f"Event({', '.join(parts)})"
+
+    def where(self, if_: str) -> Event[D]:
+        """The same event type with a condition, to be used as a trigger."""
+        narrowed = cast("Event[D]", object.__new__(Event))
+        Event.__init__(cast("Any", narrowed), self.name, cast("Any", self.model), if_=if_)
+        return narrowed
+
+    def create(
+        self,
+        data: D | Mapping[str, object],
+        *,
+        id: str | None = None,  # noqa: A002 - the word of the wire
+        ts: datetime | None = None,
+    ) -> NewEvent[D]:
+        """An event to send, its data validated by the model. Raises EventMismatchError, naming the fields."""
+        check_sendable(self.name)
+        return NewEvent(self.name, self.validate(data), id, ts)
+
+    def validate(self, data: object) -> D:
+        """The data as the model. Raises EventMismatchError, naming the fields."""
+        if self.model is None:
+            return cast("D", data)
+        try:
+            return cast("D", _adapter(cast("Hashable", self.model)).validate_python(data))
+        except ValidationError as error:
+            raise EventMismatchError(
+                f"the data of event {self.name!r} does not fit {_model_name(self.model)}: {_fields(error)}"
+            ) from None
+        except PydanticUserError as error:
+            raise _no_model(self.name, self.model, error) from None
+
+    def matches(self, name: str) -> bool:
+        """Whether an event name is this one, or fits this pattern."""
+        return name == self.name or (self.name.endswith("*") and name.startswith(self.name[:-1]))
+
+    def schema(self) -> dict[str, Any] | None:
+        """The JSON schema of the data, if there is a model that has one. Raises BadTriggerError for no model."""
+        if self.model is None:
+            return None
+        adapter = _checked_adapter(self.name, self.model)
+        if not adapter.pydantic_complete:
+            raise BadTriggerError(
+                f"the model {_model_name(self.model)} of event {self.name!r} names types that are not to be found: "
+                "define them in its module, or import them there, not only for type checking"
+            )
+        try:
+            return adapter.json_schema()
+        except Exception:  # noqa: BLE001 - models may hold types without a schema
+            return None
+
+
+def _adapter(model: Hashable) -> TypeAdapter[Any]:
+    adapter = _adapter_of(model)
+    if not adapter.pydantic_complete:
+        # Made before all types that it names were defined.
+        adapter.rebuild(raise_errors=False)
+    return adapter
+
+
+@functools.lru_cache(maxsize=512)
+def _adapter_of(model: Hashable) -> TypeAdapter[Any]:
+    return TypeAdapter(cast("type[Any]", model))
+
+
+def _is_model(model: object) -> bool:
+    """Whether it is a model by its kind. Only others are tried at once: a dataclass takes 1 ms, of each import."""
+    if model is None or is_typeddict(model):
+        return True
+    return isinstance(model, type) and (
+        issubclass(cast("type[object]", model), BaseModel) or hasattr(cast("object", model), "__dataclass_fields__")
+    )
+
+
+def _checked_adapter(name: str, model: object) -> TypeAdapter[Any]:
+    """The adapter of a model. Raises BadTriggerError for what is none."""
+    if isinstance(model, str):
+        raise BadTriggerError(f"event {name!r} has the text {model!r} for a model: give the class itself")
+    try:
+        return _adapter(cast("Any", model))
+    except Exception as error:  # noqa: BLE001 - pydantic raises whatever it meets in what is no type
+        raise _no_model(name, model, error) from None
+
+
+def _no_model(name: str, model: object, error: Exception) -> BadTriggerError:
+    said = str(error).partition("\n")[0] or type(error).__name__
+    return BadTriggerError(
+        f"event {name!r} has {_model_name(model)} for a model, which cannot be one ({said}): "
+        "give a pydantic model, a dataclass or a TypedDict"
+    )
+
+
+def _model_name(model: object) -> str:
+    return str(getattr(model, "__name__", None) or repr(model))
+
+
+def _fields(error: ValidationError) -> str:
+    """One clause per wrong field."""
+    clauses = [
+        f"{'.'.join(map(str, item['loc'])) or 'data'}: {item['msg']}" for item in error.errors(include_url=False)
+    ]
+    shown = "; ".join(clauses[:8])
+    return shown if len(clauses) <= 8 else f"{shown}; and {len(clauses) - 8} more"
+
+
+def _check_name(name: str) -> None:
+    check_text(name, "the event name of a trigger", BadTriggerError)
+    if not name:
+        raise BadTriggerError("a trigger has an empty event name: give it one such as 'order/created'")
+    if len(name) > _MAX_TEXT:
+        raise BadTriggerError(f"event name {name[:40]!r}… has {len(name)} letters; at most {_MAX_TEXT} are allowed")
+    if "*" in name and not _WILDCARD.match(name):
+        raise BadTriggerError(f"event name {name!r} has its * in the wrong place: a pattern ends with '/*' or '.*'")
+
+
+@dataclass(frozen=True, slots=True)
+class Cron:
+    """A clock that starts a function.
+
+    Args:
+        line: Five fields: minute, hour, day of month, month, day of week.
+        tz: IANA time zone, such as `"Europe/Paris"`; UTC by default.
+        jitter: 1 s – 5 m; each function fires at its own fixed offset within it.
+        catch_up: After an outage, start one run for all missed ticks (`"one"`, default), one for each (`"all"`), or
+            none (`"skip"`).
+
+    Raises BadTriggerError for a line or zone that cannot be used.
+    """
+
+    line: str
+    tz: str | None = None
+    jitter: Duration | None = None
+    catch_up: CatchUp = "one"
+
+    def __post_init__(self) -> None:
+        fields = check_text(self.line, "a cron line", BadTriggerError).split()
+        if len(fields) != 5 or not all(_CRON_FIELD.match(field) for field in fields) or len(self.line) > _MAX_TEXT:
+            raise BadTriggerError(
+                f"cron line {self.line!r} is not five fields (minute hour day month weekday), such as '0 8 * * 1-5'; "
+                "give the time zone as tz="
+            )
+        with Named(f"cron {self.line!r}"):
+            if self.catch_up not in ("one", "all", "skip"):
+                raise BadTriggerError(f"catch_up is {self.catch_up!r}: write 'one', 'all' or 'skip'")
+            if self.tz is not None:
+                _check_zone(check_text(self.tz, "tz", BadTriggerError))
+            if self.jitter is not None:
+                jitter = to_duration(self.jitter, "jitter")
+                if not timedelta(seconds=1) <= jitter <= timedelta(minutes=5):
+                    raise BadTriggerError(f"jitter is {self.jitter!r}: give a duration from 1s to 5m")
+
+    @property
+    def wire_line(self) -> str:
+        """The line as registered, with its zone in front."""
+        return f"TZ={self.tz} {self.line}" if self.tz else self.line
+
+
+def _check_zone(name: str) -> None:
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # noqa: PLC0415 - only crons with a zone pay for it
+
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        # A folder of zones, such as Europe, is an OSError.
+        raise BadTriggerError(
+            f"unknown time zone {name!r}: use an IANA name such as 'Europe/Paris' "
+            "(install tzdata if this system has none)"
+        ) from None
+
+
+Trigger = Event[Any] | Cron
+
+
+def list_triggers(given: Trigger | str | Iterable[Trigger | str] | None) -> list[Trigger]:
+    """One trigger, several or none as a list; a text is the name of an event."""
+    if given is None:
+        return []
+    listed = [given] if isinstance(given, str | Event | Cron) else given
+    if not isinstance(cast("object", listed), Iterable):
+        raise BadTriggerError(f"{given!r} is no trigger: write Event('order/created') or Cron('0 8 * * *')")
+    return [Event(each) if isinstance(each, str) else each for each in listed]
+
+
+def find_event(triggers: Iterable[Trigger], name: str) -> list[Event[Any]]:
+    """The event types that an event of this name may be; for an invoked function all that have a model."""
+    events = [trigger for trigger in triggers if isinstance(trigger, Event)]
+    if name == EventName.INVOKED:
+        return [event for event in events if event.model is not None]
+    return [event for event in events if event.matches(name)]
+
+
+def receive(raw: Mapping[str, object], types: Iterable[Event[Any]], where: str) -> ReceivedEvent[Any]:
+    """The event of a call, its data as the first model that fits. Raises EventMismatchError if none does."""
+    name = str(raw.get("name") or "")
+    data = raw.get("data")
+    if not isinstance(data, dict):
+        data = {}
+    candidates = [event for event in types if event.model is not None]
+    problem: EventMismatchError | None = None
+    plain = cast("dict[str, object]", data)
+    parsed: object = plain
+    if candidates:
+        # `_inngest` is the engine's own addition to the data of an invoked function; models do not know it.
+        plain = {key: value for key, value in plain.items() if key != "_inngest"}
+    for event in candidates:
+        try:
+            parsed = event.validate(plain)
+        except EventMismatchError as error:
+            problem = problem or error
+        else:
+            problem = None
+            break
+    if problem is not None:
+        raise EventMismatchError(f"{where} was given an event that it cannot read: {problem}")
+    return ReceivedEvent(str(raw.get("id") or ""), name, parsed, read_moment(raw.get("ts")))
+
+
+def read_tick(raw: Mapping[str, object]) -> CronTick | None:
+    """The tick that an event stands for, if it is one."""
+    if raw.get("name") != EventName.CRON:
+        return None
+    data = raw.get("data")
+    told: Mapping[str, object] = cast("Mapping[str, object]", data) if isinstance(data, Mapping) else {}
+    fired = _moment(told.get("fireAt"), read_moment(raw.get("ts")))
+    return CronTick(str(told.get("cron") or ""), _moment(told.get("scheduledAt"), fired), fired)
+
+
+def _moment(text: object, default: datetime) -> datetime:
+    try:
+        return datetime.fromisoformat(text) if isinstance(text, str) else default
+    except ValueError:
+        return default

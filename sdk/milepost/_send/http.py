@@ -1,0 +1,114 @@
+"""Requests from the app to a server: a small HTTP client over the standard library.
+
+It blocks; whoever needs it from an event loop calls it on a thread.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from milepost._version import SDK_NAME
+from milepost.errors import ConfigError, SendError
+from milepost.protocol import Header, bearer
+
+if TYPE_CHECKING:
+    from http.client import HTTPConnection
+
+__all__ = ["HttpApi", "Reply"]
+
+TRIES: Final = 5
+_FIRST_PAUSE_SECONDS: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    status: int
+    body: bytes
+
+
+class HttpApi:
+    """A server's address with the keys to it.
+
+    Args:
+        base_url: Such as `"http://127.0.0.1:8288"`.
+        signing_key: Sent as a hash, never itself.
+        fallback_key: Tried once when the first is refused (401, 403).
+        timeout_seconds: For each try.
+        pause: Waits between tries; handed in by tests.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        signing_key: str | None = None,
+        fallback_key: str | None = None,
+        timeout_seconds: float = 30,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        address = urlsplit(base_url)
+        if address.scheme not in {"http", "https"} or not address.hostname:
+            raise ConfigError(
+                f"the server address {base_url!r} is not a URL such as 'https://host' or 'http://127.0.0.1:8288'"
+            )
+        self.base_url = base_url.rstrip("/")
+        self._address = address
+        self._keys = [key for key in (signing_key, fallback_key) if key]
+        self._timeout_seconds = timeout_seconds
+        self._pause = pause
+
+    def request(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Reply:
+        """Send a request, up to five times while the server fails or cannot be reached. Raises SendError after that."""
+        keys = list(self._keys)
+        problem = ""
+        for attempt in range(TRIES):
+            if attempt:
+                # Spread over half to all of the pause, so that many clients do not come back together.
+                self._pause(_FIRST_PAUSE_SECONDS * 2 ** (attempt - 1) * (0.5 + os.urandom(1)[0] / 510))
+            try:
+                reply = self._once(method, path, body, self._all_headers(headers, keys))
+                if reply.status in {401, 403} and len(keys) > 1:
+                    keys.pop(0)
+                    reply = self._once(method, path, body, self._all_headers(headers, keys))
+            except OSError as error:
+                problem = f"{type(error).__name__}: {error}"
+                continue
+            if reply.status < 500:
+                return reply
+            problem = f"HTTP {reply.status}: {reply.body[:200].decode('utf-8', 'replace')}"
+        raise SendError(
+            f"{method} {self.base_url}{path} failed {TRIES} times, lastly with {problem}. Is the server running?"
+        )
+
+    @staticmethod
+    def _all_headers(headers: Mapping[str, str] | None, keys: list[str]) -> dict[str, str]:
+        known = {Header.CONTENT_TYPE.value: "application/json", Header.SDK.value: SDK_NAME, "user-agent": SDK_NAME}
+        if keys:
+            known[Header.AUTHORIZATION.value] = bearer(keys[0])
+        return {**known, **(headers or {})}
+
+    def _once(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
+        from http.client import HTTPException  # noqa: PLC0415 - 25 ms of imports that only senders need
+
+        connection = self._connect()
+        try:
+            connection.request(method, self._address.path.rstrip("/") + path, body, dict(headers))
+            response = connection.getresponse()
+            return Reply(response.status, response.read())
+        except HTTPException as error:
+            raise OSError(f"{type(error).__name__}: {error}") from error
+        finally:
+            connection.close()
+
+    def _connect(self) -> HTTPConnection:
+        from http.client import HTTPConnection, HTTPSConnection  # noqa: PLC0415 - as above
+
+        kind = HTTPSConnection if self._address.scheme == "https" else HTTPConnection
+        return kind(self._address.hostname or "", self._address.port, timeout=self._timeout_seconds)

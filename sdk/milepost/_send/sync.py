@@ -1,0 +1,55 @@
+"""Sends events from code without an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
+
+from milepost._values.stepping import step_through
+
+if TYPE_CHECKING:
+    from milepost._values.events import Sendable
+
+    from .sender import EventSender
+
+__all__ = ["send_now"]
+
+
+def send_now(sender: EventSender, events: Sendable | Sequence[Sendable]) -> list[str]:
+    """Send in the calling thread."""
+    return step_through(sender.send(events, call=_call, hand_over=_hand_over))
+
+
+async def _call(fn: Callable[..., object], *args: object) -> Any:
+    result = fn(*args)
+    return _run_elsewhere(_as_coroutine(result)) if inspect.isawaitable(result) else result
+
+
+async def _hand_over(send: Callable[[], Sequence[str]]) -> Sequence[str]:
+    return send()
+
+
+def _run_elsewhere(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run an async middleware to its end. On a thread of its own: the caller's may have a loop that is running."""
+    results: list[Any] = []
+    errors: list[Exception] = []
+
+    def run() -> None:
+        try:
+            results.append(asyncio.run(work))
+        except Exception as error:  # noqa: BLE001 - raised again in the caller's thread
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="milepost-send")
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+async def _as_coroutine(awaitable: Any) -> Any:
+    return await awaitable

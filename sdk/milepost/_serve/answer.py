@@ -1,0 +1,83 @@
+"""Writes what an invocation has decided as an HTTP response (protocol §2.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from pydantic_core import from_json
+
+from milepost._replay.invocation import CallRequest
+from milepost._replay.ops import Answer, Op, Raised, Returned, join
+from milepost._values.failure import Failure, is_final, retry_after_of
+from milepost._values.serializer import pack
+from milepost._values.web import json_response
+from milepost.errors import PayloadTooLargeError
+from milepost.middleware import Caller, Middlewares, StepOutput
+from milepost.protocol import MAX_RESPONSE_BYTES, Header, Opcode, Response
+
+__all__ = ["transform_answer", "transform_ops", "write_answer"]
+
+
+def write_answer(answer: Answer, call: CallRequest, now: datetime) -> Response:
+    """The response: 206 with ops, 200 with the result, 400 or 500 with the error."""
+    if isinstance(answer, Returned):
+        response = json_response(200, answer.data)
+    elif isinstance(answer, Raised):
+        response = _error_response(answer.error, now)
+    else:
+        response = json_response(206, join(answer.ops), _retry_headers(answer.error, now))
+    if len(response.body) <= MAX_RESPONSE_BYTES:
+        return response
+    error = PayloadTooLargeError(
+        f"the answer of function {call.function_id!r}, run {call.run_id}, has {len(response.body)} bytes; at most "
+        f"{MAX_RESPONSE_BYTES} are allowed. Let steps and the function return less, or a reference to stored content."
+    )
+    return _error_response(error, now)
+
+
+def _error_response(error: BaseException, now: datetime) -> Response:
+    final = is_final(error)
+    body = replace(Failure.of(error), no_retry=False).to_wire()
+    headers = _retry_headers(error, now)
+    if final:
+        headers[Header.NO_RETRY.value] = "true"
+    return json_response(400 if final else 500, body, headers)
+
+
+def _retry_headers(error: BaseException | None, now: datetime) -> dict[str, str]:
+    wish = retry_after_of(error) if error is not None else None
+    return {Header.RETRY_AFTER.value: wish.header(now)} if wish is not None else {}
+
+
+async def transform_answer(middlewares: Middlewares, caller: Caller, answer: Answer, call: CallRequest) -> Answer:
+    """The answer after `transform_output`, for each output in it."""
+    if isinstance(answer, Raised) or not middlewares.overrides("transform_output"):
+        return answer
+    if isinstance(answer, Returned):
+        output = await _transform(
+            middlewares, caller, StepOutput(call.function_id, call.run_id, None, from_json(answer.data))
+        )
+        return Returned(pack(output.data, None, f"middleware of function {call.function_id!r}"))
+    return replace(answer, ops=tuple(await transform_ops(middlewares, caller, answer.ops, call)))
+
+
+async def transform_ops(middlewares: Middlewares, caller: Caller, ops: Sequence[Op], call: CallRequest) -> list[Op]:
+    """Ops after `transform_output`; those without an output stay as they are."""
+    return [await _transform_op(middlewares, caller, op, call) for op in ops]
+
+
+async def _transform_op(middlewares: Middlewares, caller: Caller, op: Op, call: CallRequest) -> Op:
+    if op.data is None and op.failure is None:
+        return op
+    step = None if op.opcode is Opcode.RUN_COMPLETE else op.name
+    data: object = from_json(op.data) if op.data is not None else None
+    output = await _transform(middlewares, caller, StepOutput(call.function_id, call.run_id, step, data, op.failure))
+    if op.failure is not None:
+        return replace(op, failure=output.failure or op.failure)
+    return replace(op, data=pack(output.data, None, f"middleware, for {op.name!r},"))
+
+
+async def _transform(middlewares: Middlewares, caller: Caller, output: StepOutput) -> StepOutput:
+    return await middlewares.transform(caller, "transform_output", output, inwards=False)

@@ -1,0 +1,85 @@
+"""The app as an ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl
+
+from milepost._values.web import json_response
+from milepost.protocol import Request, Response
+
+if TYPE_CHECKING:
+    from .handler import RequestHandler
+
+__all__ = ["AsgiApp", "asgi_app"]
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+MAX_BODY_BYTES: Final = 64 * 1024 * 1024
+"""Far above any call of the protocol (4 MiB); bounds what a stranger can make the app keep in memory."""
+
+
+def asgi_app(app: RequestHandler) -> AsgiApp:
+    """An ASGI application that serves the app at every path it is given."""
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+        elif scope["type"] == "http":
+            body = await _read_body(receive)
+            if body is None:
+                message = f"the body is over {MAX_BODY_BYTES} bytes"
+                response = json_response(413, {"name": "RequestError", "message": message, "stack": ""})
+            else:
+                response = await app.handle(_request(scope, body))
+            await _write(send, response)
+        else:
+            raise NotImplementedError(f"the app serves HTTP, not {scope['type']}")
+
+    return serve
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
+
+
+async def _read_body(receive: Receive) -> bytes | None:
+    parts: list[bytes] = []
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            break
+        part = message.get("body", b"")
+        size += len(part)
+        if size > MAX_BODY_BYTES:
+            return None
+        parts.append(part)
+        more = message.get("more_body", False)
+    return b"".join(parts)
+
+
+def _request(scope: Scope, body: bytes) -> Request:
+    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True))
+    host = headers.get("host") or ":".join(map(str, scope.get("server") or ("localhost",)))
+    # A server of the newer ASGI versions gives the full path; older ones give it without the mount point.
+    root, path = scope.get("root_path", ""), scope.get("path", "")
+    if root and not path.startswith(root):
+        path = root + path
+    return Request(scope["method"], query, headers, body, f"{scope.get('scheme', 'http')}://{host}{path}")
+
+
+async def _write(send: Send, response: Response) -> None:
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers.items()]
+    headers.append((b"content-length", str(len(response.body)).encode()))
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": response.body})

@@ -1,0 +1,304 @@
+"""Serves one call of a function: read it, run it on a worker, write the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from pydantic_core import from_json
+
+from milepost._declare.triggers import find_event, read_tick, receive
+from milepost._replay.async_runner import AsyncRunner
+from milepost._replay.context import Context, SyncContext
+from milepost._replay.invocation import CallRequest, Invocation
+from milepost._replay.logger import run_logger
+from milepost._replay.loop import Worker, pool, run_in_worker
+from milepost._replay.ops import Answer, Ops, Raised
+from milepost._replay.steps import Steps, SyncSteps
+from milepost._replay.sync_runner import SyncRunner
+from milepost._send.http import HttpApi
+from milepost._send.sender import step_seed
+from milepost._values.current import in_run
+from milepost._values.serializer import UnresolvedAnnotation, adapter_for, pack, returned_type
+from milepost.errors import MilepostError, RequestError
+from milepost.middleware import CallInput, call_and_wait
+from milepost.protocol import DISCOVERY
+
+from .answer import transform_answer, transform_ops, write_answer
+from .checkpoint import HttpCheckpointer
+
+if TYPE_CHECKING:
+    from milepost._declare.function import Function
+    from milepost._replay.execute import Checkpointer, RunStateStore
+    from milepost._send.sender import EventSender
+    from milepost._values.events import Sendable
+    from milepost.protocol import Request, Response
+
+    from .settings import AppSettings
+
+__all__ = ["CallHandler"]
+
+Json = Mapping[str, Any]
+
+_MAX_WARNED: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class _CallBody:
+    """The body of a call, read."""
+
+    context: Json
+    events: tuple[Json, ...]
+    steps: Json
+    order: tuple[str, ...]
+
+    @property
+    def extension(self) -> Json | None:
+        """What only Milepost's server says."""
+        told = self.context.get("milepost")
+        return cast("Json", told) if isinstance(told, Mapping) else None
+
+
+class CallHandler:
+    """Runs functions for an app."""
+
+    def __init__(self, settings: AppSettings, sender: EventSender) -> None:
+        self._settings = settings
+        self._sender = sender
+
+    async def invoke(
+        self,
+        function: Function[Any, Any],
+        request: Request,
+        checkpointer: Checkpointer | None,
+        state_store: RunStateStore | None,
+        budget: timedelta,
+    ) -> Response:
+        """Serve one call."""
+        started_at = self._settings.now()
+        body = await self._read(request, state_store)
+        call = _read_call(function, body, request.query.get("stepId") or DISCOVERY)
+        home = asyncio.get_running_loop() if checkpointer is not None else None
+        checkpointer = checkpointer or self._http_checkpointer(function, body, started_at)
+        run = _Run(self._settings, self._sender, function, body, call)
+
+        def job(worker: Worker) -> Response:
+            kind = AsyncRunner if function.is_async else SyncRunner
+            return run.on(kind(worker, checkpointer, home), worker, saves=checkpointer is not None, budget=budget)
+
+        return await run_in_worker(job)
+
+    def _http_checkpointer(
+        self, function: Function[Any, Any], body: _CallBody, started_at: datetime
+    ) -> Checkpointer | None:
+        """Where the server takes finished steps, if it says that it does and the function asks for it."""
+        told = (body.extension or {}).get("checkpoint")
+        if function.mode != "checkpoint" or not told:
+            return None
+        settings = self._settings
+        api = settings.api
+        if isinstance(told, Mapping) and (url := cast("Json", told).get("url")):
+            api = HttpApi(str(url), signing_key=settings.signing_key, fallback_key=settings.fallback_key)
+        if api is None:
+            return None
+        return HttpCheckpointer(api, body.context, function.slug, settings.now, started_at)
+
+    async def _read(self, request: Request, state_store: RunStateStore | None) -> _CallBody:
+        try:
+            raw = from_json(request.body)
+        except ValueError as error:
+            raise RequestError(f"the body of the call is not JSON: {error}", code="body_invalid") from None
+        told: dict[str, Any] = cast("dict[str, Any]", raw) if isinstance(raw, dict) else {}
+        ctx: dict[str, Any] = told.get("ctx") or {}
+        if "run_id" not in ctx:
+            raise RequestError("the body of the call has no ctx with a run_id", code="body_invalid")
+        events: Sequence[Json] = told.get("events") or [told.get("event") or {}]
+        steps: Json = told.get("steps") or {}
+        if told.get("use_api") or ctx.get("use_api"):
+            events, steps = await (state_store.load() if state_store else self._fetch(str(ctx["run_id"])))
+        stack = ctx.get("stack")
+        order = cast("Json", stack).get("stack") if isinstance(stack, Mapping) else None
+        return _CallBody(ctx, tuple(events), steps, tuple(map(str, order or ())))
+
+    async def _fetch(self, run_id: str) -> tuple[Sequence[Json], Json]:
+        """What was too large for the call."""
+        api = self._settings.api
+        if api is None:
+            raise RequestError(
+                f"run {run_id} is too large to travel in one call and the app does not know where to fetch it: "
+                "set MILEPOST_API_URL",
+                status=500, code="no_api",
+            )  # fmt: skip
+
+        def get(path: str) -> Any:
+            reply = api.request("GET", path)
+            if reply.status != 200:
+                raise RequestError(f"GET {path} answered HTTP {reply.status}", status=500, code="state_unavailable")
+            return from_json(reply.body)
+
+        events, steps = await asyncio.gather(
+            asyncio.to_thread(get, f"/v0/runs/{run_id}/batch"), asyncio.to_thread(get, f"/v0/runs/{run_id}/actions")
+        )
+        return events, steps
+
+
+def _read_call(function: Function[Any, Any], body: _CallBody, target: str) -> CallRequest:
+    context = body.context
+    most = context.get("max_attempts")
+    return CallRequest(
+        function_id=function.slug,
+        run_id=str(context["run_id"]),
+        attempt=_whole(context.get("attempt")),
+        max_attempts=_whole(most) if most is not None else None,
+        target=target,
+        order=body.order,
+        memos=body.steps,
+        runs_steps=not context.get("disable_immediate_execution", False),
+        runs_on=body.extension is not None,
+        mode=function.mode,
+    )
+
+
+def _whole(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+class _Run:
+    """One call on one worker, from middleware in to middleware out."""
+
+    def __init__(
+        self,
+        settings: AppSettings,
+        sender: EventSender,
+        function: Function[Any, Any],
+        body: _CallBody,
+        call: CallRequest,
+    ) -> None:
+        self._settings = settings
+        self._sender = sender
+        self._function = function
+        self._body = body
+        self._call = call
+        self._middlewares = settings.middlewares.within(function.middleware)
+        self._context: Context[Any] | SyncContext[Any] | None = None
+        self._invocation: Invocation | None = None
+
+    def on(self, runner: AsyncRunner | SyncRunner, worker: Worker, *, saves: bool, budget: timedelta) -> Response:
+        """Serve the call. What is awaited here suspends on an event loop, and is done at once on a plain thread."""
+        if isinstance(runner, SyncRunner):
+            runner.on_stuck = lambda: self._leave(runner, worker)
+        return runner.run(self._serve(runner, saves=saves, budget=budget))
+
+    async def _serve(self, runner: AsyncRunner | SyncRunner, *, saves: bool, budget: timedelta) -> Response:
+        try:
+            call = await self._transform_input(runner)
+            invocation = self._invocation = Invocation(
+                call, now=self._settings.now, warn=self._warn, saves=saves, budget=budget
+            )
+            in_run.set(invocation)
+            context = self._context = self._make_context(runner, invocation)
+            if invocation.answer is None:
+                await self._drive(runner, invocation, context)
+        except Exception as error:  # noqa: BLE001 - middleware and events that do not fit fail the run, not the app
+            return await self._conclude(runner, (self._invocation and self._invocation.answer) or Raised(error))
+        if invocation.answer is None:
+            raise MilepostError(f"the invocation of {call.function_id!r}, run {call.run_id}, has no answer")
+        return await self._conclude(runner, invocation.answer)
+
+    async def _transform_input(self, runner: AsyncRunner | SyncRunner) -> CallRequest:
+        if not self._middlewares.overrides("transform_input"):
+            return self._call
+        call, body = self._call, self._body
+        given = CallInput(call.function_id, call.run_id, call.attempt, body.events, body.steps)
+        given = await self._middlewares.transform(runner.call, "transform_input", given)
+        self._body = replace(body, events=tuple(given.events), steps=given.steps)
+        return replace(call, memos=given.steps)
+
+    async def _drive(
+        self, runner: AsyncRunner | SyncRunner, invocation: Invocation, context: Context[Any] | SyncContext[Any]
+    ) -> None:
+        function = self._function
+        what = f"function {function.slug!r}, run {self._call.run_id},"
+        annotation = returned_type(function.handler)
+        if isinstance(annotation, UnresolvedAnnotation):
+            annotation = object
+        adapter = adapter_for(annotation)
+        hooks = self._middlewares.overrides("after_memoization") or self._middlewares.overrides("before_execution")
+
+        async def go_live() -> None:
+            await self._middlewares.notify(runner.call, "after_memoization", context)
+            await self._middlewares.notify(runner.call, "before_execution", context)
+            invocation.go_live()
+
+        if self._middlewares.overrides("transform_output"):
+            runner.prepare = lambda ops: transform_ops(self._middlewares, runner.call, ops, self._call)
+        if not invocation.remembers:
+            await go_live()
+        await runner.drive(
+            invocation,
+            lambda: function.handler(context),
+            lambda value: pack(value, adapter, what),
+            go_live if hooks else None,
+        )
+
+    async def _conclude(self, runner: AsyncRunner | SyncRunner, answer: Answer) -> Response:
+        """Middleware on the way out, and the answer."""
+        call = self._call
+        if not self._middlewares:
+            return write_answer(answer, call, self._settings.now())
+        try:
+            if self._context is not None:
+                await self._middlewares.notify(runner.call, "after_execution", self._context, inwards=False)
+            answer = await transform_answer(self._middlewares, runner.call, answer, call)
+        except Exception as error:  # noqa: BLE001 - as if the function had raised it
+            answer = Raised(error)
+        response = write_answer(answer, call, self._settings.now())
+        await self._middlewares.notify(runner.call, "before_response", response, inwards=False)
+        return response
+
+    def _leave(self, runner: SyncRunner, worker: Worker) -> None:
+        """The function will never come to rest: answer without it."""
+        self._warn(
+            f"function {self._call.function_id!r}, run {self._call.run_id}, catches the interrupt that ends an "
+            "invocation again and again; its thread is given up. Write 'except Exception', not a bare except."
+        )
+        answer = self._invocation.answer if self._invocation is not None else None
+        worker.deliver(runner.run(self._conclude(runner, answer or Ops(()))))
+        pool().give_up(worker)
+
+    def _make_context(
+        self, runner: AsyncRunner | SyncRunner, invocation: Invocation
+    ) -> Context[Any] | SyncContext[Any]:
+        function, call, events = self._function, self._call, self._body.events
+        where = f"function {function.slug!r}, run {call.run_id},"
+        received = tuple(
+            receive(raw, find_event(function.triggers, str(raw.get("name") or "")), where) for raw in events or ({},)
+        )
+        logger = run_logger(self._settings.logger(), invocation)
+        common = (received[0], received, call.run_id, call.attempt, call.max_attempts or 0, function.slug, logger)
+        tick = read_tick(events[0]) if events else None
+        send = self._sending(invocation)
+        if isinstance(runner, AsyncRunner):
+            return Context(*common, tick, Steps(runner, send))
+        return SyncContext(*common, tick, SyncSteps(runner, send))
+
+    def _sending(self, invocation: Invocation) -> Callable[[Sendable | Sequence[Sendable]], Awaitable[list[str]]]:
+        def send(events: Sendable | Sequence[Sendable]) -> Awaitable[list[str]]:
+            step = invocation.running
+            seed = step_seed(self._call.run_id, step.id if step is not None else "")
+            return self._sender.send(
+                events, call=call_and_wait, hand_over=asyncio.to_thread, seed=seed, middlewares=self._middlewares
+            )
+
+        return send
+
+    def _warn(self, message: str) -> None:
+        warned = self._settings.warned
+        if message in warned:
+            return
+        if len(warned) < _MAX_WARNED:
+            warned.add(message)
+        self._settings.logger().warning("milepost: %s", message)

@@ -1,0 +1,24 @@
+"""What the ASGI application and the Lambda handler need of an app: that it answers requests."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Protocol
+
+from milepost._replay.execute import Checkpointer, RunStateStore
+from milepost.protocol import Request, Response
+
+__all__ = ["RequestHandler"]
+
+
+class RequestHandler(Protocol):
+    """Answers one request, whatever carried it; `App.handle` does."""
+
+    async def handle(
+        self,
+        request: Request,
+        *,
+        checkpointer: Checkpointer | None = None,
+        state_store: RunStateStore | None = None,
+        budget: timedelta | None = None,
+    ) -> Response: ...

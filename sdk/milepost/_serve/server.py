@@ -1,0 +1,202 @@
+"""Serves an app's requests: PUT registers it, GET tells of it, POST calls a function or hands on a webhook.
+
+Signatures are checked over the bytes that travelled, before anything of the body is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlencode
+
+from pydantic_core import from_json, to_json
+
+from milepost._declare.function import Function
+from milepost._values.failure import Failure
+from milepost._values.web import json_response
+from milepost.errors import RequestError, SendError, SignatureError
+from milepost.protocol import Header, Request, Response, sign, verify
+
+from .manifest import in_band, inspection, registration
+from .settings import AppSettings
+
+if TYPE_CHECKING:
+    from milepost._replay.execute import Checkpointer, RunStateStore
+    from milepost._send.sender import EventSender
+
+    from .webhooks import Webhook
+
+__all__ = ["Server"]
+
+
+class Server:
+    """Answers requests for one app."""
+
+    def __init__(
+        self,
+        settings: AppSettings,
+        functions: Mapping[str, Function[Any, Any]],
+        webhooks: Mapping[str, Webhook],
+        sender: EventSender,
+    ) -> None:
+        self._settings = settings
+        self._functions = functions
+        self._webhooks = webhooks
+        self._sender = sender
+
+    async def handle(
+        self,
+        request: Request,
+        checkpointer: Checkpointer | None,
+        state_store: RunStateStore | None,
+        budget: timedelta | None,
+    ) -> Response:
+        """Answer one request; whatever goes wrong becomes an answer."""
+        try:
+            response = await self._route(request, checkpointer, state_store, budget)
+        except RequestError as error:
+            response = _refusal(error)
+        except Exception as error:  # noqa: BLE001 - the server must hear of it, and try again
+            self._settings.logger().exception("milepost: a request could not be served")
+            response = json_response(500, Failure.of(error).to_wire())
+        return self._signed(response)
+
+    async def _route(
+        self,
+        request: Request,
+        checkpointer: Checkpointer | None,
+        state_store: RunStateStore | None,
+        budget: timedelta | None,
+    ) -> Response:
+        match request.method.upper():
+            case "POST" if request.query.get("probe") == "trust":
+                self._check_signature(request)
+                return json_response(200, b"")
+            case "POST" if "webhook" in request.query:
+                # Signed by its sender with a secret of its own, which the webhook checks.
+                return await self._receive(request)
+            case "POST":
+                self._check_signature(request)
+                return await self._call(request, checkpointer, state_store, budget)
+            case "PUT":
+                self._check_signature(request)
+                return await self._sync(request)
+            case "GET":
+                told = inspection(self._settings, len(self._functions), signed=self._is_signed(request))
+                return json_response(200, told)
+            case method:
+                raise RequestError(
+                    f"{method} is not served: use GET, PUT or POST", status=405, code="method_not_allowed"
+                )
+
+    # --- signatures ---------------------------------------------------------------------------------------------------
+
+    def _keys(self) -> list[str]:
+        return [key for key in (self._settings.signing_key, self._settings.fallback_key) if key]
+
+    def _is_signed(self, request: Request) -> bool:
+        header = request.headers.get(Header.SIGNATURE.value, "")
+        now = self._settings.now()
+        return bool(header) and any(verify(key, request.body, header, now) for key in self._keys())
+
+    def _check_signature(self, request: Request) -> None:
+        if not self._settings.verifies or self._is_signed(request):
+            return
+        if Header.SIGNATURE.value not in request.headers:
+            raise SignatureError(
+                f"the request has no {Header.SIGNATURE.value} header: give the server the app's signing key, "
+                "or set MILEPOST_DEV=1 on a laptop"
+            )
+        raise SignatureError(
+            f"the {Header.SIGNATURE.value} header does not fit: the signing keys differ, the clocks differ by more "
+            "than five minutes, or something between the server and the app changed the body"
+        )
+
+    def _signed(self, response: Response) -> Response:
+        if not self._settings.verifies or not self._settings.signing_key:
+            return response
+        signature = sign(self._settings.signing_key, response.body, self._settings.now())
+        return Response(response.status, {**response.headers, Header.SIGNATURE.value: signature}, response.body)
+
+    async def _receive(self, request: Request) -> Response:
+        name = request.query["webhook"]
+        webhook = self._webhooks.get(name)
+        if webhook is None:
+            raise RequestError(
+                f"app {self._settings.app_id!r} has no webhook {name!r}: register the app again",
+                status=404, code="webhook_not_found",
+            )  # fmt: skip
+        return await webhook.receive(request, self._settings)
+
+    # --- registration -------------------------------------------------------------------------------------------------
+
+    async def _sync(self, request: Request) -> Response:
+        kind = request.headers.get(Header.SYNC_KIND.value)
+        url = _serve_url(request)
+        if kind == "in_band":
+            body = in_band(self._settings, self._functions.values(), url, self._webhooks)
+            return json_response(200, body, {Header.SYNC_KIND.value: "in_band"})
+        api = self._settings.api
+        if api is None:
+            raise RequestError(
+                "the app does not know where to register: set MILEPOST_API_URL, or MILEPOST_DEV=1 for the dev server",
+                status=500, code="registration_failed",
+            )  # fmt: skip
+        headers = {Header.SYNC_KIND.value: "out_of_band", Header.FRAMEWORK.value: "milepost"}
+        if server_kind := request.headers.get(Header.SERVER_KIND.value):
+            headers[Header.EXPECTED_SERVER_KIND.value] = server_kind
+        path = "/fn/register"
+        if deploy_id := request.query.get("deployId"):
+            path += f"?{urlencode({'deployId': deploy_id})}"
+        body = registration(self._settings, self._functions.values(), url, self._webhooks)
+        import asyncio  # noqa: PLC0415 - 30 ms that an importing module need not pay
+
+        try:
+            reply = await asyncio.to_thread(api.request, "POST", path, to_json(body), headers)
+        except SendError as error:
+            raise RequestError(str(error), status=500, code="registration_failed") from error
+        return json_response(reply.status, reply.body, {Header.SYNC_KIND.value: "out_of_band"})
+
+    # --- calls --------------------------------------------------------------------------------------------------------
+
+    async def _call(
+        self,
+        request: Request,
+        checkpointer: Checkpointer | None,
+        state_store: RunStateStore | None,
+        budget: timedelta | None,
+    ) -> Response:
+        from .call_handler import CallHandler  # noqa: PLC0415 - event loops and threads, only where functions run
+
+        function_id = request.query.get("fnId", "")
+        function = self._functions.get(function_id) or self._functions.get(f"{self._settings.app_id}-{function_id}")
+        if function is None:
+            raise RequestError(
+                f"app {self._settings.app_id!r} has no function {function_id!r}: "
+                "register the app again, or deploy the code that has it",
+                status=404, code="function_not_found",
+            )  # fmt: skip
+        invoker = CallHandler(self._settings, self._sender)
+        budget = self._settings.budget if budget is None else budget
+        return await invoker.invoke(function, request, checkpointer, state_store, budget)
+
+
+def _serve_url(request: Request) -> str:
+    """Where the app is served: as the server says, else as it was asked."""
+    if request.body.strip():
+        try:
+            body = from_json(request.body)
+        except ValueError:
+            raise RequestError('the body of the sync request is not JSON: send {"url": …} or nothing') from None
+        if isinstance(body, Mapping):
+            url = cast("Mapping[str, object]", body).get("url")
+            if isinstance(url, str) and url:
+                return url
+    return request.url
+
+
+def _refusal(error: RequestError) -> Response:
+    return json_response(
+        error.status, {"name": type(error).__name__, "message": str(error), "stack": "", "code": error.reason}
+    )

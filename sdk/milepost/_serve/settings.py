@@ -1,0 +1,41 @@
+"""What an app is set to, once, when it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import logging
+
+    from milepost._send.http import HttpApi
+    from milepost.middleware import Middlewares
+
+__all__ = ["AppSettings"]
+
+
+@dataclass(frozen=True, slots=True)
+class AppSettings:
+    """Shared by everything that serves one app."""
+
+    app_id: str
+    version: str | None
+    dev: bool
+    event_key: str | None
+    signing_key: str | None
+    fallback_key: str | None
+    api: HttpApi | None
+    middlewares: Middlewares
+    retention: timedelta | None
+    budget: timedelta
+    now: Callable[[], datetime]
+    logger: Callable[[], logging.Logger]
+    warned: set[str] = field(default_factory=set[str])
+    """Warnings that were logged; each is worth one line, not one for every replay."""
+
+    @property
+    def verifies(self) -> bool:
+        """Whether requests must be signed."""
+        return self.signing_key is not None and not self.dev

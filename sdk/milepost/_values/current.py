@@ -1,0 +1,99 @@
+"""Where the code of this context is, and errors that say so."""
+
+from __future__ import annotations
+
+import re
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Final, Protocol
+
+from milepost.errors import CodeError, ConfigError, EventMismatchError
+
+__all__ = ["Named", "check_text", "here", "in_body", "in_run"]
+
+
+class CurrentCall(Protocol):
+    """The call that an invocation answers."""
+
+    @property
+    def function_id(self) -> str: ...
+
+    @property
+    def run_id(self) -> str: ...
+
+    @property
+    def attempt(self) -> int: ...
+
+
+class CurrentRun(Protocol):
+    """The invocation whose code runs."""
+
+    @property
+    def call(self) -> CurrentCall: ...
+
+    @property
+    def attempt(self) -> int:
+        """The attempt of the step that runs now."""
+        ...
+
+
+class NamedCall(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+class CurrentStep(Protocol):
+    """The step whose body runs."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def call(self) -> NamedCall: ...
+
+
+in_run: Final[ContextVar[CurrentRun | None]] = ContextVar("milepost_run", default=None)
+"""The invocation whose code runs in this context."""
+
+in_body: Final[ContextVar[CurrentStep | None]] = ContextVar("milepost_step", default=None)
+"""The step whose body runs in this context."""
+
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+
+def here() -> str:
+    """The step, function and run of this context, to follow a noun in an error; empty outside of runs."""
+    invocation, step = in_run.get(), in_body.get()
+    if invocation is None:
+        return ""
+    within = f" in step {step.call.name!r}" if step is not None else ""
+    return f"{within} of function {invocation.call.function_id!r}, run {invocation.call.run_id}"
+
+
+class Named:
+    """Errors of what is declared within begin with `what`, and with where it is called. `with Named("sleep 'nap'"):`"""
+
+    __slots__ = ("_what",)
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, CodeError | EventMismatchError):
+            raise type(error)(f"{self._what}{here()}: {error}") from None
+
+
+def check_text(value: object, what: str, refusal: type[ConfigError] = ConfigError) -> str:
+    """Refuse what is no text, or one that cannot travel or be stored. `what` names it in the error."""
+    if not isinstance(value, str):
+        raise refusal(f"{what} is {value!r}, of type {type(value).__name__}: give a text")
+    if "\0" in value:
+        raise refusal(f"{what} {value!r} has a NUL character: remove it")
+    if not value.isascii() and _SURROGATE.search(value):
+        raise refusal(f"{what} {value!r} has half a character (a surrogate), which JSON cannot carry: remove it")
+    return value

@@ -1,0 +1,147 @@
+"""What is told of an error: its name, message, stack, data and cause, bounded in size."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, cast
+
+from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
+
+from milepost.errors import CodeError, FinalError, MilepostError, RetryAfterError, StepError
+from milepost.protocol import nests_deeper
+
+__all__ = ["Failure", "is_final", "leaves", "read_failure", "retry_after_of"]
+
+_HERE: Final = str(Path(__file__).parents[1])
+_MAX_MESSAGE_CHARS: Final = 32_000
+_MAX_STACK_CHARS: Final = 16_000
+_MAX_CAUSES: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error as it travels."""
+
+    name: str
+    message: str
+    stack: str = ""
+    code: str | None = None
+    data: object = None
+    cause: Failure | None = None
+    no_retry: bool = False
+
+    @classmethod
+    def of(cls, error: BaseException) -> Failure:
+        """Describe an error; a step's error that escaped keeps the words of the original."""
+        telling = _telling(error)
+        return _describe(telling, no_retry=is_final(error), depth=0)
+
+    def to_wire(self) -> dict[str, object]:
+        """The JSON object; keys without a value are left out."""
+        wire: dict[str, object] = {"name": self.name, "message": self.message, "stack": self.stack}
+        if self.code is not None:
+            wire["code"] = self.code
+        if self.data is not None:
+            wire["data"] = self.data
+        if self.cause is not None:
+            wire["cause"] = self.cause.to_wire()
+        if self.no_retry:
+            wire["noRetry"] = True
+        return wire
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """The errors inside nested groups (a TaskGroup raises groups), or the error itself."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in cast("BaseExceptionGroup[BaseException]", error).exceptions:
+            yield from leaves(inner)
+    else:
+        yield error
+
+
+def is_final(error: BaseException) -> bool:
+    """Whether trying again cannot help. A group is final only if everything in it is."""
+    return all(isinstance(leaf, FinalError | CodeError) for leaf in leaves(error))
+
+
+def retry_after_of(error: BaseException) -> RetryAfterError | None:
+    """The wish to be tried again later, alone or within a group."""
+    return next((leaf for leaf in leaves(error) if isinstance(leaf, RetryAfterError)), None)
+
+
+def _telling(error: BaseException) -> BaseException:
+    """What to tell of a group: its only error, or the first when all are final."""
+    found = list(leaves(error))
+    return found[0] if len(found) == 1 or is_final(error) else error
+
+
+def _describe(error: BaseException, *, no_retry: bool, depth: int) -> Failure:
+    if isinstance(error, StepError):
+        cause = error.cause
+        return Failure(
+            error.name, _clip(error.message, _MAX_MESSAGE_CHARS), error.stack, error.code, error.data,
+            _describe(cause, no_retry=False, depth=depth + 1) if cause is not None and depth < _MAX_CAUSES else None,
+            no_retry,
+        )  # fmt: skip
+    raised_from = error.__cause__
+    return Failure(
+        name=type(error).__name__,
+        message=_clip(_text(error), _MAX_MESSAGE_CHARS),
+        stack=_stack(error) if depth == 0 else "",
+        code=error.code if isinstance(error, MilepostError) else None,
+        data=_jsonable(getattr(error, "data", None)),
+        cause=_describe(raised_from, no_retry=False, depth=depth + 1) if raised_from and depth < _MAX_CAUSES else None,
+        no_retry=no_retry,
+    )
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as broken:  # noqa: BLE001 - user classes may do anything
+        return f"<the text of this {type(error).__name__} could not be made: {type(broken).__name__}>"
+
+
+def _jsonable(data: object) -> object:
+    if data is None:
+        return None
+    try:
+        plain = cast("object", to_jsonable_python(data, inf_nan_mode="null"))
+        return None if nests_deeper(to_json(plain)) else plain
+    except (PydanticSerializationError, ValueError):
+        return None
+
+
+def _stack(error: BaseException) -> str:
+    """The traceback from the first frame of the user's code on."""
+    frames: TracebackType | None = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_HERE):
+        frames = frames.tb_next
+    lines = traceback.format_exception(type(error), error, frames or error.__traceback__)
+    return _clip("".join(lines), _MAX_STACK_CHARS)
+
+
+def _clip(text: str, limit: int) -> str:
+    """Keep both ends: a traceback tells most in its last lines."""
+    # Lone surrogates cannot be written as UTF-8.
+    text = text.encode("utf-8", "backslashreplace").decode()
+    if len(text) <= limit:
+        return text
+    half = limit // 2
+    return f"{text[:half]}\n… {len(text) - limit} characters left out …\n{text[-half:]}"
+
+
+def read_failure(wire: Mapping[str, object]) -> StepError:
+    """The error to raise for a memoised failure."""
+    cause = wire.get("cause")
+    return StepError(
+        str(wire.get("message") or ""),
+        name=str(wire.get("name") or "Error"),
+        stack=str(wire.get("stack") or ""),
+        data=wire.get("data"),
+        cause=read_failure(cast("Mapping[str, object]", cause)) if isinstance(cause, Mapping) else None,
+    )

@@ -1,0 +1,222 @@
+"""Carries values through JSON: what a step returns is what every later invocation gets back.
+
+Rules
+- A value is written as JSON and read back before the caller sees it, the first time too.
+- If the callable's return annotation says more than JSON does (a model, a dataclass, a datetime …), the value is
+  read back as that type, both times. Without an annotation the plain JSON value is returned.
+- NaN and infinities are refused: JSON has no word for them and other readers would see null.
+"""
+
+from __future__ import annotations
+
+import functools
+import types
+import typing
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+from pydantic_core import PydanticSerializationError, from_json, to_json
+
+from milepost.errors import NotSerializableError, PayloadTooLargeError
+from milepost.protocol import MAX_NESTING, MAX_STEP_OUTPUT_BYTES, nests_deeper
+
+__all__ = ["UnresolvedAnnotation", "adapter_for", "pack", "plain_json", "returned_type", "revive", "unpack"]
+
+_PLAIN: Final = frozenset({str, int, float, bool, None, types.NoneType, object, Any, dict, list})
+_ORIGINS: Final = frozenset({list, dict, typing.Union, types.UnionType})
+
+Adapter = TypeAdapter[Any]
+
+
+class UnresolvedAnnotation:
+    """A return annotation whose names cannot be found at run time."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+def pack(value: object, adapter: Adapter | None, what: str) -> bytes:
+    """Write a value as JSON. `what` names the step or function in errors; none of them is retried."""
+    try:
+        data = to_json(value) if adapter is None else adapter.dump_json(value, by_alias=True, warnings="error")
+    except (PydanticSerializationError, ValueError, RecursionError) as error:
+        raise NotSerializableError(
+            f"{what} returned a {_type_name(value)} that JSON cannot carry: {error}. Return plain data, a dataclass or "
+            "a pydantic model, or keep the object out of the result."
+        ) from None
+    if len(data) > MAX_STEP_OUTPUT_BYTES:
+        raise PayloadTooLargeError(
+            f"{what} returned {len(data)} bytes of JSON; at most {MAX_STEP_OUTPUT_BYTES} are allowed. "
+            "Store the content (in S3, for example) and return where it lies."
+        )
+    _refuse_nan(data, what)
+    if nests_deeper(data):
+        raise NotSerializableError(
+            f"{what} returned a {_type_name(value)} nested more than {MAX_NESTING} levels deep, which not every reader "
+            "of JSON takes. Return it flatter, or as a text."
+        )
+    return data
+
+
+def _refuse_nan(data: bytes, what: str) -> None:
+    # To search the bytes costs next to nothing; only what has such a word, maybe in a text, is parsed for it.
+    if b"NaN" not in data and b"Infinity" not in data:
+        return
+    try:
+        from_json(data, allow_inf_nan=False)
+    except ValueError as error:
+        raise NotSerializableError(
+            f"{what} returned a value with NaN or an infinity, which JSON cannot carry ({error}). "
+            "Return None or a text in its place."
+        ) from None
+
+
+def unpack(data: bytes, adapter: Adapter | None, what: str) -> Any:
+    """Read back what `pack` has written, as the annotated type if there is one."""
+    try:
+        return from_json(data) if adapter is None else adapter.validate_json(data)
+    except ValidationError as error:
+        raise NotSerializableError(
+            f"{what} returned a value that does not fit its return annotation once it has been through JSON: {error}. "
+            "Correct the annotation or the value."
+        ) from None
+    except ValueError as error:
+        raise NotSerializableError(
+            f"{what} returned a value that cannot be read back from JSON: {error}. Return flatter data."
+        ) from None
+
+
+def plain_json(value: object, what: str, around: int = 0) -> Any:
+    """A value as plain JSON: dicts, lists, texts, numbers. `what` has it, in errors; `around` levels lie around it."""
+    try:
+        data = to_json(value)
+        if nests_deeper(data, MAX_NESTING + around):
+            raise NotSerializableError(
+                f"{what} has data nested more than {MAX_NESTING} levels deep, which not every reader of JSON takes. "
+                "Give it flatter, or as a text."
+            )
+        return from_json(data, allow_inf_nan=False)
+    except (PydanticSerializationError, ValueError, RecursionError) as error:
+        raise NotSerializableError(
+            f"{what} has data that JSON cannot carry: {error}. Give plain data, a dataclass or a pydantic model, "
+            "without NaN, infinities or objects of other kinds."
+        ) from None
+
+
+def revive(plain: object, adapter: Adapter, what: str) -> Any:
+    """Read a memoised plain JSON value as the annotated type."""
+    return unpack(to_json(plain), adapter, what)
+
+
+def _type_name(value: object) -> str:
+    kind = type(value)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def adapter_for(annotation: object) -> Adapter | None:
+    """The adapter for an annotation, or None where plain JSON says as much (or pydantic knows nothing of it)."""
+    if annotation is _NOTHING or isinstance(annotation, UnresolvedAnnotation) or _is_plain(annotation):
+        return None
+    try:
+        return _adapter(annotation)
+    except TypeError:
+        # Annotated[...] with metadata that cannot be hashed.
+        return _make_adapter(annotation)
+
+
+@functools.lru_cache(maxsize=512)
+def _adapter(annotation: object) -> Adapter | None:
+    return _make_adapter(annotation)
+
+
+def _make_adapter(annotation: object) -> Adapter | None:
+    try:
+        return TypeAdapter(cast("type[Any]", annotation))
+    except (PydanticSchemaGenerationError, PydanticUserError):
+        return None
+
+
+def _is_plain(annotation: object) -> bool:
+    """Whether a type reads back from JSON as itself."""
+    try:
+        if annotation in _PLAIN:
+            return True
+    except TypeError:
+        return False
+    if typing.get_origin(annotation) not in _ORIGINS:
+        return isinstance(annotation, typing.TypeVar)
+    arguments = typing.get_args(annotation)
+    if typing.get_origin(annotation) is dict and arguments and arguments[0] is not str:
+        return False
+    return all(_is_plain(argument) for argument in arguments)
+
+
+class _Nothing:
+    pass
+
+
+_NOTHING: Final = _Nothing()
+
+
+def returned_type(fn: Callable[..., object]) -> object:
+    """What a callable says it returns; for a coroutine function, what awaiting it gives."""
+    target: Any = fn if isinstance(fn, types.FunctionType) else _annotated(fn)
+    if isinstance(target, type):
+        return target
+    try:
+        annotation = getattr(target, "__annotations__", {}).get("return", _NOTHING)
+    except NameError as error:
+        # From Python 3.14 on annotations are evaluated when they are first asked for.
+        return UnresolvedAnnotation(str(error))
+    if annotation is not _NOTHING and (isinstance(annotation, str) or _has_names(annotation)):
+        return _resolve(target, annotation)
+    return annotation
+
+
+def _annotated(fn: Callable[..., object]) -> object:
+    """What carries the annotations of a callable."""
+    while isinstance(fn, functools.partial):
+        fn = cast("Callable[..., object]", fn.func)
+    target: object = fn if isinstance(fn, type) or hasattr(fn, "__code__") else getattr(fn, "__func__", None)
+    if target is None:
+        # An object with __call__, or a builtin, which has no annotations.
+        return getattr(type(fn).__call__, "__func__", type(fn).__call__)
+    return target
+
+
+def _has_names(annotation: object) -> bool:
+    return any(isinstance(part, str | typing.ForwardRef) or _has_names(part) for part in typing.get_args(annotation))
+
+
+_MOST_RESOLVED: Final = 1024
+_RESOLVED: Final[dict[int, tuple[object, object, object]]] = {}
+"""Code, module and type by the code's id: a replay asks again for each step, and evaluating a text takes 30 µs."""
+
+
+def _resolve(target: Any, annotation: object) -> object:
+    """Find the names of an annotation in the callable's module and in the scope it was defined in."""
+    code = getattr(target, "__code__", None)
+    names = getattr(target, "__globals__", {})
+    known = _RESOLVED.get(id(code))
+    if known is not None and known[0] is code and known[1] is names:
+        return known[2]
+    cells = getattr(target, "__closure__", None) or ()
+    scope: dict[str, object] = {}
+    for name, cell in zip(code.co_freevars if code else (), cells, strict=False):
+        try:
+            scope[name] = cell.cell_contents
+        except ValueError:
+            continue
+    holder = types.SimpleNamespace(__annotations__={"return": annotation})
+    try:
+        hints = typing.get_type_hints(holder, globalns=names, localns=scope, include_extras=True)
+    except (NameError, AttributeError, TypeError, SyntaxError):
+        return UnresolvedAnnotation(str(annotation))
+    if code is not None and not code.co_freevars:
+        # The same code in the same module means the same types; with variables from around it, it may not.
+        if len(_RESOLVED) >= _MOST_RESOLVED:
+            _RESOLVED.clear()
+        _RESOLVED[id(code)] = code, names, hints["return"]
+    return hints["return"]
