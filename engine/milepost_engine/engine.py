@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import cast
 
 from milepost.protocol import EventName
 
 from .codec import Json, loads
-from .core.ids import from_ms, to_ms
+from .core.ids import short_hash, to_ms
 from .intake.event_queue import EventQueue
 from .intake.intake import Intake
 from .observe import Observer, Silent
@@ -23,7 +22,7 @@ from .runs.endings import Endings
 from .runs.invocations import Invocations
 from .runs.orchestrator import Orchestrator
 from .store.events import Event, EventStore, Read, read_events
-from .store.messages import MessageSender
+from .store.messages import CronDue, EventsAccepted, MessageSender, RunMessage, parse
 from .store.registry import Registry
 from .store.run_items import DEFAULT_RETENTION
 from .store.runs import RunStore
@@ -83,7 +82,7 @@ class Engine:
         settings = settings or EngineSettings()
         watcher = observer or Silent()
         values = Values(blobs, settings.inline_bytes)
-        sender = MessageSender(queue, table, clock, longest_delay_seconds=settings.longest_delay_seconds)
+        sender = MessageSender(queue, table, clock, random_source, longest_delay_seconds=settings.longest_delay_seconds)
         registry = Registry(table, values, clock, max_age=settings.registry_max_age)
         events = EventStore(table, values, settings.retention)
         runs = RunStore(table, values, settings.retention, registry)
@@ -111,16 +110,17 @@ class Engine:
 
     async def handle(self, body: str, deadline: datetime | None = None, *, redelivered: bool = False) -> None:
         """Work one queue message off; when it raises, the message must come again."""
-        message = loads(body)
-        if not isinstance(message, Mapping):
-            raise ValueError("[MP401] the work queue has a message that is no JSON object: it is not Milepost's")  # noqa: TRY004 - one class for poison
-        match message.get("t"):
-            case "events":
+        message = parse(loads(body))
+        match message:
+            case EventsAccepted():
                 await self._take(await self.event_queue.read(message), redelivered=redelivered)
-            case "cron":
-                at, fire_at = (from_ms(cast("int", message[key])) for key in ("at", "fire_at"))
-                await self.intake.cron(str(message["fn"]), str(message["line"]), at, fire_at, redelivered=redelivered)
-            case _:
+            case CronDue():
+                await self.intake.cron(
+                    message.function_id, message.line, message.at, message.fire_at, redelivered=redelivered
+                )
+            case RunMessage():
+                if not message.message_id:
+                    message = replace(message, message_id=short_hash(body))
                 await self.orchestrator.handle(message, deadline, redelivered=redelivered)
 
     async def _take(self, events: Sequence[Event], *, redelivered: bool) -> None:

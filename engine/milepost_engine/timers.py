@@ -22,7 +22,7 @@ from .core.run import RunStatus
 from .cron import jitter_offset, latest_due, next_after, ticks_between
 from .ports import Absent, Changes, Clock, ConditionFailed, Equals, Item, Key, Table
 from .store.manifest import CronTrigger, FunctionSpec
-from .store.messages import TIMER_SHARDS, MessageSender, timer_partition
+from .store.messages import TIMER_SHARDS, CronDue, MessageSender, WatchRun, timer_partition
 from .store.registry import Registry
 from .store.run_items import list_of_runs
 
@@ -134,15 +134,9 @@ class Timers:
             return
         for tick in self._ticks(trigger, armed_for, now, until):
             offset = jitter_offset(spec.function_id, trigger.text, trigger.jitter) if trigger.jitter else timedelta(0)
-            body = {
-                "t": "cron",
-                "fn": spec.function_id,
-                "line": trigger.text,
-                "at": to_ms(tick),
-                "fire_at": to_ms(tick + offset),
-            }
+            due = CronDue(function_id=spec.function_id, line=trigger.text, at=tick, fire_at=tick + offset)
             # Sent before the line is armed anew: a crash between the two sends the tick again, for the same run.
-            await self.sender.send_at(body, tick + offset)
+            await self.sender.send_at(due, tick + offset)
         following = to_ms(next_after(trigger.line, max(until, armed_for)))
         try:
             await self.table.update(
@@ -180,7 +174,7 @@ class Timers:
             page = await self.table.query(list_of_runs(function_id), first=first, last=last)
             for item in page.items:
                 if item["status"] in _LIVE:
-                    await self.sender.send({"t": "watch", "run": str(item["sk"]), "fn": function_id})
+                    await self.sender.send(WatchRun(str(item["sk"]), function_id))
                     watched += 1
         await self._advance("sweep", until)
         return watched

@@ -10,7 +10,7 @@ from milepost.protocol import Response
 from milepost.serving import budget_of, read_event, run_on_app_loop
 from milepost_engine.runs.checkpoints import CheckpointWriter
 from milepost_engine.runs.reporter import Reporter
-from milepost_engine.runs.reports import CallToken
+from milepost_engine.store.messages import CallToken
 
 from .direct_state import DirectStateStore
 from .store import RunStores

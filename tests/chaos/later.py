@@ -16,7 +16,8 @@ from milepost_engine.adapters.random_source import SeededRandom
 from milepost_engine.ports import InvocationProblem, ProblemKind, Target
 from milepost_engine.runs.checkpoints import CheckpointWriter
 from milepost_engine.runs.reporter import Reporter
-from milepost_engine.runs.reports import CallToken, failure_body
+from milepost_engine.runs.reports import failure_body
+from milepost_engine.store.messages import CallToken
 from milepost_engine.store.runs import RunStore
 from milepost_engine.store.values import Values
 from tests.cloud.wound_queue import Delivery, WoundQueue
@@ -41,7 +42,7 @@ class Later:
         self.swallows = 0
         """How many calls will vanish without a trace, as nothing on AWS should."""
 
-    async def hand_over(self, target: Target, request: Request, slip: Mapping[str, object]) -> None:
+    async def hand_over(self, target: Target, request: Request, token: Mapping[str, object]) -> None:
         """See `Handover`."""
         storm = self._world.storm
         await storm.mix()
@@ -52,7 +53,7 @@ class Later:
             self.swallows -= 1
             return
         body = base64.b64encode(request.body).decode()
-        told = {"slip": slip, "query": dict(request.query), "headers": dict(request.headers), "body": body}
+        told = {"token": token, "query": dict(request.query), "headers": dict(request.headers), "body": body}
         self.queue.take(json.dumps(told))
         await storm.mix()
         if fault in {"lost", "broken"}:
@@ -80,14 +81,14 @@ class Later:
             if not task.cancelled() and task.exception() is None:
                 continue
             problem = InvocationProblem(ProblemKind.CRASHED, "exit status 1")
-            told = failure_body(CallToken.read(json.loads(delivery.body)["slip"]), problem)
+            told = failure_body(CallToken.read(json.loads(delivery.body)["token"]), problem)
             for _ in range(2 if storm.draw.random() < storm.share else 1):
                 self._world.queue.take(told, storm.draw.uniform(0, 2))
 
     async def _serve(self, delivery: Delivery) -> None:
         LOOKS.set({})
         world, told = self._world, json.loads(delivery.body)
-        ports, slip = world.open_ports(world.storm), CallToken.read(told["slip"])
+        ports, token = world.open_ports(world.storm), CallToken.read(told["token"])
         values = Values(ports.blobs, 64)
         random_source = SeededRandom(world.storm.draw.randrange(2**32))
         runs = RunStore(Witness(ports.table, world.ledger), values)
@@ -96,9 +97,9 @@ class Later:
         request = Request("POST", told["query"], told["headers"], base64.b64decode(told["body"]))
 
         async def call(checkpointer: CheckpointWriter) -> Response:
-            LOOK.set(LOOKS.get()[slip.run])
+            LOOK.set(LOOKS.get()[token.run])
             answer = await app.handle(request, checkpointer=checkpointer)
             return Response(answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.body)
 
         tries = iter(range(3))
-        await reporter.serve(slip, call, lambda: 10.0 if next(tries, None) is not None else 0.0)
+        await reporter.serve(token, call, lambda: 10.0 if next(tries, None) is not None else 0.0)

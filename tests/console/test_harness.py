@@ -89,7 +89,7 @@ async def test_a_message_that_the_engine_cannot_work_off_fails_the_test_and_says
     async with Harness(shop(bodies)) as h:
         await h.send("order/created")
         run_id = (await h.only_run())["run_id"]
-        await h.engine.sender.send({"t": "nonsense", "run": run_id, "fn": "shop-order"})
+        await h.engine.sender.send_texts([f'{{"t":"nonsense","run":"{run_id}","fn":"shop-order"}}'])
         with pytest.raises(AssertionError, match=f"'nonsense' of function shop-order, run {run_id}: it raised 3 times"):
             await h.until_idle()
         # It is gone then, and all else goes on.

@@ -108,7 +108,7 @@ def test_an_event_of_an_app_that_nobody_registered_starts_nothing_and_is_kept(wo
         ({"t": "teleport", "run": "RUN", "fn": "shop-order"}, "a message of unknown kind 'teleport' for run RUN"),
         ({"t": "start", "run": "RUN"}, r"kind 'start' that does not name its run \(RUN\) and function \(none\)"),
         ({"kind": "else's"}, r"kind None that does not name its run \(none\) and function \(none\)"),
-        (["no", "object"], "a message that is no JSON object"),
+        (["no", "object"], "a message that is not a JSON object"),
     ],
 )
 def test_a_message_that_is_not_understood_fails_by_name(

@@ -10,7 +10,8 @@ import pytest
 
 from milepost_engine.adapters.aws.failure_destination import is_record, read_record
 from milepost_engine.ports import ProblemKind
-from milepost_engine.runs.reports import CallToken, failure_body
+from milepost_engine.runs.reports import failure_body
+from milepost_engine.store.messages import CallToken
 
 from .recorded import failure_record
 
@@ -42,8 +43,8 @@ FAILURES: list[tuple[str, Mapping[str, str] | None, str, str]] = [
 def test_each_failure_has_its_kind_and_says_what_to_do(
     condition: str, error: Mapping[str, str] | None, kind: str, told: str
 ):
-    slip, problem = read_record(failure_record(EVENT, condition, error))
-    assert slip == SLIP
+    token, problem = read_record(failure_record(EVENT, condition, error))
+    assert token == SLIP
     assert (problem.kind, told in problem.detail) == (kind, True), problem.detail
 
 
@@ -55,6 +56,6 @@ def test_the_failure_of_an_event_of_somebody_else_is_refused(payload: Any):
 
 def test_a_record_is_no_message_of_the_engine_and_the_other_way_round():
     record = failure_record(EVENT, "EventAgeExceeded")
-    slip, problem = read_record(record)
+    token, problem = read_record(record)
     assert is_record(record)
-    assert not is_record(json.loads(failure_body(slip, problem)))
+    assert not is_record(json.loads(failure_body(token, problem)))

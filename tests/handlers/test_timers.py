@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 from milepost import App, Cron, SyncContext
-from milepost_engine.store.messages import MessageSender
+from milepost_engine.store.messages import DoJob, MessageSender, parse
 from milepost_handlers.timers import handler
 
 from .conftest import World
@@ -16,12 +17,13 @@ RULE = {"detail-type": "Scheduled Event", "source": "aws.events", "detail": {}}
 
 def test_a_timer_that_is_due_soon_is_moved_with_the_rest_of_its_delay(world: World):
     here = world.here
-    sender = MessageSender(here.engine.sender._queue, here.table, here.clock, longest_delay_seconds=0)
-    body = {"t": "job", "run": "01JN0000000000000000000000", "fn": "a-f", "job": "x"}
-    here.run(sender.send_at(body, here.clock.now() + timedelta(seconds=1)))
+    queue, random_source = here.engine.sender._queue, here.engine.random_source
+    sender = MessageSender(queue, here.table, here.clock, random_source, longest_delay_seconds=0)
+    job = DoJob("01JN0000000000000000000000", "a-f", job="x")
+    here.run(sender.send_at(job, here.clock.now() + timedelta(seconds=1)))
     handler(RULE, None)
     [message] = world.receive(world.work_url, wait_seconds=5)
-    assert json.loads(message["Body"]) == body
+    assert replace(parse(json.loads(message["Body"])), message_id="") == job
 
 
 def test_a_cron_line_starts_its_function_within_the_look_ahead(world: World):

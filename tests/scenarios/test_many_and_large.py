@@ -7,6 +7,8 @@ import pytest
 
 from milepost import App, Context
 from milepost_engine.adapters.limits import MAX_MESSAGE_BYTES
+from milepost_engine.core.inputs import TimerKind
+from milepost_engine.store.messages import TimerFired
 
 from .rig import rig
 
@@ -48,7 +50,7 @@ async def test_a_minute_crowded_with_timers_is_moved_whole() -> None:
     async with rig(App("none"), longest_delay=60) as made:
         due = made.clock.now() + timedelta(minutes=30)
         await asyncio.gather(
-            *(made.engine.sender.send_at({"t": "timer", "run": f"r{n}", "kind": "begin"}, due) for n in range(count))
+            *(made.engine.sender.send_at(TimerFired(f"r{n}", "a-f", timer=TimerKind.BEGIN), due) for n in range(count))
         )
         await made.clock.advance_to(due - timedelta(minutes=2))
         assert await made.engine.timers.move_due(made.clock.now()) == count

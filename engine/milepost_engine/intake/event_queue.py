@@ -11,7 +11,7 @@ from typing import Final, cast
 from milepost_engine.codec import Json, text
 from milepost_engine.core.ids import from_ms, to_ms
 from milepost_engine.store.events import Event, EventStore
-from milepost_engine.store.messages import MessageSender
+from milepost_engine.store.messages import EventsAccepted, MessageSender
 
 __all__ = ["EventQueue"]
 
@@ -33,9 +33,9 @@ class EventQueue:
         packed = [await self._pack(event) for event in events]
         await self._sender.send_texts([_message(group) for group in _groups(packed)])
 
-    async def read(self, message: Mapping[str, Json]) -> list[Event]:
+    async def read(self, message: EventsAccepted) -> list[Event]:
         """The events of a message; one that was erased meanwhile is left out."""
-        found = [await self._unpack(raw) for raw in cast("list[Mapping[str, Json]]", message["events"])]
+        found = [await self._unpack(raw) for raw in message.events]
         return [event for event in found if event is not None]
 
     async def _pack(self, event: Event) -> str:

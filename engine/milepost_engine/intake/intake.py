@@ -31,7 +31,7 @@ from milepost_engine.ports import Absent, AnyOf, Clock, ConditionFailed, Equals,
 from milepost_engine.runs.sweeper import WATCH_GRACE
 from milepost_engine.store.events import Event, EventStore
 from milepost_engine.store.manifest import CronTrigger, EventTrigger, FunctionSpec
-from milepost_engine.store.messages import MessageSender, about
+from milepost_engine.store.messages import CancelRun, EventArrived, MessageSender, StartRun, WatchRun
 from milepost_engine.store.registry import Registry, Snapshot
 from milepost_engine.store.runs import RunStore
 from milepost_engine.store.skipped import EVERY_FUNCTION, add_skipped
@@ -173,8 +173,8 @@ class Intake:
 
     async def _send(self, started: Sequence[_Made], *, again: bool) -> None:
         """The messages of runs: of those just created, and once more of others if asked."""
-        marks = [({} if made.new else {"again": True}, made.run) for made in started if made.new or again]
-        await self.sender.send(*(about(run, "start", **mark) for mark, run in marks))
+        sent = [made for made in started if made.new or again]
+        await self.sender.send(*(StartRun(made.run.run_id, made.run.function_id, again=not made.new) for made in sent))
 
     async def _create(
         self,
@@ -206,7 +206,7 @@ class Intake:
             await self.sender.send(_cancellation(run, stopped[0]))
         if now - event.received_at > _LATE:
             # The sweeper goes by the age of events and may have passed this one.
-            await self.sender.send_at(about(run, "watch"), now + WATCH_GRACE)
+            await self.sender.send_at(WatchRun(run.run_id, run.function_id), now + WATCH_GRACE)
         return _Made(run, new)
 
     async def _run(
@@ -275,17 +275,19 @@ class Intake:
     # --- waking ---------------------------------------------------------------------------------------------------
 
     async def _wake(self, event: Event, now: datetime, *, again: bool) -> None:
-        messages: list[dict[str, Json]] = []
+        messages: list[CancelRun | EventArrived] = []
         for match in await self.waits.find(event, now, again=again):
             if match.step_id.startswith(CANCEL):
                 messages.append(_cancellation(match, event))
             else:
-                messages.append(about(match, "event", step=match.step_id, event=event.event_id))
+                messages.append(
+                    EventArrived(match.run_id, match.function_id, step_id=match.step_id, event_id=event.event_id)
+                )
         await self.sender.send(*messages)
 
 
-def _cancellation(run: Run | Match, event: Event) -> dict[str, Json]:
-    return about(run, "cancel", outcome=Outcome.EVENT.value, reason=event.event_id)
+def _cancellation(run: Run | Match, event: Event) -> CancelRun:
+    return CancelRun(run.run_id, run.function_id, outcome=Outcome.EVENT, reason=event.event_id)
 
 
 def _pinned(target: Target) -> dict[str, Json]:

@@ -14,7 +14,7 @@ from milepost_engine.intake.intake import Intake
 from milepost_engine.ports import Clock, RandomSource
 from milepost_engine.store.events import Event, EventProblem, EventStore, check_travels
 from milepost_engine.store.manifest import FunctionSpec
-from milepost_engine.store.messages import MessageSender, about
+from milepost_engine.store.messages import CancelRun, MessageSender
 from milepost_engine.store.registry import Registry
 from milepost_engine.store.runs import RunStore
 
@@ -47,7 +47,7 @@ class Operations:
     async def cancel(self, run_id: str, reason: str = "") -> None:
         """Ask for a run to be cancelled; it takes effect before its next step begins."""
         run = await self.check_cancel(run_id)
-        await self.sender.send(about(run, "cancel", outcome=Outcome.API.value, reason=reason))
+        await self.sender.send(CancelRun(run.run_id, run.function_id, outcome=Outcome.API, reason=reason))
 
     async def check_cancel(self, run_id: str) -> Run:
         """The run; raises what `cancel` would raise now."""

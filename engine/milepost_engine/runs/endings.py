@@ -19,7 +19,7 @@ from milepost_engine.core.run import OpenOp, Outcome, Parent, Run, RunStatus
 from milepost_engine.ports import Clock
 from milepost_engine.store.events import Event, EventStore
 from milepost_engine.store.manifest import FunctionSpec
-from milepost_engine.store.messages import MessageSender, about
+from milepost_engine.store.messages import ChildEnded, MessageSender, StepRefused
 from milepost_engine.store.registry import Registry
 from milepost_engine.store.runs import RunStore
 from milepost_engine.store.values import Values
@@ -76,7 +76,7 @@ class Endings:
 
     async def _refuse(self, parent: Run, op: OpenOp, message: str) -> None:
         error: dict[str, Json] = {"name": "Error", "message": message}
-        await self.sender.send(about(parent, "refused", step=op.step_id, error=error))
+        await self.sender.send(StepRefused(parent.run_id, parent.function_id, step_id=op.step_id, error=error))
 
     def _invoked(self, parent: Run, op: OpenOp, spec: FunctionSpec) -> Event:
         payload = op.opts.get("payload")
@@ -108,8 +108,15 @@ class Endings:
         """Everything that the end of a run brings with it."""
         await self.close_waits(run)
         if run.parent is not None:
-            told = {"step": run.parent.step_id, "child": run.run_id, "child_fn": run.function_id}
-            await self.sender.send(about(run.parent, "child", **told))
+            await self.sender.send(
+                ChildEnded(
+                    run.parent.run_id,
+                    run.parent.function_id,
+                    step_id=run.parent.step_id,
+                    child_run_id=run.run_id,
+                    child_function_id=run.function_id,
+                )
+            )
         await self._publish(run)
 
     async def close_waits(self, run: Run) -> None:

@@ -17,10 +17,10 @@ from milepost_engine.core.opcodes import failure_text
 from milepost_engine.core.run import Run
 from milepost_engine.ports import Clock, Handover, InvocationProblem, Invoker, ProblemKind, RandomSource, Target
 from milepost_engine.store.events import Event, EventStore
+from milepost_engine.store.messages import CallToken
 from milepost_engine.store.registry import Registry
 from milepost_engine.store.values import Values
 
-from .reports import CallToken
 from .requests import INLINE_CALL_BYTES, build_request, looks_only
 from .responses import problem_input, read_answer
 

@@ -20,7 +20,7 @@ too late with its result. Both may find none open. Whoever may not be alone clai
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, cast
@@ -39,15 +39,26 @@ from milepost_engine.core.inputs import (
     RunResumed,
     RunStarted,
     TimerDue,
-    TimerKind,
 )
 from milepost_engine.core.machine import Decision, advance, due_discovery, follow
 from milepost_engine.core.opcodes import failure_text
-from milepost_engine.core.run import ClosedStep, Outcome, Plan, Run, RunStatus
+from milepost_engine.core.run import ClosedStep, Plan, Run, RunStatus
 from milepost_engine.observe import Observer
 from milepost_engine.ports import Blobs, Clock
 from milepost_engine.store.events import Event, EventStore
-from milepost_engine.store.messages import MessageSender, about
+from milepost_engine.store.messages import (
+    CancelRun,
+    ChildEnded,
+    DoJob,
+    EventArrived,
+    InvocationReport,
+    MessageSender,
+    RunMessage,
+    StartRun,
+    StepRefused,
+    TimerFired,
+    WatchRun,
+)
 from milepost_engine.store.runs import Claim, Liveness, RunStore
 from milepost_engine.store.waits import WaitIndex
 
@@ -86,27 +97,20 @@ class Orchestrator:
     observer: Observer
     live: dict[str, LiveRun] = field(default_factory=dict)
 
-    async def handle(
-        self, message: Mapping[str, Json], deadline: datetime | None = None, *, redelivered: bool = False
-    ) -> None:
+    async def handle(self, message: RunMessage, deadline: datetime | None = None, *, redelivered: bool = False) -> None:
         """Work a message off. `deadline`: no new invocation begins after it, the baton goes back to the queue.
 
         `redelivered`: the message was handed out before, and whoever had it may still be at work; the run is taken
         over, so that the other one stops before its next invocation.
         """
-        run_id, function_id = str(message.get("run") or ""), str(message.get("fn") or "")
-        if not (run_id and function_id):
-            raise ValueError(
-                f"[MP401] the work queue has a message of kind {message.get('t')!r} that does not name its run "
-                f"({run_id or 'none'}) and function ({function_id or 'none'}): another version of Milepost sent it"
-            )
-        live = self.live.setdefault(run_id, LiveRun(run_id, function_id))
+        run_id = message.run_id
+        live = self.live.setdefault(run_id, LiveRun(run_id, message.function_id))
         live.holders += 1
         try:
             reads = redelivered or not _knows(live, message)
             if reads and await live.read(self.runs) is None:
                 return  # erased, or retention let it go
-            if message.get("again") is True and not redelivered:
+            if isinstance(message, StartRun) and message.again and not redelivered:
                 # Sent once more in case the first was lost: nobody may drive the run, or somebody about to begin.
                 # One that has ended tells its parent once more: what it told may have been lost.
                 run = cast("Run", live.run)
@@ -315,31 +319,30 @@ class Orchestrator:
 
     # --- messages → inputs --------------------------------------------------------------------------------------------
 
-    async def _input(self, message: Mapping[str, Json], lease: Lease) -> Input | None:
+    async def _input(self, message: RunMessage, lease: Lease) -> Input | None:
         run = lease.run
-        step_id = str(message.get("step", ""))
-        match message["t"]:
-            case "start":
+        match message:
+            case StartRun():
                 return RunStarted()
-            case "job":
-                return self._job(lease, str(message["job"]))
-            case "report":
+            case DoJob():
+                return self._job(lease, message.job)
+            case InvocationReport():
                 return await self._reported(message, lease)
-            case "timer":
-                return TimerDue(TimerKind(str(message["kind"])), step_id)
-            case "event":
-                return await self._matched(step_id, str(message["event"]))
-            case "child":
-                child = await self.runs.load(str(message["child"]), str(message["child_fn"]))
-                return await self.endings.result_for(step_id, child) if child else None
-            case "refused":
-                return ChildFinished(step_id, dumps({"error": message["error"]}), failed=True)
-            case "cancel":
-                return CancelRequested(Outcome(str(message["outcome"])), str(message.get("reason", "")))
-            case "watch":
+            case TimerFired():
+                return TimerDue(message.timer, message.step_id)
+            case EventArrived():
+                return await self._matched(message.step_id, message.event_id)
+            case ChildEnded():
+                child = await self.runs.load(message.child_run_id, message.child_function_id)
+                return await self.endings.result_for(message.step_id, child) if child else None
+            case StepRefused():
+                return ChildFinished(message.step_id, dumps({"error": message.error}), failed=True)
+            case CancelRun():
+                return CancelRequested(message.outcome, message.reason)
+            case WatchRun():
                 return await self._watch(run)
-            case other:
-                raise ValueError(f"[MP401] the work queue has a message of unknown kind {other!r} for run {run.run_id}")
+            case _:
+                raise NotImplementedError(type(message))
 
     def _job(self, lease: Lease, job: str) -> Input | None:
         """The input of a job's message. A discovery that was overtaken is left only what branches have closed.
@@ -351,15 +354,15 @@ class Orchestrator:
         lease.shares = True
         return RunResumed("") if lease.run.view.sees_branches else None
 
-    async def _reported(self, message: Mapping[str, Json], lease: Lease) -> Input | None:
+    async def _reported(self, message: InvocationReport, lease: Lease) -> Input | None:
         """The answer of an invocation that nobody waited for. Told before, it leads to whatever it led to then."""
         run, lease.reports = lease.run, True
         answer = await answer_of(run, message, self.blobs, self.clock.now())
         if answer is not None:
             lease.basis = run if answer.call.target == DISCOVERY else None
             return answer
-        job = str(message["job"])
-        left_at = str(message.get("at") or job) if job.startswith(DISCOVERY) else job
+        job = message.job
+        left_at = message.at or job if job.startswith(DISCOVERY) else job
         return RunResumed(left_at) if lease.redelivered else None
 
     async def _matched(self, step_id: str, event_id: str) -> Input | None:
@@ -371,7 +374,7 @@ class Orchestrator:
         if run.status.ended:
             return None
         now = self.clock.now()
-        await self.sender.send_at(about(run, "watch"), next_look(run, now))
+        await self.sender.send_at(WatchRun(run.run_id, run.function_id), next_look(run, now))
         if self.live[run.run_id].jobs:
             return None
         found = look(run, now)
@@ -392,8 +395,8 @@ class Orchestrator:
                     if command is not inline:
                         await self._send_job(run, command, command.at)
                 case SetTimer():
-                    body = about(run, "timer", kind=command.kind.value, step=command.step_id)
-                    await self.sender.send_at(body, command.due_at)
+                    timer = TimerFired(run.run_id, run.function_id, timer=command.kind, step_id=command.step_id)
+                    await self.sender.send_at(timer, command.due_at)
                 case OpenWait():
                     await self._open_wait(run, command)
                 case StartRunFor():
@@ -403,8 +406,8 @@ class Orchestrator:
         return inline
 
     async def _send_job(self, run: Run, invoke: Invoke, at: datetime | None) -> None:
-        body = about(run, "job", job=invoke.job, attempt=invoke.attempt)
-        await self.sender.send_at(body, at or self.clock.now())
+        message = DoJob(run.run_id, run.function_id, job=invoke.job, attempt=invoke.attempt)
+        await self.sender.send_at(message, at or self.clock.now())
 
     async def _open_wait(self, run: Run, command: OpenWait) -> None:
         trigger = await self._trigger(run)
@@ -412,10 +415,12 @@ class Orchestrator:
             found = await self.waits.open(run, command.op, trigger, command.opened_at, self.clock.now())
         except ExpressionError as error:
             problem = failure_text("InvalidExpression", f"Step {command.op.name!r} cannot wait: {error}")
-            await self.sender.send(about(run, "refused", step=command.op.step_id, error=problem))
+            await self.sender.send(StepRefused(run.run_id, run.function_id, step_id=command.op.step_id, error=problem))
             return
         for event in found[:1]:
-            await self.sender.send(about(run, "event", step=command.op.step_id, event=event.event_id))
+            await self.sender.send(
+                EventArrived(run.run_id, run.function_id, step_id=command.op.step_id, event_id=event.event_id)
+            )
 
     async def _trigger(self, run: Run) -> dict[str, Json]:
         event = await self.events.load(run.event_ids[0])
@@ -457,15 +462,14 @@ def _looked_only(run: Run, given: Input) -> bool:
     return isinstance(given, InvocationReturned | InvocationFailed) and looks_only(run, given.call.job)
 
 
-def _knows(live: LiveRun, message: Mapping[str, Json]) -> bool:
+def _knows(live: LiveRun, message: RunMessage) -> bool:
     """Whether what is known of a run is enough for a message, so that it need not be read: a planned step's next try.
 
     Of a thousand parallel steps each would read the other 999.
     """
-    job = str(message.get("job", ""))
-    if live.run is None or message["t"] != "job" or live.run.open_op(job) is None:
+    if live.run is None or not isinstance(message, DoJob) or live.run.open_op(message.job) is None:
         return False
-    return message.get("attempt") == live.run.attempt_of(job)
+    return message.attempt == live.run.attempt_of(message.job)
 
 
 def _job_of(given: Input) -> str | None:

@@ -16,10 +16,11 @@ from milepost_engine.core.ids import to_ms, ulid
 from milepost_engine.core.run import Run
 from milepost_engine.observe import Silent
 from milepost_engine.ports import Blobs, Clock, Message, Queue, RandomSource
+from milepost_engine.store.messages import CallToken
 from milepost_engine.store.runs import RunStore
 
 from .checkpoints import CheckpointSession, CheckpointWriter
-from .reports import CallToken, report_body, wanted
+from .reports import report_body, wanted
 
 __all__ = ["Reporter"]
 

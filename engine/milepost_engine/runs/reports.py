@@ -15,62 +15,26 @@ What does not count changes nothing: whoever told first goes on, whoever owns th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import Final, cast
+from typing import Final
 
 from milepost.protocol import DISCOVERY, Opcode, Response
-from milepost_engine.codec import Json, text
-from milepost_engine.core.ids import from_ms
+from milepost_engine.core.ids import from_ms, short_hash
 from milepost_engine.core.inputs import Call, InvocationFailed, InvocationReturned
 from milepost_engine.core.opcodes import failure_text
 from milepost_engine.core.run import Run
 from milepost_engine.ports import Blobs, InvocationProblem
+from milepost_engine.store.messages import CallToken, InvocationReport, encode
 
 from .responses import problem_input, read_answer
 
-__all__ = ["INLINE_REPORT_BYTES", "CallToken", "answer_of", "failure_body", "rebased", "report_body", "wanted"]
+__all__ = ["INLINE_REPORT_BYTES", "answer_of", "failure_body", "rebased", "report_body", "wanted"]
 
 INLINE_REPORT_BYTES: Final = 200_000
 """A larger report leaves its body in a blob. A message may have 1 MiB, but is billed for each 64 KB."""
 
 _REFUSED_BY_SQS: Final = ("\ufffe", "\uffff")
-
-
-@dataclass(frozen=True, slots=True)
-class CallToken:
-    """Travels with an invocation and comes back with its report; its fields are named as they travel.
-
-    `owner` drove the run when the invocation was made, `turns` is the number of the run's plans, `started_at` is in
-    milliseconds.
-    """
-
-    run: str
-    fn: str
-    job: str
-    attempt: int
-    owner: str
-    turns: int
-    started_at: int
-
-    @classmethod
-    def read(cls, told: Mapping[str, Json]) -> CallToken:
-        """The token within an event or a report. Raises ValueError for what is none."""
-        try:
-            return cls(
-                str(told["run"]), str(told["fn"]), str(told["job"]), int(cast("int", told["attempt"])),
-                str(told["owner"]), int(cast("int", told["turns"])), int(cast("int", told["started_at"])),
-            )  # fmt: skip
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"this is not about an invocation that Milepost made: {error!r}") from error
-
-    def wire(self) -> dict[str, Json]:
-        return asdict(self)
-
-    @property
-    def discovers(self) -> bool:
-        return self.job.startswith(DISCOVERY)
 
 
 def wanted(run: Run, token: CallToken) -> bool:
@@ -87,44 +51,52 @@ def wanted(run: Run, token: CallToken) -> bool:
 
 async def report_body(token: CallToken, at: str, response: Response, blobs: Blobs, name: str) -> str:
     """The message that carries an answer. `at` is the discovery that the run stands at by now, `name` is unique."""
-    message: dict[str, Json] = {
-        "t": "report",
-        **token.wire(),
-        "at": at,
-        "status": response.status,
-        "headers": dict(response.headers),
-    }
-    body = _sound(response.body)
-    if body is not None and len(written := text({**message, "body": body}).encode()) <= INLINE_REPORT_BYTES:
+    report = replace(_report(token, name), at=at, status=response.status, headers=dict(response.headers))
+    body = _text_for_the_queue(response.body)
+    if body is not None and len(written := encode(replace(report, body=body)).encode()) <= INLINE_REPORT_BYTES:
         return written.decode()
     key = f"runs/{token.run}/reports/{name}"
     await blobs.put(key, response.body)
-    return text({**message, "body_ref": key})
+    return encode(replace(report, body_ref=key))
 
 
 def failure_body(token: CallToken, problem: InvocationProblem) -> str:
-    """The message that tells of an invocation without an answer."""
-    return text({"t": "report", **token.wire(), "problem": {"kind": problem.kind, "detail": problem.detail}})
+    """The message that reports an invocation without an answer."""
+    name = short_hash(token.run, token.job, str(token.attempt), token.owner, "problem")
+    return encode(replace(_report(token, name), problem={"kind": problem.kind, "detail": problem.detail}))
+
+
+def _report(token: CallToken, name: str) -> InvocationReport:
+    return InvocationReport(
+        token.run,
+        token.fn,
+        message_id=name,
+        job=token.job,
+        attempt=token.attempt,
+        owner=token.owner,
+        turns=token.turns,
+        started_at=token.started_at,
+    )
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
 async def answer_of(
-    run: Run, message: Mapping[str, Json], blobs: Blobs, now: datetime
+    run: Run, report: InvocationReport, blobs: Blobs, now: datetime
 ) -> InvocationReturned | InvocationFailed | None:
     """The input that a report stands for as the run is now; None when it does not count."""
-    token = CallToken.read(message)
+    token = report.token
     if run.status.ended or (not token.discovers and run.open_op(token.job) is None):
         return None
     plan = run.plan_of(token.job)
     call = Call(token.job, token.attempt, plan.order if plan else run.order, from_ms(token.started_at))
-    answer = await _read(run, call, message, blobs, now)
+    answer = await _read(run, call, report, blobs, now)
     if not _succeeded(answer) and not _may_fail(run, token):
         return None
     if not token.discovers:
         return answer
-    at = message.get("at") or _left_at(run, token)
+    at = report.at or _left_at(run, token)
     return rebased(run, answer) if at == run.discovery_job else None
 
 
@@ -138,19 +110,17 @@ def rebased(run: Run, answer: InvocationReturned | InvocationFailed) -> Invocati
 
 
 async def _read(
-    run: Run, call: Call, message: Mapping[str, Json], blobs: Blobs, now: datetime
+    run: Run, call: Call, report: InvocationReport, blobs: Blobs, now: datetime
 ) -> InvocationReturned | InvocationFailed:
     where = f"function {run.function_id}, run {run.run_id}, {run.target.get('address', '')}"
-    problem = message.get("problem")
-    if isinstance(problem, Mapping):
-        told = cast("Mapping[str, Json]", problem)
-        return problem_input(call, InvocationProblem(str(told["kind"]), str(told["detail"])), where)
-    key = message.get("body_ref")
-    body = await blobs.get(str(key)) if key else str(message["body"]).encode()
+    if report.problem is not None:
+        problem = InvocationProblem(str(report.problem["kind"]), str(report.problem["detail"]))
+        return problem_input(call, problem, where)
+    body = await blobs.get(report.body_ref) if report.body_ref else (report.body or "").encode()
     if body is None:
-        return InvocationFailed(call, failure_text("ValueGone", f"The answer {key} is gone ({where})."))
-    headers = {str(name): str(value) for name, value in cast("Mapping[str, Json]", message["headers"]).items()}
-    return read_answer(call, Response(int(cast("int", message["status"])), headers, body), now)
+        return InvocationFailed(call, failure_text("ValueGone", f"The answer {report.body_ref} is gone ({where})."))
+    headers = {str(name): str(value) for name, value in report.headers.items()}
+    return read_answer(call, Response(report.status, headers, body), now)
 
 
 def _succeeded(answer: InvocationReturned | InvocationFailed) -> bool:
@@ -177,7 +147,7 @@ def _left_at(run: Run, token: CallToken) -> str:
     return run.discovery_job if own else token.job
 
 
-def _sound(body: bytes) -> str | None:
+def _text_for_the_queue(body: bytes) -> str | None:
     """The body as text that a queue takes; None for what must lie in a blob."""
     try:
         sound = body.decode()

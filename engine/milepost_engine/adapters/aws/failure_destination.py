@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any, Final, cast
 
 from milepost_engine.ports import InvocationProblem, ProblemKind
-from milepost_engine.runs.reports import CallToken
+from milepost_engine.store.messages import CallToken
 
 from .invoke_lambda import problem_of
 
