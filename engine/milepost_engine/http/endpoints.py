@@ -125,7 +125,7 @@ async def register_app(
     if not isinstance(body, Mapping):
         return _refused("Invalid request: not an object"), None
     if not (body.get("appName") or body.get("appname")):
-        return _refused("RegisteredApp ID required"), None
+        return _refused("App ID required"), None
     try:
         app, modified = await register_http(engine, body, str(body.get("url") or ""))
     except ManifestError as error:

@@ -48,12 +48,12 @@ async def receive_webhook(
     try:
         answer = await invokers[app.target.kind].invoke(app.target, Request("POST", {"webhook": name}, passed, body))
     except InvocationProblem as problem:
-        message = f"RegisteredApp {app.app_id!r} could not read webhook {name!r}: {problem.detail}. Send it again."
+        message = f"App {app.app_id!r} could not read webhook {name!r}: {problem.detail}. Send it again."
         raise WebhookRefused(502, "MP321", message) from problem
     told = _body(answer)
     if answer.status != 200:
         message = str(
-            told.get("message") or f"RegisteredApp {app.app_id!r} answered HTTP {answer.status} to webhook {name!r}."
+            told.get("message") or f"App {app.app_id!r} answered HTTP {answer.status} to webhook {name!r}."
         )
         raise WebhookRefused(answer.status if 400 <= answer.status < 500 else 502, "MP318", message)
     events = told.get("events")
