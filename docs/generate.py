@@ -1,10 +1,17 @@
-"""Writes the pages that follow from the code: `make docs`. A test says when one of them is out of date."""
+"""Writes the pages that follow from the code: `make docs`. A test fails when one of them is out of date.
+
+`PAGES` names them all. A page is either written whole, or between two markers, with text written by hand around it.
+"""
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
+import tomllib
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, Final
 
 from milepost.protocol import Opcode
 from milepost_engine.core import machine
@@ -12,7 +19,10 @@ from milepost_engine.core.machine import ACCEPTS
 from milepost_engine.core.opcodes import AT_DUE, OPENERS
 from milepost_engine.core.run import RunStatus
 
-DOCS = Path(__file__).parent
+DOCS: Final = Path(__file__).parent
+ROOT: Final = DOCS.parent
+
+# --- the life of a run ----------------------------------------------------------------------------------------------
 
 _CLOSED_BY = {
     Opcode.STEP_PLANNED: "InvocationReturned: Completed, Failed, or Vanished",
@@ -51,10 +61,10 @@ def _steps() -> list[str]:
     lines = ["| Opcode | Closed by | When its time is up (TimerDue) |", "|---|---|---|"]
     for opcode in OPENERS:
         at_due = AT_DUE.get(opcode)
-        told = f"{at_due[0].value}, with `{at_due[1].decode()[:24]}`" if at_due else "no time limit of its own"
+        outcome = f"{at_due[0].value}, with `{at_due[1].decode()[:24]}`" if at_due else "no time limit of its own"
         if at_due and len(at_due[1]) > 24:
-            told = f"{at_due[0].value}, with an error"
-        lines.append(f"| `{opcode.value}` | {_CLOSED_BY[opcode]} | {told} |")
+            outcome = f"{at_due[0].value}, with an error"
+        lines.append(f"| `{opcode.value}` | {_CLOSED_BY[opcode]} | {outcome} |")
     return lines
 
 
@@ -69,25 +79,100 @@ _HEAD = """# The life of a run
 <!-- Written by docs/generate.py from the tables of engine/milepost_engine/core. Run `make docs` after a change. -->
 
 What happens to a run is decided in one place, `advance(run, input, now)`. It is a pure function: it reads no clock, no
-table and no network, so every decision can be made again. This page is drawn from its tables.
+table and no network, so every decision can be reproduced. This page is generated from its tables.
 """
 
 _INPUTS = """
 ## What each status accepts
 
-An input that does not stand here for a status changes nothing.
+An input that is not listed for a status changes nothing.
 """
 
 _STEPS = """
 ## How open steps close
 
-A step that runs at once is recorded when it is finished. These are open first; a closed step never changes again.
+A step that runs at once is recorded when it finishes. The steps below are open first. A closed step never changes.
 """
 
 _RULES = """
 ## The rules
 """
 
+# --- the map of the code --------------------------------------------------------------------------------------------
+
+PACKAGES: Final = (
+    "sdk/milepost",
+    "engine/milepost_engine",
+    "handlers/milepost_handlers",
+    "infra/milepost_infra",
+    "console/milepost_console",
+)
+
+
+def code_map() -> str:
+    """docs/code-map.md: the laws of import, and every module with the first line of its docstring."""
+    text = (DOCS / "code-map.md").read_text()
+    text = _between(text, "layers", _layers())
+    return _between(text, "modules", "\n\n".join(_package(ROOT / package) for package in PACKAGES))
+
+
+def _between(text: str, name: str, content: str) -> str:
+    """The text with the content between `<!-- name: … -->` and `<!-- /name -->`."""
+    found = re.search(rf"(<!-- {name}: [^\n]*-->\n)(.*?)(<!-- /{name} -->)", text, re.DOTALL)
+    if found is None:
+        raise ValueError(f"docs/code-map.md has no markers `<!-- {name}: … -->` and `<!-- /{name} -->`: restore them")
+    return f"{text[: found.end(1)]}\n{content}\n\n{text[found.start(3) :]}"
+
+
+def _package(folder: Path) -> str:
+    parts = [f"### {folder.relative_to(ROOT)}", *_room(folder)]
+    rooms = sorted({path.parent for path in folder.rglob("*.py")} - {folder})
+    for room in rooms:
+        parts += [f"#### {room.relative_to(ROOT)}", *_room(room)]
+    return "\n\n".join(parts)
+
+
+def _room(folder: Path) -> Iterator[str]:
+    """The room's own first line, if it has one, and the table of its modules."""
+    paths = sorted(folder.glob("*.py"))
+    own = _first_line(folder / "__init__.py")
+    if own:
+        yield own
+    rows = [
+        f"| [`{path.stem}`](../{path.relative_to(ROOT)}) | {_first_line(path).replace('|', chr(92) + '|')} |"
+        for path in paths
+        if path.name != "__init__.py"
+    ]
+    if rows:
+        yield "\n".join(["| module | what it is for |", "|---|---|", *rows])
+
+
+def _first_line(path: Path) -> str:
+    """The first line of a module's docstring; empty when it has none."""
+    docstring = ast.get_docstring(ast.parse(path.read_text())) if path.is_file() else None
+    return docstring.splitlines()[0] if docstring else ""
+
+
+def _layers() -> str:
+    """The contracts of import-linter, as pyproject.toml states them."""
+    contracts: list[dict[str, Any]] = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"][
+        "contracts"
+    ]
+    return "\n\n".join(f"**{contract['id']}**: {contract['name']}.{_shown(contract)}" for contract in contracts)
+
+
+def _shown(contract: dict[str, Any]) -> str:
+    if contract["type"] != "layers":
+        return ""
+    rows = (" · ".join(f"`{name.strip()}`" for name in layer.split("|")) for layer in contract["layers"])
+    return "\n\n" + "\n".join(f"{place}. {row}" for place, row in enumerate(rows, 1))
+
+
+# --- all pages ------------------------------------------------------------------------------------------------------
+
+PAGES: Final[dict[str, Callable[[], str]]] = {"state-machine.md": state_machine, "code-map.md": code_map}
+
 
 if __name__ == "__main__":
-    (DOCS / "state-machine.md").write_text(state_machine())
+    for name, write in PAGES.items():
+        (DOCS / name).write_text(write())
