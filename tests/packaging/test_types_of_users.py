@@ -31,15 +31,8 @@ class mail:
 
 def strict(unpacked: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     # The cache is kept: without it, the types of aws-cdk-lib alone take a minute.
-    command = [
-        sys.executable,
-        "-m",
-        "mypy",
-        "--strict",
-        "--config-file=",
-        "--cache-dir",
-        str(ROOT / ".mypy_cache" / "users"),
-    ]
+    cache = ROOT / ".mypy_cache" / "users"
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir", str(cache), "."]
     environment = {**os.environ, "PYTHONPATH": str(unpacked)}
     return subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True, text=True)
 
