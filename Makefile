@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: dev test check fix bench pictures bench-cost docs clean
+.PHONY: dev test check fix bench pictures bench-cost docs release clean
 
 .venv/.dev: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -37,7 +37,7 @@ test: .venv/.test .venv/.chromium check  ## everything
 check: .venv/.test  ## format, lint, types, import laws
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
-	$(BIN)/mypy sdk engine console handlers infra samples
+	$(BIN)/mypy sdk engine console handlers infra samples tests bench docs tools
 	$(BIN)/pyright sdk
 	$(BIN)/lint-imports
 
@@ -56,6 +56,10 @@ docs: .venv/.test  ## write the pages that follow from the code
 
 pictures: .venv/.test .venv/.chromium  ## the pictures of the dashboard, for the README and docs/
 	PICTURES=1 $(BIN)/python -m pytest -q tests/browser/test_story.py
+
+release: .venv/.test  ## build, check, commit and tag: make release VERSION=x.y.z (DRY_RUN=1: no commit, no tag)
+	@test -n "$(VERSION)" || { echo "Say which version: make release VERSION=x.y.z"; exit 1; }
+	$(BIN)/python -m tools.release $(VERSION) $(if $(DRY_RUN),--dry-run)
 
 clean:
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache

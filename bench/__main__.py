@@ -8,15 +8,17 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from typing import get_args
 
 from bench.aws import orchestrator_cpu
 from bench.cold import cold_starts
 from bench.runs import between_steps, fan_out, latency, long_run, throughput, wide_run
+from bench.setup import Durability
 from bench.waiting import lateness, waits
 
 
 async def main() -> None:
-    for durability in ("process", "power"):
+    for durability in get_args(Durability):
         for name in ("three", "three-checkpointed"):
             await throughput(name, 1000, durability)
         await latency(durability)

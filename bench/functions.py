@@ -28,20 +28,20 @@ async def three_checkpointed(ctx: Context) -> int:
 @app.function(id="long", trigger=Event("long"))
 async def long(ctx: Context) -> int:
     for n in range(ctx.event.data["steps"]):
-        await ctx.step.run("n", lambda n=n: n)
+        await ctx.step.run("n", lambda n: n, n)
     return 0
 
 
 @app.function(id="long-checkpointed", trigger=Event("long-checkpointed"), mode="checkpoint")
 async def long_checkpointed(ctx: Context) -> int:
     for n in range(ctx.event.data["steps"]):
-        await ctx.step.run("n", lambda n=n: n)
+        await ctx.step.run("n", lambda n: n, n)
     return 0
 
 
 @app.function(id="wide", trigger=Event("wide"))
 async def wide(ctx: Context) -> int:
-    return len(await asyncio.gather(*(ctx.step.run("n", lambda n=n: n) for n in range(ctx.event.data["steps"]))))
+    return len(await asyncio.gather(*(ctx.step.run("n", lambda n: n, n) for n in range(ctx.event.data["steps"]))))
 
 
 @app.function(id="waiting", trigger=Event("waiting"))

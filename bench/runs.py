@@ -6,11 +6,11 @@ import itertools
 import statistics
 import time
 
-from bench.setup import bench_engine
+from bench.setup import Durability, bench_engine
 from bench.table import show
 
 
-async def throughput(name: str, runs: int, durability: str) -> None:
+async def throughput(name: str, runs: int, durability: Durability) -> None:
     async with bench_engine(durability=durability) as p:
         await p.run([{"name": name}] * 100, 100)
         began, cpu = time.perf_counter(), p.cpu()
@@ -26,7 +26,7 @@ async def throughput(name: str, runs: int, durability: str) -> None:
     )
 
 
-async def latency(durability: str) -> None:
+async def latency(durability: Durability) -> None:
     async with bench_engine(durability=durability) as p:
         times = []
         for _ in range(140):

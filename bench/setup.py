@@ -7,10 +7,11 @@ import contextlib
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from milepost_console.code.host import KIND, CodeHost
 from milepost_console.code.loader import parse_location
@@ -25,6 +26,7 @@ from milepost_engine.observe import Silent
 from milepost_engine.ports import Target
 
 ROOT = Path(__file__).parents[1]
+Durability = Literal["process", "power"]
 
 
 @dataclass
@@ -52,7 +54,7 @@ class Ends(Silent):
 
 
 @dataclass
-class Place:
+class BenchEngine:
     engine: Engine
     queue: LocalQueue
     store: SqliteStore
@@ -66,7 +68,7 @@ class Place:
         there = time.clock_gettime((~self.code.serving.pid << 3) | 2) if sys.platform == "linux" else 0.0
         return time.process_time() + there
 
-    async def run(self, events: list[dict], ends: int) -> None:
+    async def run(self, events: Sequence[Mapping[str, object]], ends: int) -> None:
         """Send the events and wait for so many runs to end."""
         self.ends.expect(ends)
         for place in range(0, len(events), 1000):
@@ -76,7 +78,7 @@ class Place:
 
 
 @asynccontextmanager
-async def place(*, durability: str = "process", concurrency: int = 64) -> AsyncIterator[Place]:
+async def bench_engine(*, durability: Durability = "process", concurrency: int = 64) -> AsyncIterator[BenchEngine]:
     """An engine serving the measured functions; the file lies in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         clock = SystemClock()
@@ -106,7 +108,7 @@ async def place(*, durability: str = "process", concurrency: int = 64) -> AsyncI
         keep_loaded()
         consumer = asyncio.create_task(queue.run(handle, concurrency=concurrency))
         try:
-            yield Place(engine, queue, store, ends, code)
+            yield BenchEngine(engine, queue, store, ends, code)
         finally:
             consumer.cancel()
             with contextlib.suppress(asyncio.CancelledError):

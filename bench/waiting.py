@@ -6,6 +6,7 @@ import asyncio
 import statistics
 import time
 from dataclasses import replace
+from typing import Any
 
 from bench.setup import BenchEngine, bench_engine
 from bench.table import show
@@ -47,8 +48,8 @@ async def _fill(p: BenchEngine, opened: int, count: int) -> int:
     engine = p.engine
     await p.run([{"name": "waiting", "data": {"id": -1}}], 0)
     await p.queue.idle_until()
-    row = (await engine.queries.list_runs(RunFilter(functions=("bench-waiting",)), limit=1))["runs"][0]  # type: ignore[index]
-    run = await engine.runs.load(row["run_id"])
+    rows: Any = (await engine.queries.list_runs(RunFilter(functions=("bench-waiting",)), limit=1))["runs"]
+    run = await engine.runs.load(rows[0]["run_id"])
     assert run is not None
     (op,) = run.open_ops
     opened_at = run.plans[-1].recorded_at
@@ -68,8 +69,9 @@ async def _fill(p: BenchEngine, opened: int, count: int) -> int:
 async def lateness(runs: int) -> None:
     async with bench_engine() as p:
         await p.run([{"name": "sleeping"}] * runs, runs)
-        rows = (await p.engine.queries.list_runs(RunFilter(), limit=runs))["runs"]
-        late = [float((await p.engine.queries.run(row["run_id"]))["output"]) * 1000 for row in rows]  # type: ignore[index,arg-type,union-attr]
+        rows: Any = (await p.engine.queries.list_runs(RunFilter(), limit=runs))["runs"]
+        ended: list[Any] = [await p.engine.queries.run(row["run_id"]) for row in rows]
+        late = [float(run["output"]) * 1000 for run in ended]
     late.sort()
     show(
         f"{runs} runs that sleep for 500 ms at the same time: late by",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Playwright, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Playwright, Request, ViewportSize, sync_playwright
 
 ZONE = "Europe/Paris"
 DESKTOP: ViewportSize = {"width": 1360, "height": 860}
@@ -101,9 +101,13 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
         def failed(error: Error) -> None:
             problems.append(f"script: {error}")
 
+        def asked(request: Request) -> None:
+            if not request.url.startswith((origin, "data:")):
+                problems.append(request.url)
+
         page.on("console", said)
         page.on("pageerror", failed)
-        page.on("request", lambda request: request.url.startswith((origin, "data:")) or problems.append(request.url))
+        page.on("request", asked)
         page.goto(url)
         return page
 

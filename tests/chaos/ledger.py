@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from milepost import Context
 from milepost_engine.core.inputs import Call
@@ -27,6 +27,9 @@ LOOKS: ContextVar[dict[str, int]] = ContextVar("LOOKS")
 """When the message being handled has last looked at which run."""
 LOOK: ContextVar[int] = ContextVar("LOOK", default=0)
 """The moment of the last look before the invocation under way; it travels with it to its thread."""
+
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -50,10 +53,10 @@ class Ledger:
                 self.broken.append(f"{key} was recorded twice")
             self.recorded[key] = self.next()
 
-    def body(self, ctx: Context, name: str, value: object = None) -> Callable[[], object]:
+    def body(self, ctx: Context, name: str, value: T | None = None) -> Callable[[], T]:
         """A step's body that tells the ledger that it ran."""
 
-        def run() -> object:
+        def run() -> Any:
             self.bodies.append((ctx.run_id, name))
             before = self.recorded.get((ctx.run_id, name))
             if before is not None and before < LOOK.get():

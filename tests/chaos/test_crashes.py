@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any, TypeVar
 
 import pytest
 
@@ -30,6 +31,9 @@ LIFE: ContextVar[int] = ContextVar("life", default=0)
 QUICK = Retries(attempts=3, first_delay="1s", jitter=0)
 
 
+T = TypeVar("T")
+
+
 @dataclass
 class Notes(Silent):
     """Remembers what was recorded, and that a body never ran after its result was."""
@@ -45,8 +49,8 @@ class Notes(Silent):
                 self.repeated.append(f"{record.name} recorded twice")
             self.recorded_steps.add((run.run_id, record.name))
 
-    def body(self, ctx: Context, name: str, value: object = None) -> Callable[[], object]:
-        def run() -> object:
+    def body(self, ctx: Context, name: str, value: T | None = None) -> Callable[[], T]:
+        def run() -> Any:
             if LIFE.get() != self.life:
                 return value  # a thread of a dead process: really it would have died too
             self.bodies.append(name)
@@ -104,7 +108,7 @@ class World:
         self.notes = Notes()
         self.app = shop(self.notes)
 
-    async def process(self, deaths: Deaths, work: Callable[[Engine, LocalQueue], object]) -> bool:
+    async def process(self, deaths: Deaths, work: Callable[[Engine, LocalQueue], Awaitable[None]]) -> bool:
         """One life of the process: True when it came to the end of its work."""
         self.notes.life += 1
         LIFE.set(self.notes.life)
@@ -176,12 +180,12 @@ async def _check(world: World, told: str) -> None:
     assert "go" in event
     from milepost_engine.operations.queries import RunFilter  # noqa: PLC0415
 
-    rows = (await engine.queries.list_runs(RunFilter(functions=("a-story",))))["runs"]
+    rows: Any = (await engine.queries.list_runs(RunFilter(functions=("a-story",))))["runs"]
     assert len(rows) == 1, told
-    run = await engine.queries.run(rows[0]["run_id"])
+    run: Any = await engine.queries.run(rows[0]["run_id"])
     assert run["status"] == "Completed", (told, run["status"], [(s["name"], s["status"]) for s in run["trace"]])
     assert run["output"] == [1, 2, 3, 4, 5, True], told
-    mourned = (await engine.queries.list_runs(RunFilter(functions=("a-doomed-failure",))))["runs"]
+    mourned: Any = (await engine.queries.list_runs(RunFilter(functions=("a-doomed-failure",))))["runs"]
     assert [row["status"] for row in mourned] == ["Completed"], told
     assert world.notes.repeated == [], told
     queue = LocalQueue(world.store, world.clock, "work")
@@ -208,7 +212,7 @@ async def test_a_death_at_any_io_operation_loses_nothing_and_repeats_no_recorded
     operations = await _operations()
     assert operations > 80
     for at in range(2 * operations):
-        world = await _story(lambda life, at=at: at if life == 0 else None, 3)
+        world = await _story({0: at}.get, 3)
         await _check(world, f"died at half-operation {at}")
 
 

@@ -8,6 +8,7 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import Any, cast
 
 import pytest
 
@@ -18,7 +19,7 @@ from milepost_engine.adapters.local.sqlite import SqliteStore
 from milepost_engine.adapters.random_source import SeededRandom
 from milepost_engine.engine import Engine, EngineSettings
 from milepost_engine.operations.queries import RunFilter
-from milepost_engine.ports import Target
+from milepost_engine.ports import Table, Target
 from tests.scenarios.rig import START, Served
 
 WORKERS = 3
@@ -60,7 +61,7 @@ class Workers:
     def _engine(self, seed: int) -> Engine:
         served = Served({self.app.id: self.app})
         engine = Engine.build(
-            table=Halting(self.store.table, self.rng),
+            table=cast("Table", Halting(self.store.table, self.rng)),
             blobs=self.store.blobs,
             queue=self.queue,
             invokers={"inprocess": served},
@@ -71,7 +72,7 @@ class Workers:
         served.invoker.checkpointer = engine.checkpointer
         return engine
 
-    async def run(self, name: str, *, wind: timedelta | None = None, times: int = 1) -> dict:
+    async def run(self, name: str, *, wind: timedelta | None = None, times: int = 1) -> dict[str, Any]:
         first = self.engines[0]
         await first.registry.sync(self.app.manifest("http://local/app"), Target("inprocess", self.app.id))
         await first.accept({"name": name, "data": {}})
@@ -79,9 +80,10 @@ class Workers:
         for _ in range(times if wind else 0):
             await self.clock.advance_to(self.clock.now() + (wind or timedelta(0)))
             await self.queue.drain(self._handle)
-        (row,) = (await first.queries.list_runs(RunFilter(), limit=10))["runs"]
+        rows: Any = (await first.queries.list_runs(RunFilter(), limit=10))["runs"]
         self.store.close()
-        return row
+        (row,) = rows
+        return dict(row)
 
     async def _handle(self, received: Received) -> None:
         await self.rng.choice(self.engines).handle(received.body, redelivered=received.receive_count > 1)

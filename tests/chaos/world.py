@@ -227,8 +227,9 @@ class World:
 
     async def runs(self) -> list[dict[str, Any]]:
         queries = self.quiet.queries
-        rows = (await queries.list_runs(RunFilter(), limit=500))["runs"]
-        return [await queries.run(row["run_id"]) for row in rows]
+        rows: Any = (await queries.list_runs(RunFilter(), limit=500))["runs"]
+        found = [await queries.run(row["run_id"]) for row in rows]
+        return [run for run in found if run is not None]
 
 
 async def _work(engine: Engine, delivery: Delivery | None) -> None:
@@ -261,9 +262,7 @@ async def _over_sqlite(clock: WoundClock, queue: WoundQueue, ledger: Ledger) -> 
     store = SqliteStore.open(":memory:", clock=clock)
     shared = (Recorder(store.table, ledger), store.blobs, _Sender(queue))
     try:
-        yield lambda storm: Ports(
-            *(FaultyPort(port, storm) for port in shared)  # type: ignore[arg-type]
-        )
+        yield lambda storm: Ports(*(FaultyPort(port, storm) for port in shared))
     finally:
         store.close()
 

@@ -46,7 +46,7 @@ def story() -> App:
         """Has a trigger of the other kind."""
 
     @app.webhook("hook", secret=SECRET)
-    def hook(request: WebhookRequest) -> object:
+    def hook(request: WebhookRequest) -> Any:
         return request.json
 
     return app
@@ -122,7 +122,7 @@ def of_event(described: Described) -> str:
 
 
 def test_every_get_answers_as_it_is_described(described: Described):
-    known = {
+    known: dict[str, Any] = {
         "run_id": described.live,
         "event_id": of_event(described),
         "function_id": "story-f",

@@ -8,6 +8,7 @@ import pytest
 
 from milepost import App, Context, Cron, Event, Retries, StepError
 from milepost.testing import Harness
+from tests.bodies import noting
 
 
 def shop(bodies: list[str]) -> App:
@@ -16,7 +17,7 @@ def shop(bodies: list[str]) -> App:
     @app.function(id="order", trigger=Event("order/created"), retries=Retries(attempts=2, first_delay="1s", jitter=0))
     async def order(ctx: Context) -> str:
         try:
-            payment = await ctx.step.run("charge", lambda: bodies.append("charge") or "paid")
+            payment = await ctx.step.run("charge", noting(bodies, "charge", "paid"))
         except StepError as failed:
             return f"refused: {failed.message}"
         await ctx.step.sleep("wait", "3d")

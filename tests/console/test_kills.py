@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterator
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -200,7 +201,8 @@ def _ended(server: Forked, count: int) -> list[dict]:
     found: list[dict] = []
 
     def check() -> bool:
-        page, found[:] = {"next": ""}, []
+        page: dict[str, Any] = {"next": ""}
+        found[:] = []
         while True:
             page = server.call(f"/api/runs?limit=500&after={page['next']}")
             found.extend(page["runs"])

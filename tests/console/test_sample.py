@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -14,9 +13,8 @@ from milepost.testing import Harness
 
 
 @pytest.fixture(autouse=True)
-def shop_folder(tmp_path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def shop_folder(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHOP_FOLDER", str(tmp_path))
-    return
 
 
 def calls() -> list[tuple[str, str, str]]:

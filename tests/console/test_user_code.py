@@ -140,19 +140,23 @@ async def test_code_runs_in_another_process_and_unknown_apps_are_missing(host: C
     assert caught.value.kind == ProblemKind.MISSING
 
 
+def ops_of(answer: Response) -> Any:
+    return loads(answer.body)
+
+
 async def test_a_step_is_saved_before_the_next_one_begins(host: CodeHost):
     steps = Steps()
     host.checkpointer = steps.of
     answer = await host.invoke(MINE, call("two"))
     assert steps.names == ["one", "two"]
     assert steps.asked[0] == ("01RUN", "mine-two")
-    assert [op["op"] for op in loads(answer.body)] == ["RunComplete"]
+    assert [op["op"] for op in ops_of(answer)] == ["RunComplete"]
 
 
 async def test_steps_that_cannot_be_saved_are_returned_and_a_stale_invocation_says_nothing(host: CodeHost):
     host.checkpointer = Steps(OSError("the disk is full")).of
     answer = await host.invoke(MINE, call("two"))
-    assert [(op["op"], op.get("displayName")) for op in loads(answer.body)] == [("StepRun", "one")]
+    assert [(op["op"], op.get("displayName")) for op in ops_of(answer)] == [("StepRun", "one")]
     host.checkpointer = Steps(CheckpointRefused(stale=True)).of
     assert loads((await host.invoke(MINE, call("two"))).body) == []
 

@@ -7,6 +7,7 @@ import hmac
 import json
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from samples.shop import app as sample
@@ -21,7 +22,7 @@ def noisy() -> App:
     app = App("noisy")
 
     @app.webhook("anything", secret="s")
-    def anything(request: WebhookRequest) -> object:
+    def anything(request: WebhookRequest) -> Any:
         return request.json
 
     return app

@@ -170,7 +170,7 @@ async def test_a_transaction_above_4_mb_is_refused(lab: Lab) -> None:
     ],
     ids=["get", "get_many", "delete", "partition", "limit", "first", "cursor", "foreign_cursor"],
 )
-async def test_a_call_that_aws_would_not_take_is_refused(lab: Lab, call: Callable) -> None:  # type: ignore[type-arg]
+async def test_a_call_that_aws_would_not_take_is_refused(lab: Lab, call: Callable) -> None:
     with pytest.raises(ValueError, match=r"1 to|at least 1|not a cursor"):
         await call(lab)
 

@@ -104,9 +104,9 @@ class Model:
                 case Delete(key):
                     after.pop(key.sk, None)
                 case Update(key):
-                    if (item := _sum(write, after)) is None:
+                    if (summed := _sum(write, after)) is None:
                         return {"refused"}
-                    after[key.sk] = item
+                    after[key.sk] = summed
         self.items = after
         return {"written"}
 

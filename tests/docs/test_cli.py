@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import click
+from typer.core import TyperOption
 from typer.main import get_command
 
 from milepost_console.cli import context
@@ -15,7 +16,7 @@ from milepost_console.cli.main import cli
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
 
 
-def commands(command: click.Command, path: tuple[str, ...] = ("milepost",)) -> Iterator[tuple[str, click.Command]]:
+def commands(command: Any, path: tuple[str, ...] = ("milepost",)) -> Iterator[tuple[str, Any]]:
     children = getattr(command, "commands", None)
     if children is None:
         yield " ".join(path), command
@@ -34,7 +35,7 @@ def test_every_command_explains_itself_and_each_of_its_options():
     for name, command in commands(get_command(cli)):
         assert command.help, name
         for option in command.params:
-            if isinstance(option, click.Option) and option.name != "limit":
+            if isinstance(option, TyperOption) and option.name != "limit":
                 assert option.help, (name, option.name)
 
 

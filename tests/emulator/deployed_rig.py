@@ -81,7 +81,8 @@ class DeployedRig(Rig):
 
     def which(self, function_id: str | None) -> RunFilter:
         """Runs of this test's apps; those of tests before it are still in the table."""
-        known = [str(each["id"]) for app in self.served.apps.values() for each in app.manifest(self.url)["functions"]]
+        manifests: list[Any] = [app.manifest(self.url) for app in self.served.apps.values()]
+        known = [str(each["id"]) for manifest in manifests for each in manifest["functions"]]
         return RunFilter(functions=(function_id,) if function_id else tuple(known), since=self.began)
 
     async def _open(self) -> list[dict]:

@@ -6,6 +6,8 @@ it asks for the permission `sqs:SendMessageBatch`, which AWS does not know (a ba
 template's `Ref` of a secret is its name instead of its ARN, so that a grant on it fits nothing.
 """
 
+from typing import Any
+
 from ministack import app
 from ministack.core import iam_actions, lambda_runtime
 from ministack.services import eventbridge, lambda_svc, scheduler, secretsmanager
@@ -23,7 +25,8 @@ for worker in vars(lambda_runtime).values():
         def quick(self, *_args, drain=drain, **_named):
             return drain(self, first_line_wait=LOG_WAIT_SECONDS)
 
-        worker._drain_stderr_bounded = quick
+        patched: Any = worker
+        patched._drain_stderr_bounded = quick
 
 # It keeps how a version's or an alias's asynchronous calls are treated, and then goes by the function's own.
 call_later = lambda_svc.invoke_async_with_retry

@@ -28,7 +28,7 @@ OFFICIAL = Path(__file__).parents[1] / "official" / "app.py"
 def serving(asgi: AsgiApp) -> Iterator[str]:
     """The URL while the application is served, on a thread of its own."""
     listening = bind("127.0.0.1", 0)
-    config = uvicorn.Config(asgi, log_config=None, lifespan="off", ws="none")  # type: ignore[arg-type]
+    config = uvicorn.Config(asgi, log_config=None, lifespan="off", ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listening],), name="app elsewhere")
     thread.start()

@@ -61,11 +61,12 @@ def elsewhere(cloud: Cloud, key: str, app_id: str = "elsewhere") -> App:
         pair = await asyncio.gather(ctx.step.run("left", lambda: 1), ctx.step.run("right", lambda: 2))
         await ctx.step.sleep("nap", "1s")
         await ctx.step.send_event("tell", {"name": "elsewhere/told", "data": {"word": ctx.event.data["word"]}})
-        return [*pair, await ctx.step.invoke("call", count, {"n": 3})]
+        counted = await ctx.step.invoke("call", count, {"n": 3})
+        return [*pair, counted]
 
     @app.function(id="count", triggers=[], mode="checkpoint")
     def count(ctx: SyncContext) -> int:
-        return sum(ctx.step.run(f"part {n}", lambda n=n: n) for n in range(ctx.event.data["n"]))
+        return sum(ctx.step.run(f"part {n}", lambda n: n, n) for n in range(ctx.event.data["n"]))
 
     @app.function(id="told", trigger="elsewhere/told")
     async def told(ctx: Context) -> str:

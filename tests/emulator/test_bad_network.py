@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from milepost import App, Context, Event, Retries
+from tests.bodies import noting
 from tests.contract.conftest import dynamodb_endpoint
 from tests.scenarios.rig import PLACE, rig
 
@@ -49,7 +50,7 @@ def shop(bodies: list[tuple[str, str]]) -> App:
     app = App("a")
 
     def body(ctx: Context, name: str) -> Callable[[], str]:
-        return lambda: bodies.append((ctx.run_id, name)) or name
+        return noting(bodies, (ctx.run_id, name), name)
 
     @app.function(id="f", trigger=Event("go"), retries=Retries(attempts=10, first_delay="1s", max_delay="2s"))
     async def f(ctx: Context) -> list[str]:

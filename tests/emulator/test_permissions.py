@@ -243,6 +243,7 @@ def test_every_action_that_is_granted_is_taken_away_below_or_named_with_its_reas
     for role in iam.list_roles()["Roles"]:
         found = re.search(r"Milepost([A-Z][a-z]+)(Lambda)?Role", role["RoleName"])
         for policy in iam.list_role_policies(RoleName=role["RoleName"])["PolicyNames"] if found else ():
+            assert found
             document = iam.get_role_policy(RoleName=role["RoleName"], PolicyName=policy)["PolicyDocument"]
             listed = granted.setdefault(found[1], set())
             for statement in document["Statement"]:

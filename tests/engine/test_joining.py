@@ -16,7 +16,7 @@ from milepost_engine.adapters.clock import WoundClock
 from milepost_engine.adapters.local.sqlite import SqliteStore
 from milepost_engine.adapters.random_source import SeededRandom
 from milepost_engine.engine import Engine
-from milepost_engine.ports import Changes, Item, Key, Message, Page, Target
+from milepost_engine.ports import Changes, Invoker, Item, Key, Message, Page, Target
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 STEPS = ("a", "b", "c", "d")
@@ -75,7 +75,7 @@ class Sdk:
         return Response(200, HEADERS, json.dumps(sorted(known)).encode())
 
 
-async def engines(count: int, store: SqliteStore, table: Any, letters: Letters, sdk: Sdk) -> list[Engine]:
+async def engines(count: int, store: SqliteStore, table: Any, letters: Letters, sdk: Invoker) -> list[Engine]:
     app = App("a")
 
     @app.function(id="f", trigger=Event("go"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -228,7 +229,7 @@ async def test_a_run_of_an_app_that_another_process_registered_a_moment_ago_is_c
         # The orchestrator has just read a registry without the app; whoever takes events in read it later.
         older = Registry(r.store.table, r.engine.values, r.clock)
         await older.snapshot()
-        r.engine.orchestrator.registry = older
+        r.engine.orchestrator.invocations = replace(r.engine.orchestrator.invocations, registry=older)
         await r.serve(app)
         await r.send("go")
         assert (await r.only_run())["output"] == 1

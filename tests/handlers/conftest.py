@@ -112,7 +112,7 @@ class World:
                 )
                 records.append({**record, "messageId": message["MessageId"]})
             answer = handler({"Records": records}, context or Context())
-            bad = {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
+            bad = {str(failure["itemIdentifier"]) for failure in answer["batchItemFailures"]}
             failed += bad
             for message in messages:
                 if message["MessageId"] not in bad:

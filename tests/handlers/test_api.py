@@ -130,7 +130,7 @@ def test_the_state_of_runs_is_only_for_who_has_the_signing_key(ask: Ask, method:
 
 
 def test_calls_to_apps_are_signed_with_the_first_key(world: World, ask: Ask):
-    assert ask
+    assert ask is not None
     assert world.here.engine.settings.signing_key == SIGNING_KEY
 
 

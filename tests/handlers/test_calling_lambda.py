@@ -165,7 +165,12 @@ async def test_the_function_sees_a_request_as_a_function_url_would_hand_it_over(
     invoker: LambdaInvoker, lambda_service: LambdaService
 ):
     seen: list[Any] = []
-    lambda_service.functions[ARN] = lambda event: seen.append(event) or {"statusCode": 204, "headers": {"X-A": 1}}
+
+    def answering(event: Any) -> Any:
+        seen.append(event)
+        return {"statusCode": 204, "headers": {"X-A": 1}}
+
+    lambda_service.functions[ARN] = answering
     answer = await invoker.invoke(TARGET, CALL)
     [event] = seen
     assert event["version"] == "2.0"
@@ -190,7 +195,8 @@ def order_app() -> App:
 
 def test_a_throttled_call_costs_no_attempt(world: World):
     address = world.serve(order_app())
-    good, refused = world.lambdas.functions[address], []
+    good = world.lambdas.functions[address]
+    refused: list[Any] = []
 
     def busy(event: Any) -> Any:
         if len(refused) < 5:  # all tries of one call

@@ -11,6 +11,7 @@ import pytest
 
 from milepost import App, Context, Retries, SyncContext
 from milepost_engine.runs.reports import INLINE_REPORT_BYTES
+from tests.bodies import noting
 
 from .conftest import World
 from .lambda_service import Refusal
@@ -107,7 +108,7 @@ def branches(done: list[str]) -> App:
 
     @app.function(id="order", trigger="order/placed")
     async def order(ctx: Context) -> Any:
-        steps = [ctx.step.run(name, lambda name=name: done.append(name) or name) for name in ("a", "b", "c")]
+        steps = [ctx.step.run(name, noting(done, name, name)) for name in ("a", "b", "c")]
         return await asyncio.gather(*steps)
 
     return app

@@ -74,7 +74,7 @@ def test_an_app_may_live_in_a_vpc(tmp_path):
 
 
 def test_an_apps_code_is_its_folder_with_a_shim_that_makes_a_handler(plain):
-    (asked,) = plain.made.milepost.assets.asked  # type: ignore[attr-defined]
+    (asked,) = plain.made.milepost.assets.asked
     source, requirements, files = asked
     assert source.folder == ENTRY.parent
     assert requirements == ("httpx>=0.27",)

@@ -16,7 +16,7 @@ from .rig import Made, make, synthesised
 
 def test_cfn_lint_finds_nothing(full):
     # W3005: a dependency that a reference implies already; the CDK writes them.
-    command = [Path(sys.executable).with_name("cfn-lint"), "-i", "W3005", "-r", "eu-west-1", "--", str(full.path)]
+    command = [str(Path(sys.executable).with_name("cfn-lint")), "-i", "W3005", "-r", "eu-west-1", "--", str(full.path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
 

@@ -102,6 +102,14 @@ def test_a_short_app_has_none_of_this(plain: Synthesised):
 
 
 def test_cfn_lint_finds_nothing(patient: Synthesised):
-    command = [Path(sys.executable).with_name("cfn-lint"), "-i", "W3005", "-r", "eu-west-1", "--", str(patient.path)]
+    command = [
+        str(Path(sys.executable).with_name("cfn-lint")),
+        "-i",
+        "W3005",
+        "-r",
+        "eu-west-1",
+        "--",
+        str(patient.path),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import os
+from typing import Any
 
 import fastapi
 import inngest
@@ -21,7 +22,7 @@ tried: list[int] = []
 tried_again: list[int] = []
 
 
-async def value(made: object) -> object:
+async def value(made: Any) -> Any:
     return made
 
 
@@ -34,7 +35,7 @@ async def flaky() -> int:
 
 @client.create_function(fn_id="child", trigger=inngest.TriggerEvent(event="py/child"))
 async def child(ctx: inngest.Context) -> object:
-    return await ctx.step.run("double", lambda: value(ctx.event.data["n"] * 2))
+    return await ctx.step.run("double", lambda: value(int(str(ctx.event.data["n"])) * 2))
 
 
 @client.create_function(fn_id="story", trigger=inngest.TriggerEvent(event="py/order"), retries=2)
@@ -66,7 +67,8 @@ async def told(ctx: inngest.Context) -> object:
 
 
 async def after_failure(ctx: inngest.Context) -> object:
-    return await ctx.step.run("note", lambda: value(ctx.event.data["error"]["message"]))
+    error: Any = ctx.event.data["error"]
+    return await ctx.step.run("note", lambda: value(error["message"]))
 
 
 @client.create_function(

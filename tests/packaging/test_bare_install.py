@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tarfile
 import zipfile
 from importlib import metadata
 from pathlib import Path
 
 import pytest
+from tools.distributions import PACKAGES, Distributions
 
-ROOT = Path(__file__).parents[2]
-INSTALLED = ("annotated-types", "iniconfig", "packaging", "pluggy", "pydantic", "pydantic-core", "pygments", "pytest")
-INSTALLED += ("typing-extensions", "typing-inspection")
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    (made,) = out.glob("*.whl")
-    return made
+INSTALLED = (
+    "annotated-types",
+    "iniconfig",
+    "packaging",
+    "pluggy",
+    "pydantic",
+    "pydantic-core",
+    "pygments",
+    "pytest",
+    "typing-extensions",
+    "typing-inspection",
+)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +34,7 @@ def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in INSTALLED:
         found = metadata.distribution(name)
         for top in {file.parts[0] for file in found.files or () if file.parts[0] not in {"..", "__pycache__"}}:
-            (site / top).symlink_to(found.locate_file(top))
+            (site / top).symlink_to(Path(str(found.locate_file(top))))
     return site
 
 
@@ -45,8 +47,19 @@ def python(site: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProces
 def test_the_wheel_has_the_dashboard_and_the_type_markers(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert "milepost_console/static/index.html" in names
-    assert {f"{package}/py.typed" for package in ("milepost", "milepost_engine", "milepost_console")} <= names
+    assert {f"{package}/py.typed" for package in PACKAGES} <= names
     assert not [name for name in names if name.startswith(("tests/", "samples/"))]
+
+
+def test_the_licence_is_in_the_wheel_and_in_the_sdist(distributions: Distributions) -> None:
+    licence = (Path(__file__).parents[2] / "LICENSE").read_bytes()
+    with zipfile.ZipFile(distributions.wheel) as wheel, tarfile.open(distributions.sdist) as sdist:
+        (in_wheel,) = (name for name in wheel.namelist() if name.endswith(".dist-info/licenses/LICENSE"))
+        (in_sdist,) = (member for member in sdist.getmembers() if Path(member.name).parts[1:] == ("LICENSE",))
+        assert wheel.read(in_wheel) == licence
+        found = sdist.extractfile(in_sdist)
+        assert found
+        assert found.read() == licence
 
 
 def test_functions_are_declared_with_the_bare_package(bare: Path, tmp_path: Path) -> None:

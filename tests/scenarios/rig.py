@@ -114,9 +114,14 @@ class Rig:
         """The runs that a story looks at."""
         return RunFilter(functions=(function_id,) if function_id else ())
 
+    async def run(self, run_id: str) -> dict[str, Any]:
+        found = await self.engine.queries.run(run_id)
+        assert found is not None, run_id
+        return found
+
     async def runs(self, function_id: str | None = None) -> list[dict]:
-        rows = (await self.engine.queries.list_runs(self.which(function_id), limit=5000))["runs"]
-        return [await self.engine.queries.run(row["run_id"]) for row in rows]
+        rows: Any = (await self.engine.queries.list_runs(self.which(function_id), limit=5000))["runs"]
+        return [await self.run(row["run_id"]) for row in rows]
 
     async def only_run(self, function_id: str | None = None) -> dict:
         runs = await self.runs(function_id)
@@ -167,11 +172,11 @@ async def _place(chosen: str, clock: WoundClock) -> AsyncIterator[tuple[Store, Q
         yield place, place.sender, place.queue
 
 
-def step(run: Mapping[str, object], name: str) -> dict:
+def step(run: Mapping[str, Any], name: str) -> dict:
     found = [span for span in run["trace"] if span["name"] == name]
     assert len(found) == 1, [span["name"] for span in run["trace"]]
     return found[0]
 
 
-def names(run: Mapping[str, object]) -> Sequence[str]:
+def names(run: Mapping[str, Any]) -> Sequence[str]:
     return [span["name"] for span in run["trace"]]

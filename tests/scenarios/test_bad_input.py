@@ -46,7 +46,7 @@ async def test_steps_may_have_any_name_and_keep_it():
 
     @app.function(id="f", trigger="go")
     async def f(ctx: Context) -> list[str]:
-        return [await ctx.step.run(name, lambda name=name: name) for name in NAMES]
+        return [await ctx.step.run(name, lambda name: name, name) for name in NAMES]
 
     run = await told(app)
     assert (run["status"], run["output"]) == ("Completed", NAMES), run["error"]

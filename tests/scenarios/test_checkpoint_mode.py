@@ -21,7 +21,7 @@ async def test_three_steps_take_one_invocation_and_are_saved_one_by_one():
     async def f(ctx: Context) -> int:
         total = 0
         for n in range(3):
-            total += await ctx.step.run(f"s{n}", lambda n=n: n)
+            total += await ctx.step.run(f"s{n}", lambda n: n, n)
         return total
 
     async with rig(app) as r:

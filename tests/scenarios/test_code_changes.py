@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from milepost import App, Context, Retries
 from .rig import names, rig, step
 
 QUICK = Retries(attempts=2, first_delay="1s", jitter=0)
-Body = Callable[[Context], Awaitable[Any]]
+Body = Callable[[Context], Coroutine[Any, Any, Any]]
 
 
 def app_with(body: Body | None) -> App:
@@ -89,7 +89,8 @@ async def test_a_removed_parallel_step_that_was_planned_vanishes_and_the_run_goe
 
     async def first(ctx: Context) -> list[Any]:
         slow = Retries(9, first_delay="60s", jitter=0)
-        return await asyncio.gather(ctx.step.run("left", lambda: 1), ctx.step.run("right", down, retries=slow))
+        both = await asyncio.gather(ctx.step.run("left", lambda: 1), ctx.step.run("right", down, retries=slow))
+        return list(both)
 
     async def then(ctx: Context) -> list[Any]:
         left = await ctx.step.run("left", lambda: 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -217,7 +218,7 @@ async def test_runs_of_a_function_that_was_taken_out_are_still_listed_with_their
         for change in changes:
             await change()
             assert [row["run_id"] for row in await r.runs()] == [run["run_id"]]
-            event = await r.engine.queries.event(event_id)
+            event: Any = await r.engine.queries.event(event_id)
             assert event is not None
             assert [row["run_id"] for row in event["runs"]] == [run["run_id"]]
 
@@ -230,7 +231,7 @@ async def test_the_event_of_a_cron_tick_or_a_start_by_hand_shows_its_run():
         await r.engine.invoke("a-f", {}, ulid(to_ms(r.clock.now()), bytes(10)))
         await r.settle()
         for run in await r.runs():
-            event = await r.engine.queries.event(run["event_id"])
+            event: Any = await r.engine.queries.event(run["event_id"])
             assert event is not None
             assert [row["run_id"] for row in event["runs"]] == [run["run_id"]]
 

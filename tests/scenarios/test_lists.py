@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from milepost import App, Context, Cron, Event
 from milepost_engine.core.run import Run, RunStatus
@@ -15,7 +16,7 @@ from .rig import START, Rig, rig
 def shop() -> App:
     app = App("a")
 
-    @app.function(id="one", trigger=[Event("order"), Event("parcel")])
+    @app.function(id="one", triggers=[Event("order"), Event("parcel")])
     async def one(ctx: Context) -> None: ...
 
     @app.function(id="two", trigger=Event("order", if_="event.data.n < 100"), idempotency="event.data.n")
@@ -29,7 +30,7 @@ async def listed(made: Rig, *names: str, limit: int = 50, scan_limit: int = 20_0
     found: list[tuple[str, str]] = []
     after = ""
     while True:
-        page = await made.engine.queries.list_events(names=names, limit=limit, after=after, scan_limit=scan_limit)
+        page: Any = await made.engine.queries.list_events(names=names, limit=limit, after=after, scan_limit=scan_limit)
         found += [(row["name"], row["event_id"]) for row in page["events"]]
         assert len(page["events"]) <= limit
         after = page["next"]
@@ -111,7 +112,7 @@ async def test_a_wait_that_looks_back_finds_events_whether_they_started_a_run_or
 
     @app.function(id="f", trigger=Event("go"))
     async def f(ctx: Context) -> list[object]:
-        found = []
+        found: list[object] = []
         for name in ("paid/card", "lonely"):
             event = await ctx.step.wait_for_event(name, name, timeout="1h", lookback="1m")
             found.append(event.data if event else None)

@@ -13,6 +13,7 @@ from milepost_engine.codec import Json, dumps, loads
 from milepost_engine.http.endpoints import accept_events
 from milepost_engine.operations.actions import OperationError
 from milepost_engine.ports import Target
+from tests.bodies import noting
 
 from .rig import Rig, rig, step
 
@@ -90,7 +91,7 @@ async def test_an_event_that_is_too_deep_is_refused_by_name_and_those_before_it_
     async with rig(listening()) as r:
         body = dumps([{"name": "y", "id": "g1"}, {"name": "y", "data": nested(levels)}, {"name": "y", "id": "g2"}])
         answer = await accept_events(r.engine, body, "")
-        told = loads(answer.body)
+        told: Any = loads(answer.body)
         assert (answer.status, len(told["ids"])) == (400, 1)
         assert told["error"].startswith(f"[MP323] event 'y' has data nested more than {DEEPEST} levels deep")
         await r.settle()
@@ -103,7 +104,8 @@ async def test_events_that_no_reader_of_json_takes_are_refused_with_the_limit():
             r.engine, b'[{"name":"y","data":' + b'{"a":' * 5000 + b"1" + b"}" * 5000 + b"}]", ""
         )
         assert answer.status == 400
-        assert "MP323" in loads(answer.body)["error"]
+        refused: Any = loads(answer.body)
+        assert "MP323" in refused["error"]
         read = await r.engine.accept({"name": "y", "data": nested(5000)})
         assert "[MP323] event 'y'" in read.problem
 
@@ -138,12 +140,13 @@ async def test_an_event_that_cannot_be_taken_in_does_not_keep_its_neighbours_out
 
 
 async def test_a_result_that_is_too_deep_fails_its_step_at_once_and_names_step_function_and_run():
-    app, tries = App("a"), []
+    app = App("a")
+    tries: list[Any] = []
 
     @app.function(id="f", trigger="y", retries=3)
     async def f(ctx: Context) -> str:
         try:
-            await ctx.step.run("deep", lambda: tries.append(1) or nested(DEEPEST + 1))
+            await ctx.step.run("deep", noting(tries, 1, nested(DEEPEST + 1)))
         except StepError as failed:
             return failed.message
         return "came through"
@@ -217,7 +220,7 @@ async def test_an_error_whose_data_is_too_deep_is_told_without_it():
 
 
 async def test_a_step_of_another_sdk_whose_result_is_too_deep_fails_at_once():
-    def answer(body: Json) -> tuple[int, Json]:
+    def answer(body: Any) -> tuple[int, Json]:
         if body["steps"]:
             return 200, body["steps"][hash_step_id("deep")]["error"]
         return 206, [
@@ -231,7 +234,7 @@ async def test_a_step_of_another_sdk_whose_result_is_too_deep_fails_at_once():
 
 @pytest.mark.parametrize("levels", [DEEPEST + 11, 195])
 async def test_the_error_of_another_sdk_keeps_its_words_and_loses_data_that_is_too_deep(levels: int):
-    def answer(body: Json) -> tuple[int, Json]:
+    def answer(body: Any) -> tuple[int, Json]:
         if body["steps"]:
             return 200, body["steps"][hash_step_id("bad")]["error"]
         error = {"name": "Broken", "message": "no", "stack": "here", "data": nested(levels)}

@@ -7,6 +7,7 @@ from typing import Any
 
 from milepost import App, Cancel, Context, Event
 from milepost_engine.ports import Key
+from tests.bodies import noting
 
 from .rig import Rig, rig
 
@@ -17,8 +18,8 @@ def two_branches(bodies: list[str]) -> App:
     @app.function(id="f", trigger=Event("go"))
     async def f(ctx: Context) -> list[int]:
         both = await asyncio.gather(
-            ctx.step.run("left", lambda: bodies.append("left") or 1),
-            ctx.step.run("right", lambda: bodies.append("right") or 2),
+            ctx.step.run("left", noting(bodies, "left", 1)),
+            ctx.step.run("right", noting(bodies, "right", 2)),
         )
         return list(both)
 
@@ -136,7 +137,7 @@ async def test_a_wait_that_was_planned_but_never_opened_is_opened_by_the_sweeper
             await made.store.table.delete(Key(str(item["pk"]), str(item["sk"])))
         await made.wind(timedelta(minutes=50))
         await made.send("signal")
-        run = await made.engine.queries.run(run_id)
+        run = await made.run(run_id)
         assert (run["status"], run["output"]) == ("Completed", True)
 
 

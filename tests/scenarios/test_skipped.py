@@ -122,10 +122,10 @@ async def test_the_runs_of_an_old_event_are_found_however_many_came_later_and_a_
             await r.send("order", {"cents": 500})
         await r.engine.operations.replay(first["run_id"])
         await r.send("order", {"cents": 500})
-        all_of_them = await r.engine.queries.event(event_id)
+        all_of_them: Any = await r.engine.queries.event(event_id)
         assert all_of_them is not None
         assert (len(all_of_them["runs"]), all_of_them["runs_cut"]) == (3, False)
-        few = await r.engine.queries.event(event_id, scan_limit=2)
+        few: Any = await r.engine.queries.event(event_id, scan_limit=2)
         assert few is not None
         assert {row["function_id"] for row in few["runs"]} == {"a-large", "a-once"}
         assert few["runs_cut"] is True
@@ -155,7 +155,7 @@ class CountedTable:
         return getattr(self.table, name)
 
     async def put(self, item: Item, when: Condition | None = None) -> None:
-        self.writes.append(f"put {item['pk']}"[:6])
+        self.writes.append(f"put {item['pk']!s}"[:6])
         await self.table.put(item, when)
 
     async def update(self, key: Key, changes: Changes, when: Condition | None = None) -> Item:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 from datetime import timedelta
+from functools import partial
+from typing import Any
 
 import pytest
 
 from milepost import App, Context, Event, NonRetriableError, Retries, RetryAfterError, StepError, SyncContext
+from tests.bodies import noting
 
 from .rig import names, rig, step
 
@@ -16,13 +19,14 @@ QUICK = Retries(attempts=3, first_delay="1s", factor=2, jitter=0)
 
 
 async def test_three_steps_take_three_invocations_and_each_body_runs_once():
-    app, bodies = App("a"), []
+    app = App("a")
+    bodies: list[Any] = []
 
     @app.function(id="f", trigger=Event("go"))
     async def f(ctx: Context) -> int:
-        one = await ctx.step.run("one", lambda: bodies.append("one") or 1)
-        two = await ctx.step.run("two", lambda: bodies.append("two") or one + 1)
-        return await ctx.step.run("three", lambda: bodies.append("three") or two + 1)
+        one = await ctx.step.run("one", noting(bodies, "one", 1))
+        two = await ctx.step.run("two", noting(bodies, "two", one + 1))
+        return await ctx.step.run("three", noting(bodies, "three", two + 1))
 
     async with rig(app) as r:
         await r.send("go")
@@ -34,13 +38,14 @@ async def test_three_steps_take_three_invocations_and_each_body_runs_once():
 
 
 async def test_a_sync_function_works_the_same():
-    app, bodies = App("a"), []
+    app = App("a")
+    bodies: list[Any] = []
 
     @app.function(id="f", trigger=Event("go"))
     def f(ctx: SyncContext) -> int:
-        one = ctx.step.run("one", lambda: bodies.append("one") or 1)
+        one = ctx.step.run("one", noting(bodies, "one", 1))
         ctx.step.sleep("nap", "10s")
-        return ctx.step.run("two", lambda: bodies.append("two") or one + 1)
+        return ctx.step.run("two", noting(bodies, "two", one + 1))
 
     async with rig(app) as r:
         await r.send("go")
@@ -205,11 +210,12 @@ async def test_a_step_may_have_its_own_retries():
 
 
 async def test_parallel_steps_are_joined():
-    app, bodies = App("a"), []
+    app = App("a")
+    bodies: list[Any] = []
 
     @app.function(id="f", trigger=Event("go"))
     async def f(ctx: Context) -> list[int]:
-        found = await asyncio.gather(*(ctx.step.run(f"s{n}", lambda n=n: bodies.append(n) or n) for n in range(5)))
+        found = await asyncio.gather(*(ctx.step.run(f"s{n}", noting(bodies, n, n)) for n in range(5)))
         return [*found, await ctx.step.run("sum", lambda: sum(found))]
 
     async with rig(app) as r:
@@ -246,17 +252,18 @@ async def test_one_of_parallel_steps_is_retried_alone():
 
 
 async def test_the_first_of_two_branches_goes_on_while_the_other_still_sleeps():
-    app, done = App("a"), []
+    app = App("a")
+    done: list[Any] = []
 
     @app.function(id="f", trigger=Event("go"))
     async def f(ctx: Context) -> str:
         async def quick() -> str:
             await ctx.step.sleep("short", "5s")
-            return await ctx.step.run("quick", lambda: done.append("quick") or "quick")
+            return await ctx.step.run("quick", noting(done, "quick", "quick"))
 
         async def slow() -> str:
             await ctx.step.sleep("long", "1h")
-            return await ctx.step.run("slow", lambda: done.append("slow") or "slow")
+            return await ctx.step.run("slow", noting(done, "slow", "slow"))
 
         first, _ = await asyncio.wait(
             [asyncio.ensure_future(quick()), asyncio.ensure_future(slow())], return_when=asyncio.FIRST_COMPLETED
@@ -279,12 +286,12 @@ async def test_task_groups_and_sync_parallel_work():
     @app.function(id="grouped", trigger=Event("go"))
     async def grouped(ctx: Context) -> list[int]:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(ctx.step.run(f"s{n}", lambda n=n: n)) for n in range(3)]
+            tasks = [group.create_task(ctx.step.run(f"s{n}", lambda n: n, n)) for n in range(3)]
         return [task.result() for task in tasks]
 
     @app.function(id="sync", trigger=Event("go"))
     def sync(ctx: SyncContext) -> list[int]:
-        made = ctx.step.parallel([lambda n=n: ctx.step.run(f"s{n}", lambda: n) for n in range(3)])
+        made = ctx.step.parallel([partial(ctx.step.run, f"s{n}", int, n) for n in range(3)])
         return [*made, ctx.step.run("after", lambda: 9)]
 
     async with rig(app) as r:
@@ -295,11 +302,12 @@ async def test_task_groups_and_sync_parallel_work():
 
 
 async def test_loops_may_repeat_a_step_id():
-    app, bodies = App("a"), []
+    app = App("a")
+    bodies: list[Any] = []
 
     @app.function(id="f", trigger=Event("go"))
     async def f(ctx: Context) -> list[int]:
-        return [await ctx.step.run("again", lambda n=n: bodies.append(n) or n) for n in range(4) if n != 2]
+        return [await ctx.step.run("again", noting(bodies, n, n)) for n in range(4) if n != 2]
 
     async with rig(app) as r:
         await r.send("go")
@@ -308,7 +316,8 @@ async def test_loops_may_repeat_a_step_id():
 
 
 async def test_a_value_comes_back_from_json_the_first_time_too():
-    app, seen = App("a"), []
+    app = App("a")
+    seen: list[object] = []
 
     @app.function(id="f", trigger=Event("go"))
     async def f(ctx: Context) -> str:
@@ -342,11 +351,12 @@ async def test_a_large_value_is_kept_outside_the_item_and_comes_back():
 
 
 async def test_a_result_over_four_megabytes_fails_the_step_without_a_retry_and_names_it():
-    app, bodies = App("a"), []
+    app = App("a")
+    bodies: list[Any] = []
 
     @app.function(id="f", trigger=Event("go"), retries=QUICK)
     async def f(ctx: Context) -> None:
-        await ctx.step.run("huge", lambda: bodies.append(1) or "x" * (4 * 1024 * 1024 + 1))
+        await ctx.step.run("huge", noting(bodies, 1, "x" * (4 * 1024 * 1024 + 1)))
 
     async with rig(app) as r:
         await r.send("go")
@@ -365,7 +375,7 @@ async def test_a_thousand_steps_in_one_run():
     async def f(ctx: Context) -> int:
         total = 0
         for n in range(300):
-            total += await ctx.step.run("n", lambda n=n: n)
+            total += await ctx.step.run("n", lambda n: n, n)
         return total
 
     async with rig(app) as r:
@@ -375,11 +385,12 @@ async def test_a_thousand_steps_in_one_run():
 
 @pytest.mark.crowded
 async def test_two_hundred_parallel_steps_in_one_run():
-    app, bodies = App("a"), []
+    app = App("a")
+    bodies: list[Any] = []
 
     @app.function(id="f", trigger=Event("go"))
     async def f(ctx: Context) -> int:
-        return sum(await asyncio.gather(*(ctx.step.run("n", lambda n=n: bodies.append(n) or n) for n in range(200))))
+        return sum(await asyncio.gather(*(ctx.step.run("n", noting(bodies, n, n)) for n in range(200))))
 
     async with rig(app) as r:
         await r.send("go")

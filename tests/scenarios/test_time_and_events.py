@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from milepost import App, Cancel, Context, Cron, Event, FunctionRef, Retries, St
 from milepost.protocol import parse_duration
 from milepost_engine.operations.actions import OperationError
 from milepost_engine.store.events import read_events
+from tests.bodies import noting
 
 from .rig import rig, step
 
@@ -341,11 +343,11 @@ async def test_a_failed_run_is_replayed_once_its_cause_is_gone_and_finished_step
         down[0] = False
         new = await r.engine.operations.replay(failed["run_id"], from_step="write")
         await r.settle()
-        run = await r.engine.queries.run(new.run_id)
+        run = await r.run(new.run_id)
         assert (run["status"], run["output"], run["origin_run_id"]) == ("Completed", "written", failed["run_id"])
         assert charged == [1]
         assert step(run, "charge")["kept"] is True
-        assert [row["run_id"] for row in (await r.engine.queries.run(failed["run_id"]))["replays"]] == [new.run_id]
+        assert [row["run_id"] for row in (await r.run(failed["run_id"]))["replays"]] == [new.run_id]
 
 
 async def test_a_replay_may_have_other_data_and_runs_all_steps_again():
@@ -402,14 +404,16 @@ async def test_a_lost_message_is_found_by_the_sweeper():
 
 
 async def test_a_duplicate_of_any_message_at_any_time_changes_nothing():
-    app, bodies, bag = App("a"), [], []
+    app = App("a")
+    bodies: list[Any] = []
+    bag: list[Any] = []
 
     @app.function(id="f", trigger=Event("go"), retries=Retries(attempts=2, first_delay="1s", jitter=0))
     async def f(ctx: Context) -> list[int]:
-        one = await ctx.step.run("one", lambda: bodies.append("one") or 1)
+        one = await ctx.step.run("one", noting(bodies, "one", 1))
         both = await asyncio.gather(
-            ctx.step.run("left", lambda: bodies.append("left") or 2),
-            ctx.step.run("right", lambda: bodies.append("right") or 3),
+            ctx.step.run("left", noting(bodies, "left", 2)),
+            ctx.step.run("right", noting(bodies, "right", 3)),
         )
         await ctx.step.sleep("nap", "5s")
         return [one, *both]
@@ -422,7 +426,7 @@ async def test_a_duplicate_of_any_message_at_any_time_changes_nothing():
             for _ in range(3):
                 await handle(received.body)
 
-        r._handle = thrice
+        r._handle = thrice  # type: ignore[method-assign]
         await r.send("go")
         await r.wind(10)
         run = await r.only_run()

@@ -53,6 +53,7 @@ async def test_an_event_ends_one_of_several_waits_in_a_row():
             event_id = await r.send("y", {"n": n})
             # Its message comes once more.
             event = await r.engine.events.load(event_id)
+            assert event is not None
             await r.engine.intake.take(event, redelivered=True)
             await r.settle()
         assert (await r.only_run())["output"] == [0, 1, 2]

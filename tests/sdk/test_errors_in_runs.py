@@ -95,6 +95,7 @@ async def test_a_non_retriable_error_in_a_step_fails_the_step_at_once(app: App) 
             await ctx.step.run("pay", refuse)
         except StepError as error:
             return error.data
+        return None
 
     server = FakeServer(app, "shop-f")
     await server.run()

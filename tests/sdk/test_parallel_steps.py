@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from functools import partial
 from typing import Any
 
 import pytest
@@ -59,7 +60,7 @@ async def test_branches_of_several_steps_go_on_side_by_side(app: App) -> None:
             second = await ctx.step.run("second", name_of, f"{name}2")
             return first + second
 
-        return await asyncio.gather(branch("a"), branch("b"))
+        return list(await asyncio.gather(branch("a"), branch("b")))
 
     server = FakeServer(app, "shop-f")
     await server.run()
@@ -139,7 +140,7 @@ async def test_io_of_the_functions_own_is_waited_for_while_no_step_is_found(app:
 async def test_a_step_is_decided_while_other_io_is_still_going_on(app: App) -> None:
     @app.function(id="f", trigger=Event("t/a"))
     async def f(ctx: Context) -> list[Any]:
-        return await asyncio.gather(ctx.step.sleep("nap", "1h"), asyncio.sleep(3600))
+        return list(await asyncio.gather(ctx.step.sleep("nap", "1h"), asyncio.sleep(3600)))
 
     assert (await FakeServer(app, "shop-f").call()).told == ["Sleep nap"]
 
@@ -147,7 +148,7 @@ async def test_a_step_is_decided_while_other_io_is_still_going_on(app: App) -> N
 async def test_sync_branches_are_planned_together_and_give_their_results_in_order(app: App) -> None:
     @app.function(id="f", trigger=Event("t/a"))
     def f(ctx: SyncContext) -> Any:
-        return ctx.step.parallel(tuple(lambda n=n: ctx.step.run(n, str.upper, n) for n in "abc"))
+        return ctx.step.parallel([partial(ctx.step.run, n, str.upper, n) for n in "abc"])
 
     server = FakeServer(app, "shop-f", complete_first=lambda _: ["c", "b", "a"])
     await server.run()
@@ -233,7 +234,7 @@ async def test_a_failing_sync_branch_is_raised_after_all_have_ended(app: App) ->
 async def test_branch_threads_end_with_the_invocation(app: App) -> None:
     @app.function(id="f", trigger=Event("t/a"))
     def f(ctx: SyncContext) -> None:
-        ctx.step.parallel(tuple(lambda n=n: ctx.step.sleep(n, 1) for n in "abcd"))
+        ctx.step.parallel([partial(ctx.step.sleep, n, 1) for n in "abcd"])
 
     await FakeServer(app, "shop-f").call()
     for thread in threading.enumerate():

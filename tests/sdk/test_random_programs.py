@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -69,7 +70,7 @@ def define(app: App, program: Any, kind: str, mode: Any, ran: Counter[int]) -> N
         if isinstance(tree, Leaf):
             return ctx.step.run(tree.name, body, tree.place)
         if tree.parallel:
-            return list(ctx.step.parallel([lambda m=m: walk_sync(ctx, m) for m in tree.members]))
+            return list(ctx.step.parallel([partial(walk_sync, ctx, member) for member in tree.members]))
         return [walk_sync(ctx, member) for member in tree.members]
 
     async def run(ctx: Context) -> Any:

@@ -128,7 +128,7 @@ async def test_a_function_without_steps_answers_its_result(app: App) -> None:
 async def test_the_nth_use_of_an_id_is_a_step_of_its_own(app: App) -> None:
     @app.function(id="f", trigger=Event("t/a"))
     async def f(ctx: Context) -> list[int]:
-        return [await ctx.step.run("same", lambda i=i: i) for i in range(3)]
+        return [await ctx.step.run("same", lambda i: i, i) for i in range(3)]
 
     server = FakeServer(app, "shop-f")
     await server.run()

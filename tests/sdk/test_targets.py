@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 
 import pytest
 
@@ -29,7 +30,7 @@ async def test_a_call_for_one_step_of_a_sync_function_runs_that_step_alone(app: 
 
     @app.function(id="f", trigger=Event("t/a"))
     def f(ctx: SyncContext) -> None:
-        ctx.step.parallel(tuple(lambda n=n: ctx.step.run(n, ran.append, n) for n in "abc"))
+        ctx.step.parallel([partial(ctx.step.run, n, ran.append, n) for n in "abc"])
 
     called = await FakeServer(app, "shop-f").call(hash_step_id("c"))
     assert (called.told, ran) == (["StepRun c"], ["c"])

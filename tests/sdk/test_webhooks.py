@@ -130,7 +130,8 @@ async def test_without_a_secret_nothing_is_taken_and_the_variable_is_named(
 async def test_github_signs_the_body_and_names_its_deliveries() -> None:
     app = app_with(provider="github")
     header = f"sha256={hexed(BODY)}"
-    response = await post(app, header, name="x-hub-signature-256", **{"x-github-delivery": "d-9"})
+    more = {"x-github-delivery": "d-9"}
+    response = await post(app, header, BODY, "x-hub-signature-256", **more)
     assert [event["id"] for event in told(response)["events"]] == ["shop/payments/d-9/0"]
     assert (await post(app, header, BODY + b" ", name="x-hub-signature-256")).status == 401
 

@@ -56,7 +56,7 @@ async def test_an_object_put_into_a_bucket_starts_a_function(milepost_aws):
         aws.feed({"source": ["aws.s3"], "detail-type": ["Object Created"]})
         s3 = boto3.client("s3")
         s3.create_bucket(Bucket="photos")
-        configuration = {"EventBridgeConfiguration": {}}
+        configuration: dict[str, Any] = {"EventBridgeConfiguration": {}}
         s3.put_bucket_notification_configuration(Bucket="photos", NotificationConfiguration=configuration)
         s3.put_object(Bucket="photos", Key="cat.jpg", Body=b"meow")
         s3.close()
@@ -117,8 +117,8 @@ async def test_what_functions_and_the_test_send_goes_over_the_bus(milepost_aws):
         await app.send({"name": "clerk/called"})
         await aws.until_idle()
         [ordered] = await aws.runs("shop-order")
-        clerk = await aws.only_run("shop-clerk")
-        assert (ordered["event"]["data"], [ordered["event_id"]]) == ({"order_id": "8"}, clerk["output"])
+        called = await aws.only_run("shop-clerk")
+        assert (ordered["event"]["data"], [ordered["event_id"]]) == ({"order_id": "8"}, called["output"])
         heard = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
         assert sorted(json.loads(each["Body"])["detail-type"] for each in heard) == ["clerk/called", "order/created"]
         sqs.close()
