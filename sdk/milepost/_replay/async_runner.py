@@ -11,8 +11,9 @@ from milepost.errors import Interrupt
 from milepost.protocol import DISCOVERY
 
 from .execute import Checkpointer, run_step
-from .invocation import UNKNOWN, Invocation, Move, Step
+from .invocation import UNKNOWN, Invocation, Move
 from .ops import Op
+from .requests import Step
 
 if TYPE_CHECKING:
     from .calls import StepCall
@@ -150,7 +151,7 @@ class AsyncRunner:
             chosen = self._decide(invocation, quiet=False)[1]
         if chosen is not step:
             await self._wait(invocation, step, task, chosen)
-        if step.runs:
+        if step.runs_here:
             return await run_step(invocation, step, self)
         return invocation.outcome(step)
 

@@ -14,8 +14,9 @@ from milepost._values.current import in_body
 from milepost._values.serializer import pack, unpack
 from milepost.errors import CheckpointRefused, Interrupt
 
-from .invocation import Invocation, Step
+from .invocation import Invocation
 from .ops import Op
+from .requests import Step
 
 __all__ = ["Bridge", "Checkpointer", "RunStateStore", "run_step"]
 
@@ -54,7 +55,7 @@ class Bridge(Protocol):
 
 async def run_step(invocation: Invocation, step: Step, bridge: Bridge) -> object:
     """Run the body of a step and give its value, if the function is to go on with it."""
-    call, what = step.call, invocation.what(step)
+    call, what = step.call, invocation.call.what(step)
     assert call.body is not None
     if call.unresolved is not None:
         invocation.warn(
@@ -94,11 +95,11 @@ async def _save(invocation: Invocation, step: Step, bridge: Bridge) -> None:
             invocation.stale()
             await bridge.stop()
         invocation.save_failed()
-        invocation.warn(f"{invocation.what(step)} could not be saved at once ({refused}); it is returned instead")
+        invocation.warn(f"{invocation.call.what(step)} could not be saved at once ({refused}); it is returned instead")
     except Exception as error:  # noqa: BLE001 - whatever fails, the answer carries the steps
         invocation.save_failed()
         invocation.warn(
-            f"{invocation.what(step)} could not be saved at once ({type(error).__name__}: {error}); "
+            f"{invocation.call.what(step)} could not be saved at once ({type(error).__name__}: {error}); "
             "it is returned instead"
         )
     else:

@@ -17,47 +17,26 @@ Laws: no I/O, no asyncio, no threads. `_async_runner` and `_sync_runner` carry o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from milepost._values.current import in_body
 from milepost._values.failure import Failure, is_final
 from milepost._values.serializer import adapter_for, returned_type
-from milepost.errors import BadIdError, Interrupt, NestedStepError, NonDeterminismError, RetryAfterError
+from milepost.errors import BadIdError, Interrupt, NestedStepError, RetryAfterError
 from milepost.protocol import DISCOVERY, Opcode, hash_step_id
 
 from .calls import StepCall
 from .log_gate import LogGate
 from .ops import Answer, Op, Ops, Raised, Returned, complete_op
 from .outcomes import READERS, is_input, read_result
+from .requests import CallRequest, Step
 
-if TYPE_CHECKING:
-    from milepost._declare.function import Mode
-
-__all__ = ["UNKNOWN", "CallRequest", "Invocation", "Move", "Step"]
+__all__ = ["UNKNOWN", "Invocation", "Move"]
 
 UNKNOWN: Final = object()
 """No value: whether a step has one must be decided."""
-
-
-@dataclass(frozen=True, slots=True)
-class CallRequest:
-    """One call of a function, as the server asked for it."""
-
-    function_id: str
-    run_id: str
-    attempt: int
-    max_attempts: int | None
-    target: str
-    order: tuple[str, ...]
-    memos: Mapping[str, object]
-    runs_steps: bool = True
-    """False: a discovery must only look (the server has planned steps in flight)."""
-    runs_on: bool = False
-    """The server is Milepost: it takes a step and what follows it in one answer."""
-    mode: Mode = "step"
 
 
 class Move(Enum):
@@ -68,17 +47,6 @@ class Move(Enum):
     RESOLVE = "resolve"
     RUN = "run"
     ANSWERED = "answered"
-
-
-@dataclass(slots=True, eq=False)
-class Step:
-    """A step call that has arrived. `wake` lets the function's code go on with it."""
-
-    id: str
-    index: int
-    call: StepCall
-    wake: Callable[[], None] = field(default=lambda: None)
-    runs: bool = False
 
 
 class Invocation:
@@ -102,7 +70,7 @@ class Invocation:
         self.live = False
         self.refused = 0
         self.on_answer: Callable[[], None] = lambda: None
-        self._saves = saves and call.runs_on and call.mode == "checkpoint" and call.target == DISCOVERY
+        self._saves = saves and call.may_continue and call.mode == "checkpoint" and call.target == DISCOVERY
         self._ends_at = now() + budget
         self._uses: dict[str, int] = {}
         self._arrived: set[str] = set()
@@ -132,7 +100,7 @@ class Invocation:
             raise Interrupt
         if outer is not None:
             raise NestedStepError(
-                f"step {call.name!r} is called inside the body of step {outer.call.name!r} {self._where}: "
+                f"step {call.name!r} is called inside the body of step {outer.call.name!r} {self.call.where}: "
                 "call it in the function itself, before or after that step"
             )
         index = self._uses.get(call.name, 0)
@@ -158,8 +126,8 @@ class Invocation:
         """The remembered value of a step, or its error raised."""
         memo, call = self.call.memos[step.id], step.call
         if call.body is None:
-            return READERS[call.opcode](self, step, memo)
-        return read_result(self, step, memo)
+            return READERS[call.opcode](self.call, step, memo)
+        return read_result(self.call, step, memo)
 
     # --- idle moments -------------------------------------------------------------------------------------------
 
@@ -277,8 +245,8 @@ class Invocation:
         if not quiet:
             return Move.NOTHING, None
         self.warn(
-            f"the planned step {self.call.target} is not reached any more {self._where}: its code has changed while "
-            "the run was under way, or takes another path each time. Keep step ids and their conditions stable."
+            f"the planned step {self.call.target} is no longer reached {self.call.where}: the code changed while "
+            "the run was in progress, or takes a different path each time. Keep step ids and their conditions stable."
         )
         return self._answer(Ops(tuple(self._planned(step) for step in found)))
 
@@ -287,7 +255,7 @@ class Invocation:
         if alone is None:
             self.log_gate.open()
             return self._answer(Ops((*self._unsaved, *(self._planned(step) for step in found))))
-        if self.call.runs_steps and self._may_run_another():
+        if self.call.may_run_steps and self._may_run_another():
             return self._run(alone)
         if self._unsaved:
             self.log_gate.drop()
@@ -302,7 +270,7 @@ class Invocation:
     def _run(self, step: Step) -> tuple[Move, Step | None]:
         del self._open[step.id]
         self._running = step
-        step.runs = True
+        step.runs_here = True
         self.log_gate.open()
         return Move.RUN, step
 
@@ -318,7 +286,7 @@ class Invocation:
         op = self._op(step, Opcode.STEP_RUN, data=data, started_at=started_at, ended_at=self.now())
         self._executed += 1
         self._unsaved.append(op)
-        if self.call.target != DISCOVERY or not self.call.runs_on:
+        if self.call.target != DISCOVERY or not self.call.may_continue:
             self._running = None
             self._answer(Ops(tuple(self._unsaved)))
             return op, False
@@ -403,12 +371,12 @@ class Invocation:
         missing = len(set(self._order) - self._arrived - self._resolved)
         if missing:
             self.warn(
-                f"{missing} finished step(s) of the run were not reached before the function returned {self._where}: "
-                "its code has changed while the run was under way, or takes another path each time. Keep step ids "
-                "stable, and put what differs from call to call (time, random_source, reads) into steps."
+                f"{missing} finished step(s) were not reached before the function returned {self.call.where}: "
+                "the code changed while the run was in progress, or takes a different path each time. Keep step ids "
+                "stable, and put whatever differs between calls (time, random numbers, reads) into steps."
             )
         if self.call.target != DISCOVERY:
-            self.warn(f"the function returned before it reached the planned step {self.call.target} {self._where}")
+            self.warn(f"the function returned before it reached the planned step {self.call.target} {self.call.where}")
 
     # --- parts ----------------------------------------------------------------------------------------------------
 
@@ -439,34 +407,11 @@ class Invocation:
             step.id, opcode, step.call.name, step.index, step.call.wire_name, told, data, failure, started_at, ended_at
         )
 
-    @property
-    def _where(self) -> str:
-        return f"in function {self.call.function_id!r}, run {self.call.run_id}"
-
-    def what(self, step: Step) -> str:
-        """The step as errors name it."""
-        nth = f" (use {step.index + 1})" if step.index else ""
-        return f"step {step.call.name!r}{nth} of function {self.call.function_id!r}, run {self.call.run_id},"
-
     def _same_id(self, name: str, index: int) -> BadIdError:
         """The n-th use of a name travels as `name:n`, so another name must not be just that."""
         text = f"{name}:{index}" if index else name
         base, _, nth = text.rpartition(":")
         return BadIdError(
-            f"step {text!r} {self._where}, is remembered under the same id as use {int(nth) + 1} of step {base!r}, "
+            f"step {text!r} {self.call.where}, is remembered under the same id as use {int(nth) + 1} of step {base!r}, "
             f"which has its number after a colon. Give one of them another id, such as {f'{base}-{nth}'!r}."
         )
-
-    def changed_kind(self, step: Step, was: str) -> NonDeterminismError:
-        return NonDeterminismError(
-            f"step {step.call.name!r} {self._where} is a {_KINDS[step.call.opcode]} now, but the run remembers {was} "
-            "under this id. Give the new step another id, or replay the run from its start."
-        )
-
-
-_KINDS: Final = {
-    Opcode.STEP_RUN: "run step",
-    Opcode.SLEEP: "sleep",
-    Opcode.WAIT_FOR_EVENT: "wait for an event",
-    Opcode.INVOKE_FUNCTION: "invoke",
-}

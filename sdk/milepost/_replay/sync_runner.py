@@ -150,7 +150,7 @@ class SyncRunner:
             return invocation.outcome(step)  # with no other line that could run, this is an idle moment
         step.wake = lambda: self._let_go(branch)
         self._wait(branch)
-        if step.runs:
+        if step.runs_here:
             return step_through(run_step(invocation, step, self))
         return invocation.outcome(step)
 

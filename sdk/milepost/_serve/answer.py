@@ -8,8 +8,8 @@ from datetime import datetime
 
 from pydantic_core import from_json
 
-from milepost._replay.invocation import CallRequest
 from milepost._replay.ops import Answer, Op, Raised, Returned, join
+from milepost._replay.requests import CallRequest
 from milepost._values.failure import Failure, is_final, retry_after_of
 from milepost._values.serializer import pack
 from milepost._values.web import json_response

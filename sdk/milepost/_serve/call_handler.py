@@ -13,10 +13,11 @@ from pydantic_core import from_json
 from milepost._declare.triggers import find_event, read_tick, receive
 from milepost._replay.async_runner import AsyncRunner
 from milepost._replay.context import Context, SyncContext
-from milepost._replay.invocation import CallRequest, Invocation
+from milepost._replay.invocation import Invocation
 from milepost._replay.logger import run_logger
 from milepost._replay.loop import Worker, pool, run_in_worker
 from milepost._replay.ops import Answer, Ops, Raised
+from milepost._replay.requests import CallRequest
 from milepost._replay.steps import Steps, SyncSteps
 from milepost._replay.sync_runner import SyncRunner
 from milepost._send.http import HttpApi
@@ -156,8 +157,8 @@ def _read_call(function: Function[Any, Any], body: _CallBody, target: str) -> Ca
         target=target,
         order=body.order,
         memos=body.steps,
-        runs_steps=not context.get("disable_immediate_execution", False),
-        runs_on=body.extension is not None,
+        may_run_steps=not context.get("disable_immediate_execution", False),
+        may_continue=body.extension is not None,
         mode=function.mode,
     )
 
