@@ -404,7 +404,7 @@ async def test_a_lost_message_is_found_by_the_sweeper():
 async def test_a_duplicate_of_any_message_at_any_time_changes_nothing():
     app, bodies, bag = App("a"), [], []
 
-    @app.function(id="f", trigger=Event("go"), retries=Retries(attempts=2, first_delay="1s", jitter=0))
+    @app.function(id="f", trigger=Event("go"), retries=Retries(max_retries=2, first_delay="1s", jitter=0))
     async def f(ctx: Context) -> list[int]:
         one = await ctx.step.run("one", lambda: bodies.append("one") or 1)
         both = await asyncio.gather(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import pytest
@@ -72,6 +72,18 @@ def test_a_number_of_retries_that_cannot_be_is_refused(app: App, retries: Any) -
 def test_a_backoff_that_cannot_be_is_refused(options: Any) -> None:
     with pytest.raises(BadRetriesError):
         Retries(3, **options)
+
+
+def test_retries_says_the_new_name_of_attempts() -> None:
+    with pytest.raises(BadRetriesError, match=r"made 5 attempts.* write Retries\(max_retries=4\)"):
+        Retries(attempts=4, first_delay="1s")  # type: ignore[call-arg]
+    with pytest.raises(BadRetriesError, match="write max_retries="):
+        Retries(attempts="4")  # type: ignore[call-arg]
+
+
+def test_max_retries_counts_the_tries_after_the_first() -> None:
+    assert Retries(max_retries=4).max_attempts == 5
+    assert replace(Retries(max_retries=4), max_retries=2).to_wire() == {"attempts": 2}
 
 
 def test_more_than_ten_triggers_are_refused(app: App) -> None:

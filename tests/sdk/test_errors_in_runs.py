@@ -71,7 +71,7 @@ async def test_an_uncaught_step_error_fails_the_run_with_the_words_of_the_origin
 
 
 async def test_retries_of_a_step_override_those_of_the_function(app: App) -> None:
-    decline_app(app, retries=Retries(attempts=1, first_delay="2s"))
+    decline_app(app, retries=Retries(max_retries=1, first_delay="2s"))
     server = FakeServer(app, "shop-f", max_attempts=9)
     first, second = await server.call(attempt=0), await server.call(attempt=1)
     assert (first.told, second.told) == (["StepError pay"], ["StepFailed pay"])

@@ -114,7 +114,7 @@ def _function(function: Function[Any, Any], serve_url: str, settings: AppSetting
                 "id": "step",
                 "name": "step",
                 "runtime": {"type": "http", "url": f"{serve_url}{separator}{query}"},
-                "retries": {"attempts": function.retries.attempts},
+                "retries": {"attempts": function.retries.max_retries},
             }
         },
         "milepost": _extension(function, settings),
