@@ -79,7 +79,7 @@ async def test_a_planned_step_that_is_gone_gives_what_was_found_and_a_warning(
     with caplog.at_level(logging.WARNING):
         called = await FakeServer(app, "shop-f").call(hash_step_id("old"))
     assert called.told == ["StepPlanned new"]
-    assert "no longer reached more" in caplog.text
+    assert "no longer reached" in caplog.text
     assert "shop-f" in caplog.text
 
 
