@@ -186,8 +186,8 @@ async def defaults(ctx: Context[Any], more: int = 1, **rest: Any) -> None: ...
     ("options", "said"),
     [
         ({"trigger": "t/\0"}, "NUL"),
-        ({"trigger": "t/\ud800"}, "half a character"),
-        ({"triggers": 5}, "5 is no trigger"),
+        ({"trigger": "t/\ud800"}, "a lone surrogate"),
+        ({"triggers": 5}, "5 is not a trigger"),
         ({"triggers": [None]}, "trigger None"),
         ({"cancel_on": "c"}, "cancel_on is 'c': write Cancel"),
         ({"cancel_on": ["c"]}, "cancel_on is ['c']: write Cancel"),
@@ -200,7 +200,7 @@ async def defaults(ctx: Context[Any], more: int = 1, **rest: Any) -> None: ...
         ({"idempotency": "'\ud800'"}, "idempotency"),
         ({"idempotency": ""}, "idempotency is empty"),
         ({"timeouts": {"start": "1h"}}, "write Timeouts("),
-        ({"middleware": Middleware()}, "give a list, middleware=[…]"),
+        ({"middleware": Middleware()}, "pass a list, middleware=[…]"),
         ({"retries": 21}, "retries are 21"),
         ({"retries": "3"}, "retries are '3'"),
         ({"name": 5}, "its name is 5"),
@@ -215,7 +215,7 @@ def test_an_option_of_the_wrong_kind_is_refused_naming_the_function(app: App, op
 
 @pytest.mark.parametrize("given", [no_parameter, two_parameters, keyword_only, lambda: None])
 def test_a_handler_that_cannot_be_called_with_the_context_alone_is_refused(app: App, given: Any) -> None:
-    with pytest.raises(ConfigError, match=r"function 'f' of app 'shop' is called with its context alone"):
+    with pytest.raises(ConfigError, match=r"function 'f' of app 'shop' is called with one argument, its context"):
         app.function(id="f", triggers=[])(given)
     with pytest.raises(ConfigError, match="function 'f-failure' of app 'shop'"):
         app.function(id="f", triggers=[], on_failure=given)(handler)
@@ -314,7 +314,7 @@ def test_a_condition_that_is_no_text_is_refused_naming_the_event(condition: Any)
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"middleware": Middleware()}, "give a list"),
+        ({"middleware": Middleware()}, "pass a list"),
         ({"retries": 21}, "retries are 21"),
         ({"checkpoint_budget": "soon"}, "checkpoint_budget is not a duration"),
         ({"retention": "soon"}, "retention is not a duration"),

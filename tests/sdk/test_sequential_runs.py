@@ -148,7 +148,7 @@ async def test_emoji_are_fine_in_step_ids(app: App) -> None:
     assert server.told[0][0] == "StepRun pay 💸"
 
 
-@pytest.mark.parametrize(("step_id", "complaint"), [("a\0b", "NUL"), ("", "name"), ("x" * 2000, "letters")])
+@pytest.mark.parametrize(("step_id", "complaint"), [("a\0b", "NUL"), ("", "name"), ("x" * 2000, "characters")])
 async def test_a_step_id_that_cannot_travel_is_refused_clearly(app: App, step_id: str, complaint: str) -> None:
     @app.function(id="f", trigger=Event("t/a"))
     async def f(ctx: Context) -> None:

@@ -204,9 +204,9 @@ def test_the_registration_names_the_webhooks_only_where_there_are_some() -> None
     ("options", "said"),
     [
         ({"provider": "paypal"}, "provider 'paypal'"),
-        ({"secret": None}, "needs secret_env"),
-        ({"secret_env": "X"}, "needs secret_env"),
-        ({"header": "x-mine"}, "'stripe' has its own"),
+        ({"secret": None}, "needs either secret_env"),
+        ({"secret_env": "X"}, "needs either secret_env"),
+        ({"header": "x-mine"}, "'stripe' uses its own"),
     ],
 )
 def test_a_webhook_that_cannot_be_is_refused_at_import_by_name(options: dict[str, Any], said: str) -> None:

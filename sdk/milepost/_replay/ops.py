@@ -1,4 +1,4 @@
-"""What an invocation reports: ops, and the answers they make."""
+"""The ops that an invocation reports, and its possible answers."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Op:
         return wire
 
     def to_json(self) -> bytes:
-        """The JSON text; `data` is carried over as it is."""
+        """The JSON text, with `data` copied unchanged."""
         head = to_json(self.head())
         return head if self.data is None else b"%s,%s%s}" % (head[:-1], b'"data":', self.data)
 
@@ -74,7 +74,7 @@ def join(ops: Sequence[Op]) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Ops:
-    """206: steps found, run or failed. `error` is what the failing step raised."""
+    """206: steps discovered, run or failed. `error` is the error of the step that failed."""
 
     ops: tuple[Op, ...]
     error: BaseException | None = None
