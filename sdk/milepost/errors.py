@@ -95,13 +95,13 @@ class RetryAfterError(TransientError):
 
     def due_at(self, now: datetime) -> datetime:
         """The earliest moment of the retry, in UTC; at most 24 hours from `now`."""
-        return now.astimezone(UTC) + self._wait(now)
+        return now.astimezone(UTC) + self._delay(now)
 
     def header(self, now: datetime) -> str:
         """The value of the `retry-after` header: whole seconds, rounded up."""
-        return str(math.ceil(self._wait(now).total_seconds()))
+        return str(math.ceil(self._delay(now).total_seconds()))
 
-    def _wait(self, now: datetime) -> timedelta:
+    def _delay(self, now: datetime) -> timedelta:
         after = self.retry_after
         wait = after - now if isinstance(after, datetime) else after
         return min(max(wait, timedelta(0)), MAX_RETRY_AFTER)

@@ -21,7 +21,17 @@ from milepost._values.serializer import Adapter
 from milepost.errors import BadTriggerError, EventMismatchError
 from milepost.protocol import EventName
 
-__all__ = ["AnyEvent", "CatchUp", "Cron", "Event", "Trigger", "find_events", "list_triggers", "read_tick", "receive"]
+__all__ = [
+    "AnyEvent",
+    "CatchUp",
+    "Cron",
+    "Event",
+    "Trigger",
+    "find_events",
+    "list_triggers",
+    "read_tick",
+    "received_event",
+]
 
 D = TypeVar("D", default=EventData)
 
@@ -104,7 +114,7 @@ class Event(Generic[D]):
         if self.model is None:
             return cast("D", data)
         try:
-            return cast("D", _adapter(cast("Hashable", self.model)).validate_python(data))
+            return cast("D", _model_adapter(cast("Hashable", self.model)).validate_python(data))
         except ValidationError as error:
             raise EventMismatchError(
                 f"the data of event {self.name!r} does not match {_model_name(self.model)}: {_fields(error)}"
@@ -139,8 +149,8 @@ AnyEvent = Event[Any]
 """A type of event with data of any type."""
 
 
-def _adapter(model: Hashable) -> Adapter:
-    adapter = _adapter_of(model)
+def _model_adapter(model: Hashable) -> Adapter:
+    adapter = _cached_adapter(model)
     if not adapter.pydantic_complete:
         # Created before all types that it refers to were defined.
         adapter.rebuild(raise_errors=False)
@@ -148,7 +158,7 @@ def _adapter(model: Hashable) -> Adapter:
 
 
 @functools.lru_cache(maxsize=512)
-def _adapter_of(model: Hashable) -> Adapter:
+def _cached_adapter(model: Hashable) -> Adapter:
     return TypeAdapter(cast("type[object]", model))
 
 
@@ -166,7 +176,7 @@ def _checked_adapter(name: str, model: object) -> Adapter:
     if isinstance(model, str):
         raise BadTriggerError(f"event {name!r} has the string {model!r} as its model: pass the class itself")
     try:
-        return _adapter(model)
+        return _model_adapter(model)
     except Exception as error:  # noqa: BLE001 - pydantic may raise anything for what is not a type
         raise _no_model(name, model, error) from None
 
@@ -278,7 +288,7 @@ def find_events(triggers: Iterable[Trigger], name: str) -> list[AnyEvent]:
     return [event for event in events if event.matches(name)]
 
 
-def receive(raw: Mapping[str, object], types: Iterable[AnyEvent], where: str) -> ReceivedEvent[object]:
+def received_event(raw: Mapping[str, object], types: Iterable[AnyEvent], where: str) -> ReceivedEvent[object]:
     """The event of a call, with its data as the first model that matches. Raises EventMismatchError if none does."""
     name = str(raw.get("name") or "")
     data = raw.get("data")

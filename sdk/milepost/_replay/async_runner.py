@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
+from milepost._values.stepping import as_coroutine
 from milepost.errors import Interrupt
 from milepost.protocol import DISCOVERY
 
@@ -27,7 +28,7 @@ CLEANUP_SECONDS: Final = 5.0
 """How long `finally:` blocks may take once there is an answer."""
 
 _ROUNDS: Final = 5
-_MAX_REFUSED: Final = 10
+
 _QUIET_GRACE_SECONDS: Final = 1.0
 _BUSY_GRACE_SECONDS: Final = 30.0
 """How long to wait for a planned step that has not arrived. Sockets and timers can be seen, threads cannot."""
@@ -69,7 +70,7 @@ class AsyncRunner:
             await saving
             return
         # The checkpointer belongs to the loop of the app's caller.
-        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_as_coroutine(saving), self._home))
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(as_coroutine(saving), self._home))
 
     async def stop(self) -> None:
         await self._loop.create_future()
@@ -88,7 +89,7 @@ class AsyncRunner:
         decided: asyncio.Future[None] = self._loop.create_future()
         invocation.on_answer = lambda: None if decided.done() else decided.set_result(None)
         self._worker.selector.idle = self._idle
-        task = self._woken = self._loop.create_task(self._function(invocation, function, finish))
+        task = self._woken = self._loop.create_task(self._run_function(invocation, function, finish))
         self._calls, self._timers = self._loop.calls, self._loop.timers
         try:
             await decided
@@ -109,7 +110,7 @@ class AsyncRunner:
                     raise
                 self._invocation.raised(error)
 
-    async def _function(
+    async def _run_function(
         self, invocation: Invocation, function: Callable[[], object], finish: Callable[[object], bytes]
     ) -> None:
         try:
@@ -137,7 +138,7 @@ class AsyncRunner:
         try:
             step = invocation.arrive(call)
         except Interrupt:
-            if invocation.refused > _MAX_REFUSED:
+            if invocation.stuck:
                 # Code that catches every interrupt in a loop would never stop.
                 if not self._stuck.done():
                     self._stuck.set_result(None)
@@ -264,7 +265,3 @@ class AsyncRunner:
         """Tasks of this invocation that have not ended."""
         tasks = {task for task in self._loop.tasks if not task.done()}
         return tasks - {asyncio.current_task(self._loop)} - self._worker.left_behind
-
-
-async def _as_coroutine(awaitable: Awaitable[None]) -> None:
-    await awaitable

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, cast
 
 from milepost._declare.function import AnyFunction, Function, FunctionRef, event_name, match_condition
 from milepost._declare.retries import Retries, to_retries
-from milepost._declare.triggers import AnyEvent, Event, receive
+from milepost._declare.triggers import AnyEvent, Event, received_event
 from milepost._values.current import Named, check_text, here
 from milepost._values.durations import Duration, open_duration, wire_duration, wire_moment
 from milepost._values.events import Sendable
@@ -170,4 +170,4 @@ def send_call(name: str, events: Sendable | Sequence[Sendable], send: Callable[.
 
 def read_wait(call: StepCall, raw: Mapping[str, object]) -> object:
     """The event that ended a wait."""
-    return receive(raw, [call.event] if call.event else [], f"wait {call.name!r}")
+    return received_event(raw, [call.event] if call.event else [], f"wait {call.name!r}")

@@ -39,6 +39,10 @@ UNKNOWN: Final = object()
 """No value: the step must arrive, and be decided at an idle moment."""
 
 
+_MAX_REFUSED: Final = 10
+"""Step calls that are refused, once there is an answer, before the function counts as stuck."""
+
+
 class Move(Enum):
     """What to do at an idle moment."""
 
@@ -71,7 +75,7 @@ class Invocation:
         self.log_gate = log_gate or LogGate()
         self.answer: Answer | None = None
         self.live = False
-        self.refused = 0
+        self._refused = 0
         self.on_answer: Callable[[], None] = lambda: None
         self._saves = saves and call.may_continue and call.mode == "checkpoint" and call.target == DISCOVERY
         self._ends_at = now() + budget
@@ -99,11 +103,11 @@ class Invocation:
         """Accept a step call. Raises Interrupt if the invocation has its answer, NestedStepError in a step's body."""
         outer = in_body.get()
         if self.answer is not None:
-            self.refused += 1
+            self._refused += 1
             raise Interrupt
         if outer is not None:
             raise NestedStepError(
-                f"step {call.name!r} is called inside the body of step {outer.call.name!r} {self.call.where}: "
+                f"step {call.name!r} is called inside the body of step {outer.call.name!r} {self.call.place}: "
                 "call it in the function itself, before or after that step"
             )
         index = self._uses.get(call.name, 0)
@@ -118,6 +122,11 @@ class Invocation:
         self._arrived.add(step.id)
         self._open[step.id] = step
         return step
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the function keeps catching the interrupt and calling steps: it would never stop."""
+        return self._refused > _MAX_REFUSED
 
     def abandon(self, step: Step) -> None:
         """The function's code no longer waits for the step (its task was cancelled)."""
@@ -248,7 +257,7 @@ class Invocation:
         if not quiet:
             return Move.NOTHING, None
         self.warn(
-            f"the planned step {self.call.target} is no longer reached {self.call.where}: the code changed while "
+            f"the planned step {self.call.target} is no longer reached {self.call.place}: the code changed while "
             "the run was in progress, or takes a different path each time. Keep step ids and their conditions stable."
         )
         return self._answer(Ops(tuple(self._planned(step) for step in found)))
@@ -381,12 +390,12 @@ class Invocation:
         missing = len(set(self._order) - self._arrived - self._resolved)
         if missing:
             self.warn(
-                f"{missing} finished step(s) were not reached before the function returned {self.call.where}: "
+                f"{missing} finished step(s) were not reached before the function returned {self.call.place}: "
                 "the code changed while the run was in progress, or takes a different path each time. Keep step ids "
                 "stable, and put whatever differs between calls (time, random numbers, reads) into steps."
             )
         if self.call.target != DISCOVERY:
-            self.warn(f"the function returned before it reached the planned step {self.call.target} {self.call.where}")
+            self.warn(f"the function returned before it reached the planned step {self.call.target} {self.call.place}")
 
     # --- parts ----------------------------------------------------------------------------------------------------
 
@@ -431,6 +440,6 @@ class Invocation:
         text = f"{name}:{index}" if index else name
         base, _, nth = text.rpartition(":")
         return BadIdError(
-            f"step {text!r} {self.call.where}, has the same id as use {int(nth) + 1} of step {base!r}, because further "
+            f"step {text!r} {self.call.place}, has the same id as use {int(nth) + 1} of step {base!r}, because further "
             f"uses are numbered after a colon. Give one of them another id, such as {f'{base}-{nth}'!r}."
         )

@@ -11,7 +11,7 @@ from pydantic_core import from_json, to_json
 from milepost._values.failure import Failure
 from milepost.protocol import COMPLETE_ID, Opcode
 
-__all__ = ["Answer", "Op", "Ops", "Raised", "Returned", "complete_op", "join"]
+__all__ = ["Answer", "Op", "Ops", "Raised", "Returned", "complete_op", "join_ops"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def complete_op(data: bytes) -> Op:
     return Op(COMPLETE_ID, Opcode.RUN_COMPLETE, "complete", data=data)
 
 
-def join(ops: Sequence[Op]) -> bytes:
+def join_ops(ops: Sequence[Op]) -> bytes:
     """The body of a 206."""
     return b"[" + b",".join(op.to_json() for op in ops) + b"]"
 

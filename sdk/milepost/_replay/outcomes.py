@@ -59,7 +59,7 @@ def _read_event(request: CallRequest, step: Step, memo: object) -> object:
 
 def _changed_kind(request: CallRequest, step: Step, was: str) -> NonDeterminismError:
     return NonDeterminismError(
-        f"step {step.call.name!r} {request.where} is a {_KINDS[step.call.opcode]} now, but the run remembers {was} "
+        f"step {step.call.name!r} {request.place} is a {_KINDS[step.call.opcode]} now, but the run remembers {was} "
         "under this id. Give the new step another id, or replay the run from its start."
     )
 

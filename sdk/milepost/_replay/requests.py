@@ -44,7 +44,7 @@ class CallRequest:
     mode: Mode = "step"
 
     @property
-    def where(self) -> str:
+    def place(self) -> str:
         """The function and the run, to follow a noun in a message."""
         return f"in function {self.function_id!r}, run {self.run_id}"
 

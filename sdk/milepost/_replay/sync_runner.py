@@ -17,10 +17,10 @@ import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from milepost._values.current import in_body
-from milepost._values.stepping import step_through
+from milepost._values.stepping import as_coroutine, step_through
 from milepost.errors import CodeError, Interrupt, NestedStepError
 
 from .execute import Checkpointer, run_step
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["SyncRunner"]
 
 T = TypeVar("T")
-
-_MAX_REFUSED: Final = 10
 
 
 class _Branch:
@@ -78,14 +76,14 @@ class SyncRunner:
     async def call(self, fn: Callable[..., object], /, *args: object, **kwargs: object) -> object:
         result = fn(*args, **kwargs)
         if inspect.isawaitable(result):
-            return self._worker.loop.run_until_complete(_as_coroutine(cast("Awaitable[object]", result)))
+            return self._worker.loop.run_until_complete(as_coroutine(cast("Awaitable[object]", result)))
         return result
 
     async def save(self, ops: Sequence[Op]) -> None:
         assert self._checkpointer is not None
         if self.prepare is not None:
             ops = await self.prepare(ops)
-        saving = _as_coroutine(self._checkpointer.save([op.to_wire() for op in ops]))
+        saving = as_coroutine(self._checkpointer.save([op.to_wire() for op in ops]))
         if self._home is None:
             self._worker.loop.run_until_complete(saving)
         else:
@@ -138,7 +136,7 @@ class SyncRunner:
         try:
             step = invocation.arrive(call)
         except Interrupt:
-            if invocation.refused > _MAX_REFUSED:
+            if invocation.stuck:
                 # Code that catches every interrupt in a loop would never stop: answer without it, and block its
                 # thread here.
                 self.on_stuck()
@@ -184,7 +182,7 @@ class SyncRunner:
     def _wait(self, branch: _Branch) -> None:
         """Let other branches run until this one is ready. Raises Interrupt once the invocation has its answer."""
         self._waiting.append(branch)
-        following = self._choose()
+        following = self._next_branch()
         if following is not branch:
             self._hand_to(following)
             branch.baton.acquire()
@@ -194,7 +192,7 @@ class SyncRunner:
         if self._stopped:
             raise Interrupt
 
-    def _choose(self) -> _Branch:
+    def _next_branch(self) -> _Branch:
         """The next branch to run; decides steps when none is ready."""
         invocation = self._invocation
         assert invocation is not None
@@ -215,7 +213,7 @@ class SyncRunner:
             invocation.go_live()
             return
         try:
-            step_through(_as_coroutine(self._go_live()))
+            step_through(as_coroutine(self._go_live()))
         except Exception as error:  # noqa: BLE001 - a middleware's error fails the function
             invocation.raised(error)
 
@@ -249,7 +247,7 @@ class SyncRunner:
         parent = branch.parent
         if parent is not None and all(inner.done for inner in parent.waits_for):
             self._make_ready(parent)
-        self._hand_to(self._choose())
+        self._hand_to(self._next_branch())
 
 
 def _not_awaitable(invocation: Invocation, result: object) -> object:
@@ -261,7 +259,3 @@ def _not_awaitable(invocation: Invocation, result: object) -> object:
             "write it as async def; a decorator around it must be async def too, with functools.wraps"
         )
     return result
-
-
-async def _as_coroutine(awaitable: Awaitable[T]) -> T:
-    return await awaitable

@@ -11,7 +11,6 @@ separately.
 from __future__ import annotations
 
 import base64
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
@@ -24,15 +23,15 @@ from milepost.errors import ConfigError, EventRefusedError, PayloadTooLargeError
 from milepost.protocol import EVENTBRIDGE_SOURCE, seeded_ulid
 
 from .sender import EventBatch
+from .tries import TRIES, pause_seconds
 
 __all__ = ["EventBridgeTransport"]
 
-TRIES: Final = 5
 MAX_ENTRIES: Final = 10
 MAX_CALL_BYTES: Final = 1_000_000
 """Below 1 MB: EventBridge adds an envelope of about 200 bytes, which counts towards the limit of its targets."""
 _MAX_DETAIL_TYPE: Final = 128
-_FIRST_PAUSE_SECONDS: Final = 0.1
+
 _TRANSIENT: Final = frozenset({"InternalFailure", "InternalException", "ThrottlingException", "ServiceUnavailable"})
 
 Entry = dict[str, str]
@@ -104,9 +103,8 @@ class EventBridgeTransport:
         problem = ""
         for attempt in range(TRIES):
             if attempt:
-                # Random between half and all of the pause, so that many senders do not retry at the same time.
-                self._pause(_FIRST_PAUSE_SECONDS * 2 ** (attempt - 1) * (0.5 + os.urandom(1)[0] / 510))
-            results = self._call(client, waiting, before)
+                self._pause(pause_seconds(attempt))
+            results = self._put_once(client, waiting, before)
             failed = [
                 (entry, result) for entry, result in zip(waiting, results, strict=True) if result.get("ErrorCode")
             ]
@@ -126,7 +124,9 @@ class EventBridgeTransport:
             before,
         )
 
-    def _call(self, client: EventsClient, entries: Sequence[Entry], before: tuple[str, ...]) -> Sequence[JsonObject]:
+    def _put_once(
+        self, client: EventsClient, entries: Sequence[Entry], before: tuple[str, ...]
+    ) -> Sequence[JsonObject]:
         errors = import_module("botocore.exceptions")
         try:
             return cast("Sequence[JsonObject]", client.put_events(Entries=list(entries))["Entries"])

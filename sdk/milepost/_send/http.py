@@ -5,24 +5,22 @@ It blocks: code on an event loop calls it on a thread.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from milepost._version import SDK_NAME
 from milepost.errors import ConfigError, SendError
 from milepost.protocol import Header, bearer
 
+from .tries import TRIES, pause_seconds
+
 if TYPE_CHECKING:
     from http.client import HTTPConnection
 
 __all__ = ["HttpApi", "Reply"]
-
-TRIES: Final = 5
-_FIRST_PAUSE_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +72,7 @@ class HttpApi:
         problem = ""
         for attempt in range(TRIES):
             if attempt:
-                # Random between half and all of the pause, so that many clients do not retry at the same time.
-                self._pause(_FIRST_PAUSE_SECONDS * 2 ** (attempt - 1) * (0.5 + os.urandom(1)[0] / 510))
+                self._pause(pause_seconds(attempt))
             try:
                 reply = self._once(method, path, body, self._all_headers(headers, keys))
                 if reply.status in {401, 403} and len(keys) > 1:

@@ -146,7 +146,7 @@ class EventSender:
             # The blocks may end in any order: two harnesses may use the same app.
             self._defaults.remove(transport)
 
-    def _choose(self) -> Transport | None:
+    def _current_transport(self) -> Transport | None:
         return self._defaults[-1] if self._defaults and not self._given else self._transport
 
     async def send(
@@ -163,7 +163,7 @@ class EventSender:
         wired = _listed(events)
         if not wired:
             return []
-        transport = self._choose()
+        transport = self._current_transport()
         if transport is None:
             raise ConfigError(
                 "the app does not know where to send events: set MILEPOST_EVENT_URL, or MILEPOST_DEV=1 for the dev "

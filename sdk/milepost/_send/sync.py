@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from milepost._values.stepping import step_through
+from milepost._values.stepping import as_coroutine, step_through
 
 if TYPE_CHECKING:
     from milepost._values.events import Sendable
@@ -22,12 +22,12 @@ T = TypeVar("T")
 
 def send_now(sender: EventSender, events: Sendable | Sequence[Sendable]) -> list[str]:
     """Send in the calling thread."""
-    return step_through(sender.send(events, call=_call, hand_over=_hand_over))
+    return step_through(sender.send(events, call=_call_hook, hand_over=_hand_over))
 
 
-async def _call(fn: Callable[..., object], *args: object) -> object:
+async def _call_hook(fn: Callable[..., object], *args: object) -> object:
     result = fn(*args)
-    return _run_elsewhere(_as_coroutine(result)) if inspect.isawaitable(result) else result
+    return _run_elsewhere(as_coroutine(result)) if inspect.isawaitable(result) else result
 
 
 async def _hand_over(send: Callable[[], Sequence[str]]) -> Sequence[str]:
@@ -51,7 +51,3 @@ def _run_elsewhere(work: Coroutine[object, None, T]) -> T:
     if errors:
         raise errors[0]
     return results[0]
-
-
-async def _as_coroutine(awaitable: Awaitable[T]) -> T:
-    return await awaitable

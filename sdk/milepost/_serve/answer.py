@@ -8,7 +8,7 @@ from datetime import datetime
 
 from pydantic_core import from_json
 
-from milepost._replay.ops import Answer, Op, Raised, Returned, join
+from milepost._replay.ops import Answer, Op, Raised, Returned, join_ops
 from milepost._replay.requests import CallRequest
 from milepost._values.failure import Failure, is_final, retry_after_of
 from milepost._values.serializer import pack
@@ -27,7 +27,7 @@ def write_answer(answer: Answer, call: CallRequest, now: datetime) -> Response:
     elif isinstance(answer, Raised):
         response = _error_response(answer.error, now)
     else:
-        response = json_response(206, join(answer.ops), _retry_headers(answer.error, now))
+        response = json_response(206, join_ops(answer.ops), _retry_headers(answer.error, now))
     if len(response.body) <= MAX_RESPONSE_BYTES:
         return response
     error = PayloadTooLargeError(

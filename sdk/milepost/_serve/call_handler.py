@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from pydantic_core import from_json
 
-from milepost._declare.triggers import find_events, read_tick, receive
+from milepost._declare.triggers import find_events, read_tick, received_event
 from milepost._replay.async_runner import AsyncRunner
 from milepost._replay.context import Context, SyncContext
 from milepost._replay.invocation import Invocation
@@ -271,7 +271,8 @@ class _Serving:
         function, call, events = self._function, self._call, self._body.events
         where = f"function {function.slug!r}, run {call.run_id},"
         received = tuple(
-            receive(raw, find_events(function.triggers, str(raw.get("name") or "")), where) for raw in events or ({},)
+            received_event(raw, find_events(function.triggers, str(raw.get("name") or "")), where)
+            for raw in events or ({},)
         )
         logger = run_logger(self._settings.logger(), invocation)
         common = (received[0], received, call.run_id, call.attempt, call.max_attempts or 0, function.slug, logger)

@@ -60,7 +60,7 @@ class Endpoint:
         except Exception as error:  # noqa: BLE001 - the server must see a 500, and retry
             self._settings.logger().exception("milepost: a request could not be served")
             response = json_response(500, Failure.of(error).to_wire())
-        return self._signed(response)
+        return self._sign(response)
 
     async def _route(
         self,
@@ -78,7 +78,7 @@ class Endpoint:
                 return await self._receive(request)
             case "POST":
                 self._check_signature(request)
-                return await self._call(request, checkpointer, state_store, budget)
+                return await self._serve_call(request, checkpointer, state_store, budget)
             case "PUT":
                 self._check_signature(request)
                 return await self._sync(request)
@@ -113,7 +113,7 @@ class Endpoint:
             "than five minutes, or a proxy between the server and the app changed the body"
         )
 
-    def _signed(self, response: Response) -> Response:
+    def _sign(self, response: Response) -> Response:
         if not self._settings.verifies or not self._settings.signing_key:
             return response
         signature = sign(self._settings.signing_key, response.body, self._settings.now())
@@ -160,7 +160,7 @@ class Endpoint:
 
     # --- calls --------------------------------------------------------------------------------------------------------
 
-    async def _call(
+    async def _serve_call(
         self,
         request: Request,
         checkpointer: Checkpointer | None,

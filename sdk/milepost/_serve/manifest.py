@@ -34,7 +34,7 @@ def registration(
         "sdk": SDK_NAME,
         "v": "0.1",
         "capabilities": dict(CAPABILITIES),
-        "functions": [_function(function, serve_url, settings) for function in functions],
+        "functions": [_describe_function(function, serve_url, settings) for function in functions],
     }
     if settings.version is not None:
         body["appVersion"] = settings.version
@@ -52,7 +52,7 @@ def in_band(
         "capabilities": dict(CAPABILITIES),
         "env": None,
         "framework": "milepost",
-        "functions": [_function(function, serve_url, settings) for function in listed],
+        "functions": [_describe_function(function, serve_url, settings) for function in listed],
         "inspection": inspection(settings, len(listed), signed=settings.verifies),
         "platform": None,
         "sdk_author": "milepost",
@@ -101,13 +101,13 @@ def _hash(key: str | None) -> str | None:
     return hashlib.sha256(key.encode()).hexdigest()[:12] if key else None
 
 
-def _function(function: AnyFunction, serve_url: str, settings: AppSettings) -> dict[str, object]:
+def _describe_function(function: AnyFunction, serve_url: str, settings: AppSettings) -> dict[str, object]:
     query = urlencode({"fnId": function.slug, "stepId": DISCOVERY})
     separator = "&" if "?" in serve_url else "?"
     wire: dict[str, object] = {
         "id": function.slug,
         "name": function.name,
-        "triggers": [_trigger(trigger) for trigger in function.triggers],
+        "triggers": [_describe_trigger(trigger) for trigger in function.triggers],
         "steps": {
             "step": {
                 "id": "step",
@@ -142,7 +142,7 @@ def _extension(function: AnyFunction, settings: AppSettings) -> dict[str, object
     return wire
 
 
-def _trigger(trigger: Trigger) -> dict[str, object]:
+def _describe_trigger(trigger: Trigger) -> dict[str, object]:
     if isinstance(trigger, Cron):
         wire: dict[str, object] = {"cron": trigger.wire_line}
         if trigger.jitter is not None:

@@ -44,7 +44,7 @@ def _stripe(given: str, body: bytes, secrets: Sequence[str], now: datetime) -> s
     signatures = [value for key, _, value in parts if key == "v1"]
     if not (moment.isascii() and moment.isdigit() and len(moment) <= 12 and signatures):
         return "has no valid t= and v1="
-    if not _signed(moment.encode() + b"." + body, secrets, signatures):
+    if not _matches(moment.encode() + b"." + body, secrets, signatures):
         return _MISMATCH
     if abs(now.timestamp() - int(moment)) > TOLERANCE_SECONDS:
         return "was made more than five minutes ago, or the clocks differ"
@@ -52,10 +52,10 @@ def _stripe(given: str, body: bytes, secrets: Sequence[str], now: datetime) -> s
 
 
 def _plain(given: str, body: bytes, secrets: Sequence[str], now: datetime) -> str:  # noqa: ARG001 - signs no time
-    return "" if _signed(body, secrets, [given.strip().removeprefix("sha256=")]) else _MISMATCH
+    return "" if _matches(body, secrets, [given.strip().removeprefix("sha256=")]) else _MISMATCH
 
 
-def _signed(content: bytes, secrets: Sequence[str], given: Sequence[str]) -> bool:
+def _matches(content: bytes, secrets: Sequence[str], given: Sequence[str]) -> bool:
     expected = [hmac.new(secret.encode(), content, hashlib.sha256).hexdigest().encode() for secret in secrets]
     received = [signature.lower().encode("utf-8", "replace") for signature in given]
     return any(hmac.compare_digest(one, other) for one in expected for other in received)

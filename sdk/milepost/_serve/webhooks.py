@@ -104,7 +104,7 @@ class Webhook:
         from milepost._values.events import wire_event  # noqa: PLC0415 - needed only to receive a webhook
         from milepost.middleware import call_and_wait  # noqa: PLC0415
 
-        made = await self._call(given)
+        made = await self._call_handler(given)
         if made is None:
             return []
         if isinstance(made, str | bytes):
@@ -122,7 +122,7 @@ class Webhook:
             wired = [{"id": id_, **event} for id_, event in zip(ids, wired, strict=True)]
         return list(wired)
 
-    async def _call(self, given: WebhookRequest) -> object:
+    async def _call_handler(self, given: WebhookRequest) -> object:
         import asyncio  # noqa: PLC0415 - takes 30 ms, needed only here
         import inspect  # noqa: PLC0415
 

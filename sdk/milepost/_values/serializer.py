@@ -179,7 +179,7 @@ def returned_type(fn: Callable[..., object]) -> object:
         # Python 3.14 and later evaluate annotations on first access.
         return UnresolvedAnnotation(str(error))
     if annotation is not _ABSENT and (isinstance(annotation, str) or _has_names(annotation)):
-        return _resolve(target, annotation)
+        return _resolve_names(target, annotation)
     return annotation
 
 
@@ -203,7 +203,7 @@ _RESOLVED: Final[dict[int, tuple[object, object, object]]] = {}
 """Code, module and type by the code's id: a replay needs them for each step, and evaluating a string takes 30 µs."""
 
 
-def _resolve(target: object, annotation: object) -> object:
+def _resolve_names(target: object, annotation: object) -> object:
     """Resolve the names of an annotation in the callable's module and in the scope that defines it."""
     code = getattr(target, "__code__", None)
     names = getattr(target, "__globals__", {})

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import TypeVar, cast
 
-__all__ = ["step_through"]
+__all__ = ["as_coroutine", "step_through"]
 
 T = TypeVar("T")
 
@@ -18,3 +18,8 @@ def step_through(work: Coroutine[object, None, T]) -> T:
         return cast("T", stop.value)
     work.close()
     raise RuntimeError("a sync function's invocation tried to suspend")
+
+
+async def as_coroutine(awaitable: Awaitable[T]) -> T:
+    """Any awaitable as a coroutine."""
+    return await awaitable
