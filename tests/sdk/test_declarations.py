@@ -27,7 +27,7 @@ async def handler(ctx: Context[Any]) -> None: ...
 
 
 @pytest.mark.parametrize("app_id", ["", "a b", "-a", "ä", "a" * 200, None])
-def test_an_app_id_that_cannot_be_is_refused(app_id: Any) -> None:
+def test_an_invalid_app_id_is_refused(app_id: Any) -> None:
     with pytest.raises(BadIdError):
         App(app_id)
 
@@ -60,7 +60,7 @@ def test_an_option_that_does_not_exist_is_refused(app: App) -> None:
 
 
 @pytest.mark.parametrize("retries", [-1, 21, 1.5, True, "3"])
-def test_a_number_of_retries_that_cannot_be_is_refused(app: App, retries: Any) -> None:
+def test_an_invalid_number_of_retries_is_refused(app: App, retries: Any) -> None:
     with pytest.raises(BadRetriesError):
         app.function(id="f", triggers=[], retries=retries)(handler)
 
@@ -69,7 +69,7 @@ def test_a_number_of_retries_that_cannot_be_is_refused(app: App, retries: Any) -
     "options",
     [{"factor": 0.5}, {"factor": 1000}, {"jitter": 2}, {"jitter": -1}, {"first_delay": "soon"}, {"max_delay": -1}],
 )
-def test_a_backoff_that_cannot_be_is_refused(options: Any) -> None:
+def test_an_invalid_backoff_is_refused(options: Any) -> None:
     with pytest.raises(BadRetriesError):
         Retries(3, **options)
 
@@ -152,7 +152,7 @@ def test_a_timeout_of_more_than_a_year_is_refused(app: App) -> None:
 
 
 @pytest.mark.parametrize("options", [{"mode": "fast"}, {"idempotency": " "}, {"middleware": [Middleware]}])
-def test_other_options_that_cannot_be_are_refused(app: App, options: Any) -> None:
+def test_other_invalid_options_are_refused(app: App, options: Any) -> None:
     with pytest.raises(ConfigError):
         app.function(id="f", triggers=[], **options)(handler)
 

@@ -1,4 +1,4 @@
-"""The short way through history gives what the long way gives, or nothing."""
+"""`recall`, the shortcut through history, gives the same value as the long way, or none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a step is called with travels as JSON: what cannot is refused where it is given, and not retried."""
+"""Arguments of steps are sent as JSON: those that cannot be are refused at the call, and not retried."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ CALLS: list[tuple[str, Call, str]] = [
 
 
 @pytest.mark.parametrize(("what", "call", "said"), CALLS)
-async def test_a_call_that_cannot_be_is_refused_naming_step_function_and_run_and_is_not_retried(
+async def test_an_invalid_step_call_is_refused_naming_step_function_and_run_and_is_not_retried(
     app: App, what: str, call: Call, said: str
 ) -> None:
     @app.function(id="async", trigger=Event("t/a"))
@@ -96,27 +96,25 @@ SENT: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("events", "said"), SENT)
-async def test_an_event_that_cannot_travel_fails_the_step_that_sends_it_for_good(
-    app: App, events: Any, said: str
-) -> None:
+async def test_an_invalid_event_fails_the_step_that_sends_it_for_good(app: App, events: Any, said: str) -> None:
     @app.function(id="async", trigger=Event("t/a"))
     async def _(ctx: Context) -> None:
-        await ctx.step.send_event("tell", events)
+        await ctx.step.send_event("notify", events)
 
     @app.function(id="sync", trigger=Event("t/a"))
     def _(ctx: SyncContext) -> None:
-        ctx.step.send_event("tell", events)
+        ctx.step.send_event("notify", events)
 
     for function in ("shop-async", "shop-sync"):
         called = await FakeServer(app, function).call()
-        assert called.told == ["StepFailed tell"]
+        assert called.reported == ["StepFailed notify"]
         message = called.ops[0]["error"]["message"]
-        assert message.startswith(f"send in step 'tell' of function '{function}', run {RUN_ID}: ")
+        assert message.startswith(f"send in step 'notify' of function '{function}', run {RUN_ID}: ")
         assert said in message
 
 
 @pytest.mark.parametrize(("events", "said"), SENT)
-async def test_an_event_that_cannot_travel_is_refused_outside_of_runs_too(app: App, events: Any, said: str) -> None:
+async def test_an_invalid_event_is_refused_outside_of_runs_too(app: App, events: Any, said: str) -> None:
     with pytest.raises(CodeError, match=re.escape(said)):
         await app.send(events)
     with pytest.raises(CodeError, match=re.escape(said)):
@@ -134,7 +132,7 @@ async def test_a_middleware_that_spoils_an_event_is_refused(transport: Recording
     assert transport.batches == []
 
 
-async def test_what_is_invoked_gets_models_and_moments_as_plain_json(app: App) -> None:
+async def test_an_invoked_function_gets_models_and_datetimes_as_plain_json(app: App) -> None:
     class Parcel(BaseModel):
         kilos: float = Field(alias="kg")
         sent_at: datetime

@@ -16,4 +16,4 @@ def pause_seconds(retry: int) -> float:
 
     Random between half and all of that, so that many clients do not retry at the same time.
     """
-    return _FIRST_PAUSE_SECONDS * 2 ** (retry - 1) * (0.5 + os.urandom(1)[0] / 510)
+    return _FIRST_PAUSE_SECONDS * 2.0 ** (retry - 1) * (0.5 + os.urandom(1)[0] / 510)
