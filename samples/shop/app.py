@@ -44,7 +44,7 @@ order_cancelled = Event("order/cancelled")
 order_delivered = Event("order/delivered", OrderDelivered)
 
 # Short first waits, so that one sees a retry happen; a real shop would start at 15 seconds or more.
-quick = Retries(attempts=4, first_delay=timedelta(seconds=2), factor=2, max_delay=timedelta(minutes=1))
+quick = Retries(max_retries=4, first_delay=timedelta(seconds=2), factor=2, max_delay=timedelta(minutes=1))
 
 app = App("shop")
 

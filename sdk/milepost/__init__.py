@@ -1,7 +1,7 @@
-"""Milepost: durable functions. Write them with `App`, `Event` and `Context`; start with the docs' first page.
+"""Milepost: durable functions. Write them with `App`, `Event` and `Context`; the README shows how.
 
-Middleware lives in `milepost.middleware`, transports in `milepost.sending`, what serves an app in `milepost.serving`,
-the test harnesses in `milepost.testing`, all errors in `milepost.errors`.
+Other public modules: `milepost.middleware`, `milepost.sending` (transports), `milepost.serving` (serving an app from
+your own server), `milepost.testing` (test harnesses) and `milepost.errors`.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ _HOMES: Final = {
     "WebhookRequest": "_serve.webhooks",
     "__version__": "_version:VERSION",
 }
-"""Where each public name lives. Loaded when first used: the engine takes only `protocol` and `errors` from this
-package, and must not pay for pydantic on its way to them."""
+"""The module of each public name. Loaded on first use: the engine imports only `protocol` and `errors` from this
+package, and should not have to load pydantic for them."""
 
 _MOVED: Final = {
     "CallInput": "milepost.middleware",
@@ -86,7 +86,7 @@ _MOVED: Final = {
     "StepOutput": "milepost.middleware",
     "Transport": "milepost.sending",
 }
-"""Names that are looked for here and live in a module of their own."""
+"""Public names that users may expect here, and the modules they are in."""
 
 
 def __getattr__(name: str) -> object:

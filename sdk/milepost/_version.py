@@ -1,6 +1,6 @@
-"""The version of the SDK, as told to servers."""
+"""The version of the SDK, as sent to servers."""
 
 VERSION = "0.1.0"
 
 SDK_NAME = f"milepost:v{VERSION}"
-"""How the SDK names itself in the header `x-inngest-sdk`."""
+"""The SDK's name in the header `x-inngest-sdk`."""

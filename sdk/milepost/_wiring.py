@@ -1,11 +1,11 @@
-"""Reads the environment and names what an app is wired to. The only module that knows environment variables.
+"""Reads the environment and chooses an app's transport and server. The only SDK module that reads its variables.
 
 MILEPOST_DEV                    1, 0, or the address of a dev server
 MILEPOST_EVENT_URL              where events are sent
-MILEPOST_API_URL                where apps register and save steps; MILEPOST_EVENT_URL by default
-MILEPOST_EVENT_BUS              name or ARN of the EventBridge bus that events are put on, where no URL is set
-MILEPOST_EVENT_KEY              names the sender
-MILEPOST_SIGNING_KEY            signs calls; MILEPOST_SIGNING_KEY_FALLBACK while keys are exchanged
+MILEPOST_API_URL                where apps register and save steps; default MILEPOST_EVENT_URL
+MILEPOST_EVENT_BUS              name or ARN of the EventBridge bus for events; used if no URL is set
+MILEPOST_EVENT_KEY              identifies the sender of events
+MILEPOST_SIGNING_KEY            signs calls; MILEPOST_SIGNING_KEY_FALLBACK is also accepted, during key rotation
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ON: Final = frozenset({"1", "true", "yes", "on"})
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """What the environment and the arguments of `App` say together; arguments win."""
+    """The settings from the environment and the arguments of `App`; arguments take precedence."""
 
     dev: bool
     api: HttpApi | None
@@ -45,7 +45,7 @@ def utc_now() -> datetime:
 
 
 def read_secrets(name: str, environment: Mapping[str, str] = os.environ) -> Sequence[str]:
-    """The secrets in a variable, separated by commas; read when needed, so that a change needs no restart."""
+    """The comma-separated secrets in a variable; read at each use, so that a change needs no restart."""
     return [secret.strip() for secret in environment.get(name, "").split(",") if secret.strip()]
 
 
@@ -57,7 +57,7 @@ def wire(
     signing_key: str | None,
     environment: Mapping[str, str] = os.environ,
 ) -> Wiring:
-    """Read the environment."""
+    """Read the environment, for whatever the arguments leave open. Raises ConfigError for a bad address."""
     is_dev, dev_url = _read_dev(environment.get("MILEPOST_DEV", "") if dev is None else dev)
     event_url = environment.get("MILEPOST_EVENT_URL") or dev_url
     api_url = environment.get("MILEPOST_API_URL") or event_url
@@ -77,7 +77,7 @@ def wire(
 
 
 def _read_dev(value: bool | str) -> tuple[bool, str | None]:  # noqa: FBT001 - as the user wrote it
-    """Whether this is a laptop, and where its dev server is."""
+    """Whether the app is in dev mode, and the address of its dev server."""
     if isinstance(value, bool):
         return value, DEV_SERVER if value else None
     word = value.strip().lower()

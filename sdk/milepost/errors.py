@@ -1,27 +1,27 @@
 """All errors, by what the caller does next.
 
     MilepostError
-    ├── TransientError            try again
-    │   ├── RetryAfterError       raised by your code: try again, not before a moment
-    │   └── SendError             events or steps could not be handed over
-    ├── FinalError                give up: the same call cannot end differently
-    │   ├── NonRetriableError     raised by your code: do not try again
+    ├── TransientError            retry: the same call may succeed later
+    │   ├── RetryAfterError       raised by your code: retry, but not before a given moment
+    │   └── SendError             events or steps could not be delivered
+    ├── FinalError                do not retry: the same call would fail again
+    │   ├── NonRetriableError     raised by your code: do not retry
     │   ├── StepError             a step failed for good; catch it, or the run fails
-    │   ├── EventMismatchError    data that does not fit the event's model
-    │   ├── EventRefusedError     the server does not take an event
-    │   └── PayloadTooLargeError  an event, a step result or an answer over its limit
+    │   ├── EventMismatchError    data that does not match the event's model
+    │   ├── EventRefusedError     the server refused an event
+    │   └── PayloadTooLargeError  an event, a step result or a response over its limit
     ├── CodeError                 fix the code
     │   ├── ConfigError           at import: ids, triggers, retries, durations …
     │   │   ├── BadDurationError, BadIdError, BadRetriesError, BadTriggerError,
     │   │   └── DuplicateFunctionError, FlowControlUnsupportedError, ReservedEventNameError
     │   ├── NestedStepError       a step inside a step
-    │   ├── NonDeterminismError   the code no longer does what the run remembers
-    │   └── NotSerializableError  a value that JSON cannot carry
-    ├── RequestError              a request that the app does not serve
-    │   └── SignatureError
-    └── CheckpointRefused         the server does not take steps of this invocation
+    │   ├── NonDeterminismError   the code contradicts the run's history
+    │   └── NotSerializableError  a value that JSON cannot represent
+    ├── RequestError              a request that the app cannot serve
+    │   └── SignatureError        its signature is missing or invalid
+    └── CheckpointRefused         the server refused steps of this invocation
 
-    Interrupt (BaseException)     ends your function once an invocation has found all it can; never catch it
+    Interrupt (BaseException)     stops your function when an invocation has its answer; never catch it
 
 Every class has a stable `code`. Final and code errors are never retried inside a run.
 """
@@ -71,49 +71,49 @@ class MilepostError(Exception):
 
 
 class TransientError(MilepostError):
-    """The same call may succeed later."""
+    """The same call may succeed later, so it is retried."""
 
     code = "transient"
 
 
 class RetryAfterError(TransientError):
-    """Raise it in a function or a step to be tried again, not before `retry_after`.
+    """Raise it in a function or a step to be retried, but not before `retry_after`.
 
     Args:
         message: What went wrong.
-        retry_after: A duration (timedelta, a text such as `"30s"`, or seconds) or an aware datetime. It is kept within
-            1 s and 24 h.
+        retry_after: A duration (timedelta, a string such as `"30s"`, or seconds) or an aware datetime. It is clamped to
+            the range 1 s to 24 h.
 
-    It counts as an attempt like any other error. Raises BadDurationError, with the message, for anything else.
+    The attempt counts like any other failed one. Raises BadDurationError, with the message, for any other value.
     """
 
     code = "retry_after"
 
     def __init__(self, message: str, retry_after: timedelta | str | float | datetime) -> None:
         super().__init__(message)
-        self.retry_after: timedelta | datetime = _read_wish(message, retry_after)
+        self.retry_after: timedelta | datetime = _read_retry_after(message, retry_after)
 
     def due_at(self, now: datetime) -> datetime:
-        """The moment from which to try again, in UTC; at most 24 hours from now."""
-        return now.astimezone(UTC) + self._wait(now)
+        """The earliest moment of the retry, in UTC; at most 24 hours from `now`."""
+        return now.astimezone(UTC) + self._delay(now)
 
     def header(self, now: datetime) -> str:
         """The value of the `retry-after` header: whole seconds, rounded up."""
-        return str(math.ceil(self._wait(now).total_seconds()))
+        return str(math.ceil(self._delay(now).total_seconds()))
 
-    def _wait(self, now: datetime) -> timedelta:
-        wish = self.retry_after
-        wait = wish - now if isinstance(wish, datetime) else wish
+    def _delay(self, now: datetime) -> timedelta:
+        after = self.retry_after
+        wait = after - now if isinstance(after, datetime) else after
         return min(max(wait, timedelta(0)), MAX_RETRY_AFTER)
 
 
-def _read_wish(message: str, given: object) -> timedelta | datetime:
-    """What `RetryAfterError` was given, read where it is made: there the traceback shows the line to mend."""
+def _read_retry_after(message: str, given: object) -> timedelta | datetime:
+    """Read it in the constructor, so that the traceback of a bad value shows the line to fix."""
     where = f"RetryAfterError({message!r}, …)"
     if isinstance(given, datetime):
         if given.tzinfo is None:
             raise BadDurationError(
-                f"retry_after {given.isoformat()} of {where} has no time zone: give an aware datetime or a timedelta"
+                f"retry_after {given.isoformat()} of {where} has no time zone: pass an aware datetime or a timedelta"
             )
         return given
     if isinstance(given, str):
@@ -124,15 +124,19 @@ def _read_wish(message: str, given: object) -> timedelta | datetime:
     if isinstance(given, timedelta):
         return given
     if isinstance(given, int | float) and not isinstance(given, bool) and math.isfinite(given):
-        # A number from elsewhere may be larger than any date; what is past is due at once.
+        # A number from another service may exceed any date; a negative one is due at once.
         return timedelta(seconds=min(max(given, 0), MAX_RETRY_AFTER.total_seconds()))
     raise BadDurationError(
-        f"retry_after of {where} is {given!r}: give a timedelta, seconds, a text such as '30s', or an aware datetime"
+        f"retry_after of {where} is {given!r}: pass a timedelta, seconds, a string such as '30s', or an aware datetime"
     )
 
 
 class SendError(TransientError):
-    """Events could not be handed over; `ids` are those that were, in order. Send the rest again."""
+    """The server or the bus could not be reached, or kept failing. Send again what was not accepted.
+
+    Attributes:
+        ids: Ids of the events that were accepted, in the order of sending; empty if none were.
+    """
 
     code = "send_failed"
 
@@ -142,7 +146,7 @@ class SendError(TransientError):
 
 
 class FinalError(MilepostError):
-    """The same call cannot end differently: it is not retried."""
+    """The same call would fail again, so it is not retried."""
 
     code = "final"
 
@@ -150,7 +154,10 @@ class FinalError(MilepostError):
 class NonRetriableError(FinalError):
     """Raise it in a function to fail the run at once, or in a step to fail the step at once.
 
-    `data` is anything JSON can carry; it arrives as `StepError.data`.
+    Args:
+        message: What went wrong.
+        data: Any value that JSON can represent, by default None; it arrives as `StepError.data`. A value that JSON
+            cannot represent arrives as None.
     """
 
     code = "non_retriable"
@@ -161,17 +168,17 @@ class NonRetriableError(FinalError):
 
 
 class StepError(FinalError):
-    """A step failed for good: its last attempt failed, it asked for no retry, or an invoked function failed.
+    """A step failed for good: its last attempt failed, its error was final, or an invoked function failed.
 
-    Raised where the step is called, in every later invocation alike. Catch it to go on; uncaught it fails the run
-    with the original name, message and stack.
+    Raised where the step is called, in this and every later invocation. Catch it to continue; uncaught, it fails the
+    run with the original name, message and stack.
 
     Attributes:
         name: Class name of the original error.
         message: Its text.
-        stack: Its traceback, as text; may be empty.
-        data: What `NonRetriableError(data=…)` carried, else None.
-        cause: The error it was raised from, if the server kept it.
+        stack: Its traceback as text; may be empty.
+        data: The `data` of the original error, such as `NonRetriableError(data=…)`; else None.
+        cause: The error it was raised from, if the server kept it; else None.
     """
 
     code = "step_failed"
@@ -191,13 +198,17 @@ class StepError(FinalError):
 
 
 class EventMismatchError(FinalError):
-    """The data of an event does not fit the model that its `Event` declares."""
+    """The data of an event does not match the model that its `Event` declares."""
 
     code = "event_mismatch"
 
 
 class EventRefusedError(FinalError):
-    """The server does not take an event; `ids` are those of the events before it, which it took."""
+    """The server or the bus refused an event; sending it again would fail again.
+
+    Attributes:
+        ids: Ids of the events before it, which were accepted; empty if none were.
+    """
 
     code = "event_refused"
 
@@ -207,19 +218,19 @@ class EventRefusedError(FinalError):
 
 
 class PayloadTooLargeError(FinalError):
-    """An event over 3 MiB, a step result over 4 MiB or an answer over 8 MiB, as JSON."""
+    """An event over 3 MiB (1 MB on EventBridge), a result over 4 MiB or a response over 8 MiB, as JSON."""
 
     code = "payload_too_large"
 
 
 class CodeError(MilepostError):
-    """The code must change; trying again does not help."""
+    """The code must be changed; a retry does not help."""
 
     code = "code"
 
 
 class ConfigError(CodeError):
-    """Something is declared wrongly. Raised while your module is imported, where possible."""
+    """A declaration or setting is wrong. Raised while your module is imported, where possible."""
 
     code = "config"
 
@@ -237,7 +248,7 @@ class BadIdError(ConfigError):
 
 
 class BadRetriesError(ConfigError):
-    """A retry policy outside its limits."""
+    """A retry policy outside its limits, or with a name that `Retries` no longer has."""
 
     code = "bad_retries"
 
@@ -255,13 +266,13 @@ class DuplicateFunctionError(ConfigError):
 
 
 class FlowControlUnsupportedError(ConfigError):
-    """A flow-control option that this version does not have. It is refused, never ignored."""
+    """A flow-control option that this version does not support. It is refused, never ignored."""
 
     code = "flow_control_unsupported"
 
 
 class ReservedEventNameError(ConfigError):
-    """Event names that begin with `inngest/` belong to the engine; they can be listened to, not sent."""
+    """An event to send has a name that begins with `inngest/`. Only the engine sends those; functions may listen."""
 
     code = "reserved_event_name"
 
@@ -273,19 +284,24 @@ class NestedStepError(CodeError):
 
 
 class NonDeterminismError(CodeError):
-    """A step that the run remembers has changed its kind."""
+    """A step that the run remembers is now of another kind, such as a sleep instead of a run step."""
 
     code = "non_determinism"
 
 
 class NotSerializableError(CodeError):
-    """A result of a step or function, or data for an event or invoke, that JSON cannot carry."""
+    """A result of a step or function, or the data of an event or invoke, that JSON cannot represent."""
 
     code = "not_serializable"
 
 
 class RequestError(MilepostError):
-    """A request that the app cannot serve; `status` is the HTTP status it is answered with."""
+    """A request that the app cannot serve.
+
+    Attributes:
+        status: HTTP status of the response; 400 by default.
+        reason: The code in the response; the class's `code` by default.
+    """
 
     code = "bad_request"
 
@@ -296,7 +312,7 @@ class RequestError(MilepostError):
 
 
 class SignatureError(RequestError):
-    """The signature of a request is missing, wrong or older than five minutes."""
+    """The signature of a request is missing, wrong, or more than five minutes from the app's clock."""
 
     code = "signature_verification_failed"
 
@@ -305,10 +321,11 @@ class SignatureError(RequestError):
 
 
 class CheckpointRefused(MilepostError):
-    """Raised by a checkpointer: the server does not take steps of this invocation.
+    """Raised by a checkpointer: the server refused steps of this invocation.
 
-    `stale`: another invocation has taken over, so this one stops at once. Otherwise the steps are returned in the
-    answer, as in step mode.
+    Attributes:
+        stale: True (the default): another invocation has taken over, so this one stops at once. False: the steps are
+            returned in the response, as in step mode.
     """
 
     code = "checkpoint_refused"
@@ -319,4 +336,4 @@ class CheckpointRefused(MilepostError):
 
 
 class Interrupt(BaseException):
-    """Ends a function whose invocation has found all it can. Raised through your code; let it pass."""
+    """Stops a function whose invocation has its answer. It is raised through your code: let it pass."""

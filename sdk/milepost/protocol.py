@@ -1,7 +1,9 @@
 """The wire contract between engine and SDK: words, limits, ids, durations and signatures.
 
-Both sides read it from here, so that neither can drift. The rules are those of the open Inngest SDK
-protocol; what Milepost adds is marked "extension" and is ignored by other implementations.
+Both sides import it from here, so that they cannot drift apart. The rules are those of the open Inngest SDK protocol;
+what Milepost adds is marked "extension" and ignored by other implementations. Its names keep the word `inngest` on the
+wire (the headers `x-inngest-…`, the events `inngest/…`, the key `_inngest`): they are part of the protocol, so that
+apps written with an Inngest SDK run on this engine, and this SDK answers other servers of the protocol too.
 
 Laws: standard library only, no I/O, no clock.
 """
@@ -58,43 +60,48 @@ __all__ = [
 ]
 
 DISCOVERY: Final = "step"
-"""Target of a call that looks for new steps; any other target is the hashed id of one planned step."""
+"""Target of a call that discovers new steps; any other target is the hashed id of one planned step."""
 
 EVENTBRIDGE_SOURCE: Final = "milepost"
-"""Source of the envelopes in which our SDK puts whole events on an event bus (extension)."""
+"""Source of the EventBridge entries in which this SDK sends whole events (extension)."""
 
 MAX_EVENT_BYTES: Final = 3 * 1024 * 1024
+"""Largest event, as JSON."""
 MAX_EVENTS_PER_REQUEST: Final = 5000
 MAX_EVENT_NAME_CHARS: Final = 512
 MAX_NESTING: Final = 100
-"""Levels of arrays and objects in an event's data or a result. What carries them (a queue message, a call, an event
-that tells of a run's end) adds some, and readers of JSON stop at 200."""
+"""Levels of arrays and objects in an event's data or a result. Their envelope (a queue message, a call, the event that
+reports the end of a run) adds more, and JSON readers stop at 200."""
 MAX_STEP_OUTPUT_BYTES: Final = 4 * 1024 * 1024
+"""Largest result of a step or function, as JSON."""
 MAX_RESPONSE_BYTES: Final = 8 * 1024 * 1024
+"""Largest body of an app's response to a call."""
 MAX_STATE_BYTES: Final = 32 * 1024 * 1024
 MAX_STEPS_DEFAULT: Final = 1000
 MAX_RETRIES: Final = 20
+"""Most retries of a step or function, after its first attempt."""
 MAX_RETRY_AFTER: Final = timedelta(hours=24)
-"""Longest wait before a retry that code may ask for."""
+"""Longest delay before a retry that code can request."""
 MAX_OPEN_DAYS: Final = 366
 """Longest sleep or wait."""
 MIN_RETENTION_DAYS: Final = 1
 MAX_RETENTION_DAYS: Final = 366
 REQUEST_VERSION: Final = "2"
-"""Version of the call format that the SDK answers with (§2.8: joins of parallel steps happen on the server)."""
+"""Version of the call format that the SDK speaks (§2.8: the server joins parallel steps)."""
 SIGNATURE_WINDOW_SECONDS: Final = 300
+"""How far the time of a signature may be from the verifier's clock, either way."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request, whatever carries it. Header names are lower case.
+    """One HTTP request, independent of its transport.
 
     Args:
         method: `"PUT"`, `"GET"` or `"POST"`.
-        query: Query parameters; the last of repeated ones.
-        headers: Header names in lower case.
-        body: The body as it travelled: signatures cover these bytes.
-        url: Address of the app without query, for registration; may be empty.
+        query: Query parameters; of a repeated one, the last.
+        headers: Headers, with names in lower case.
+        body: The bytes as received: signatures cover them.
+        url: Address of the app without the query, for registration; may be empty.
     """
 
     method: str
@@ -106,7 +113,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One HTTP response, whatever carries it. Header names are lower case."""
+    """One HTTP response, independent of its transport. Header names are lower case."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -114,9 +121,9 @@ class Response:
 
 
 class Opcode(StrEnum):
-    """What an invocation reports."""
+    """The kinds of op that an invocation reports."""
 
-    __hash__ = str.__hash__  # an enum's own is Python code, and every table of opcodes asks for it
+    __hash__ = str.__hash__  # the enum's own is Python code, and every lookup by opcode calls it
 
     STEP_RUN = "StepRun"
     STEP_ERROR = "StepError"
@@ -131,7 +138,7 @@ class Opcode(StrEnum):
 
     @classmethod
     def parse(cls, word: str) -> Opcode | None:
-        """The opcode for a word of the wire, in any case; None for one that Milepost does not know."""
+        """The opcode for a word of the wire, in upper or lower case; None if Milepost does not know it."""
         return _OPCODES.get(word.lower())
 
 
@@ -139,7 +146,7 @@ _OPCODES: Final = {op.value.lower(): op for op in Opcode} | {"step": Opcode.STEP
 
 
 class Header(StrEnum):
-    """HTTP headers, lower case as they travel through Lambda."""
+    """HTTP headers, in lower case as in Lambda events."""
 
     AUTHORIZATION = "authorization"
     CONTENT_TYPE = "content-type"
@@ -159,7 +166,7 @@ class Header(StrEnum):
 
 
 class EventName(StrEnum):
-    """Events that the engine itself publishes. The prefix is reserved: users cannot send it."""
+    """Events that the engine publishes. Their prefix is reserved: users cannot send events with it."""
 
     FAILED = "inngest/function.failed"
     FINISHED = "inngest/function.finished"
@@ -180,9 +187,9 @@ _NO_BRACKETS: Final = bytes(set(range(256)) - set(b'[{]}"'))
 
 
 def nests_deeper(text: bytes, levels: int = MAX_NESTING) -> bool:
-    """Whether a JSON text has arrays and objects within each other on more than so many levels.
+    """Whether the arrays and objects of a JSON text nest more than `levels` deep.
 
-    It is asked for each result: most have fewer brackets than that, the others cost less than reading them would.
+    Called for each result: most have fewer brackets than `levels`; for the rest this is cheaper than parsing.
     """
     if text.count(b"[") + text.count(b"{") <= levels:
         return False
@@ -190,7 +197,7 @@ def nests_deeper(text: bytes, levels: int = MAX_NESTING) -> bool:
         text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
     marks = text.translate(_BRACKETS, _NO_BRACKETS).replace(b'""', b"")
     if b'"' in marks:
-        # Brackets within strings count for nothing.
+        # Brackets inside strings do not count.
         marks = b"".join(marks.split(b'"')[::2])
     # As signed bytes, an opening bracket is 1 and a closing one -1.
     return max(accumulate(array("b", marks)), default=0) > levels
@@ -203,7 +210,7 @@ _LAST_MS: Final = 2**48 - 1
 
 
 def ulid(milliseconds: int, entropy: bytes) -> str:
-    """26 letters: 48 bits of time, then 80 bits of `entropy` (ten bytes)."""
+    """A ULID of 26 characters: 48 bits of time, then 80 bits of `entropy` (ten bytes)."""
     number = (min(max(milliseconds, 0), _LAST_MS) << 80) | int.from_bytes(entropy[:10], "big")
     return "".join([_PAIRS[(number >> shift) & 1023] for shift in _SHIFTS])
 
@@ -223,9 +230,9 @@ _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|w|d|h|m|s)")
 
 
 def parse_duration(text: str) -> timedelta:
-    """Read a duration such as `"90s"`, `"1h30m"` or `"1w2d"`; units w d h m s ms, largest first or not.
+    """Read a duration such as `"90s"`, `"1h30m"` or `"1w2d"`; units w d h m s ms, in any order.
 
-    Raises ValueError with the offending text when it is anything else.
+    Raises ValueError, which quotes the text, for anything else.
     """
     total, end = 0.0, 0
     for match in _DURATION.finditer(text):
@@ -238,11 +245,11 @@ def parse_duration(text: str) -> timedelta:
     try:
         return timedelta(milliseconds=round(total))
     except OverflowError:
-        raise ValueError(f"{text!r} is too long a duration") from None
+        raise ValueError(f"{text!r} is too long for a duration") from None
 
 
 def format_duration(duration: timedelta) -> str:
-    """The shortest exact text of a duration down to milliseconds; negative ones are `0s`."""
+    """The text of a duration, rounded to milliseconds, largest units first; a negative one is `0s`."""
     left = max(0, round(duration / timedelta(milliseconds=1)))
     parts: list[str] = []
     for unit, size in _UNIT_MS.items():
@@ -261,26 +268,26 @@ def normalize_key(key: str) -> str:
 
 
 def bearer(key: str) -> str:
-    """The authorization header of a request from SDK to server: a hash, so that the key itself never travels."""
+    """The authorization header of a request from SDK to server: a hash, so that the key itself is never sent."""
     prefix = _KEY_PREFIX.match(key)
     bare = normalize_key(key)
     try:
         raw = bytes.fromhex(bare)
     except ValueError:
-        # Other implementations insist on hex; a key that is plain text is hashed as text.
+        # Other implementations require hex; here a key that is not hex is hashed as text.
         raw = bare.encode()
     return f"Bearer {prefix[0] if prefix else ''}{hashlib.sha256(raw).hexdigest()}"
 
 
 def sign(key: str, body: bytes, now: datetime) -> str:
-    """The signature header of a body: HMAC-SHA256 over body + decimal Unix seconds."""
+    """The signature header for a body: HMAC-SHA256 of the body followed by the decimal Unix seconds."""
     seconds = str(int(now.timestamp()))
     digest = hmac.new(normalize_key(key).encode(), body + seconds.encode(), hashlib.sha256).hexdigest()
     return f"t={seconds}&s={digest}"
 
 
 def verify(key: str, body: bytes, header: str, now: datetime) -> bool:
-    """Whether a signature header is right for a body and at most five minutes old or early; constant time."""
+    """Whether a signature header is valid for a body and within five minutes of `now`; compared in constant time."""
     fields = dict(part.split("=", 1) for part in header.split("&") if "=" in part)
     seconds, given = fields.get("t", ""), fields.get("s", "")
     if not (seconds.isascii() and seconds.isdigit() and len(seconds) <= 12):

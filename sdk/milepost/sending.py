@@ -1,4 +1,4 @@
-"""Where events go: the transports that an app can be given, and their one-method seam for transports of your own."""
+"""Where events go: the transports that `App(transport=…)` takes, and the one-method Protocol for your own."""
 
 from __future__ import annotations
 

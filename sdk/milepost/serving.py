@@ -1,8 +1,9 @@
-"""What serves an app: for web frameworks, Lambda handlers and servers of your own. Functions need none of it.
+"""Serving an app from a web framework, a Lambda handler or your own server. Code that only declares functions does not
+need it.
 
-`App.handle` answers a `Request` with a `Response`, whatever carried it. An app that reaches the store of its runs is
-given a `Checkpointer`, which saves finished steps while the function goes on, and a `RunStateStore`, which also loads
-what was too large for the call.
+`App.handle` answers a `Request` with a `Response`, over any transport. An app that can reach the store of its runs gets
+a `Checkpointer`, which saves finished steps while the function continues, or a `RunStateStore`, which can also load
+state that was too large for the call.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The test harnesses: run your functions in your own pytest, on a wound clock.
+"""The test harnesses: run your functions in your own pytest, with a clock that the test advances.
 
 `Harness` needs `pip install 'milepost[dev]'`; `AwsHarness`, which plays AWS with moto, `'milepost[dev,moto]'`.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 try:
-    # The engine asks for it with the first cron line: too late to say what to install.
+    # The engine imports it at the first cron line, which is too late to say what to install.
     import croniter as _croniter  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
     from milepost_console.testing.crashes import Crashed
@@ -25,7 +25,7 @@ __all__ = ["AwsHarness", "Crashed", "Harness"]
 
 
 def __getattr__(name: str) -> object:
-    """`AwsHarness`, imported when it is asked for: who does not use it need not have moto."""
+    """`AwsHarness`, imported on first use, so that moto is needed only by those who use it."""
     if name != "AwsHarness":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from milepost import App, Cancel, Context, Cron, Event, NonRetriableError, Retries
 
-QUICK = Retries(attempts=1, first_delay=timedelta(milliseconds=1))
+QUICK = Retries(max_retries=1, first_delay=timedelta(milliseconds=1))
 
 
 class Order(BaseModel):

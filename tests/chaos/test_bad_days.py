@@ -15,7 +15,7 @@ from milepost import App, Cancel, Context, Event, Retries
 from .ledger import Ledger
 from .world import World, world
 
-STUBBORN = Retries(attempts=15, first_delay="1s", max_delay="4s")
+STUBBORN = Retries(max_retries=15, first_delay="1s", max_delay="4s")
 SCHEDULES = {"ports": (100, 2500), "http": (4, 200)}
 """How many by default, and how many with `--thorough`."""
 REPORTED = (40, 2500)

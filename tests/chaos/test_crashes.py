@@ -28,7 +28,7 @@ from tests.scenarios.rig import START, Served
 LIFE: ContextVar[int] = ContextVar("life", default=0)
 """Which process the code runs in; it travels with an invocation to its thread."""
 
-QUICK = Retries(attempts=3, first_delay="1s", jitter=0)
+QUICK = Retries(max_retries=3, first_delay="1s", jitter=0)
 
 
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from milepost_console.server.backlog import backlog
 
 
 def busy() -> App:
-    app = App("busy", retries=Retries(attempts=1, first_delay="1h", jitter=0))
+    app = App("busy", retries=Retries(max_retries=1, first_delay="1h", jitter=0))
 
     @app.function(id="f", trigger=Event("go"))
     async def f(ctx: Context[Any]) -> None:

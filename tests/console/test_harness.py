@@ -14,7 +14,9 @@ from tests.bodies import noting
 def shop(bodies: list[str]) -> App:
     app = App("shop")
 
-    @app.function(id="order", trigger=Event("order/created"), retries=Retries(attempts=2, first_delay="1s", jitter=0))
+    @app.function(
+        id="order", trigger=Event("order/created"), retries=Retries(max_retries=2, first_delay="1s", jitter=0)
+    )
     async def order(ctx: Context) -> str:
         try:
             payment = await ctx.step.run("charge", noting(bodies, "charge", "paid"))

@@ -131,7 +131,7 @@ async def test_after_the_harness_the_app_is_as_before(milepost_harness: Callable
     app = App("a")
     async with milepost_harness(app):
         await app.send({"name": "asked"})
-    with pytest.raises(ConfigError, match="nowhere to send"):
+    with pytest.raises(ConfigError, match="does not know where to send events"):
         await app.send({"name": "asked"})
 
 

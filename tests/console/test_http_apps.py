@@ -18,7 +18,7 @@ from milepost import App, Context, Event, Retries, SyncContext, WebhookRequest
 
 app = App("remote", dev=True)
 
-@app.function(id="story", trigger="go", retries=Retries(attempts=9, first_delay="1s", factor=1))
+@app.function(id="story", trigger="go", retries=Retries(max_retries=9, first_delay="1s", factor=1))
 async def story(ctx: Context) -> list[object]:
     pair = await asyncio.gather(ctx.step.run("a", lambda: 1), ctx.step.run("b", lambda: 2))
     await ctx.step.sleep("nap", "20ms")

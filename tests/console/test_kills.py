@@ -34,7 +34,7 @@ import asyncio, os, uuid
 from milepost import App, Context, Event, Retries
 
 app = App("load")
-QUICK = Retries(attempts=int(os.environ.get("ATTEMPTS", "3")), first_delay="1s", factor=1, jitter=0)
+QUICK = Retries(max_retries=int(os.environ.get("ATTEMPTS", "3")), first_delay="1s", factor=1, jitter=0)
 with open(os.environ["LEDGER"] + ".pid", "w") as told:
     told.write(str(os.getpid()))
 

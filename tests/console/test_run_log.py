@@ -84,7 +84,7 @@ def test_what_code_outside_of_runs_logs_is_kept_nowhere():
 
 @pytest.fixture
 def server() -> Iterator[Served]:
-    app = App("talk", retries=Retries(attempts=1, first_delay="1ms"))
+    app = App("talk", retries=Retries(max_retries=1, first_delay="1ms"))
 
     def charge(tries: list[int]) -> str:
         deep.warning("charging, try %d", len(tries))

@@ -271,7 +271,7 @@ print("printed while loading")
 app = App("story")
 HERE = Path(__file__).parent
 
-@app.function(id="deadly", trigger="deadly", retries=Retries(attempts=3, first_delay="1s", jitter=0))
+@app.function(id="deadly", trigger="deadly", retries=Retries(max_retries=3, first_delay="1s", jitter=0))
 async def deadly(ctx: Context) -> str:
     def body():
         with open(HERE / "tries", "a") as tries:

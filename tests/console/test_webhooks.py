@@ -66,9 +66,9 @@ def test_a_request_that_means_nothing_to_the_app_is_answered_well(shop: Served):
     ("body", "header", "status", "said"),
     [
         (refund("7", "e"), "", 401, "stripe-signature header is missing"),
-        (refund("7", "e"), "t=1,v1=00", 401, "does not fit the body"),
+        (refund("7", "e"), "t=1,v1=00", 401, "does not match the body"),
         (refund("7", "e"), signature(refund("7", "e"), 1), 401, "more than five minutes ago"),
-        (refund("7", "e"), signature(refund("8", "e"), int(time.time())), 401, "does not fit the body"),
+        (refund("7", "e"), signature(refund("8", "e"), int(time.time())), 401, "does not match the body"),
         (b"{", None, 400, "the body is not JSON"),
         (b'{"id": "e"}', None, 422, "KeyError: 'type'"),
     ],

@@ -44,7 +44,7 @@ def test_a_webhook_signed_as_stripe_does_starts_its_function_and_a_forged_one_do
     body = refund("o-refund", "evt_1")
     now = int(time.time())
     forged = cloud.ask("POST", "/webhooks/payments", body, **{"stripe-signature": signature(body, now, "guessed")})
-    assert (forged.status_code, "does not fit the body" in forged.json()["error"]) == (401, True)
+    assert (forged.status_code, "does not match the body" in forged.json()["error"]) == (401, True)
     for _ in range(2):  # the provider repeats itself: one event
         answer = cloud.ask("POST", "/webhooks/payments", body, **{"stripe-signature": signature(body, now)})
         assert answer.status_code == 200, answer.text

@@ -52,7 +52,7 @@ def shop(bodies: list[tuple[str, str]]) -> App:
     def body(ctx: Context, name: str) -> Callable[[], str]:
         return noting(bodies, (ctx.run_id, name), name)
 
-    @app.function(id="f", trigger=Event("go"), retries=Retries(attempts=10, first_delay="1s", max_delay="2s"))
+    @app.function(id="f", trigger=Event("go"), retries=Retries(max_retries=10, first_delay="1s", max_delay="2s"))
     async def f(ctx: Context) -> list[str]:
         found = [await ctx.step.run(name, body(ctx, name)) for name in ("one", "two", "three")]
         await ctx.step.sleep("nap", "20m")

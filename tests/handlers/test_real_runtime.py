@@ -29,7 +29,7 @@ from milepost_handlers.app import lambda_handler
 app = App("shop", mode="checkpoint")
 
 
-@app.function(id="order", trigger="order/placed", retries=Retries(attempts=1, first_delay=0))
+@app.function(id="order", trigger="order/placed", retries=Retries(max_retries=1, first_delay=0))
 def order(ctx: SyncContext) -> list[int]:
     first = ctx.step.run("first", lambda: note("first"))
     second = ctx.step.run("second", lambda: fall(ctx.event.data["how"]) or note("second"))

@@ -18,7 +18,7 @@ from .lambda_service import Refusal
 from .recorded import Context as LambdaContext
 from .recorded import envelope, failure_record
 
-AT_ONCE = Retries(attempts=3, first_delay=0)
+AT_ONCE = Retries(max_retries=3, first_delay=0)
 TIMED_OUT = {"errorType": "Sandbox.Timedout", "errorMessage": "RequestId: 1 Error: Task timed out after 900.00 seconds"}
 
 

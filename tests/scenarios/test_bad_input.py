@@ -13,7 +13,7 @@ from milepost import App, Context, Event, FunctionRef, Retries, StepError
 
 from .rig import Rig, rig, step
 
-QUICK = Retries(attempts=1, first_delay="1s", jitter=0)
+QUICK = Retries(max_retries=1, first_delay="1s", jitter=0)
 
 
 async def told(app: App, data: dict[str, Any] | None = None) -> dict[str, Any]:

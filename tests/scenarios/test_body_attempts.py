@@ -11,7 +11,7 @@ from milepost import App, Cancel, Context, NonRetriableError, Retries, StepError
 
 from .rig import names, rig, step
 
-EVERY_10_S = Retries(attempts=2, first_delay="10s", factor=1, jitter=0)
+EVERY_10_S = Retries(max_retries=2, first_delay="10s", factor=1, jitter=0)
 
 
 def tries(span: Mapping) -> list[tuple[int, str, str | None]]:

@@ -11,7 +11,7 @@ from milepost import App, Context, Event, Retries
 
 from .rig import names, rig, step
 
-QUICK = Retries(attempts=3, first_delay="1s", jitter=0)
+QUICK = Retries(max_retries=3, first_delay="1s", jitter=0)
 
 
 async def test_three_steps_take_one_invocation_and_are_saved_one_by_one():

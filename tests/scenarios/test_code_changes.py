@@ -15,7 +15,7 @@ from milepost import App, Context, Retries
 
 from .rig import names, rig, step
 
-QUICK = Retries(attempts=2, first_delay="1s", jitter=0)
+QUICK = Retries(max_retries=2, first_delay="1s", jitter=0)
 Body = Callable[[Context], Coroutine[Any, Any, Any]]
 
 

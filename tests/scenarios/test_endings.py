@@ -166,7 +166,7 @@ async def test_a_cancelled_run_stops_its_retries_and_its_failure_handler_is_not_
     async def after(ctx: Context) -> None:
         handled.append(1)
 
-    @app.function(id="f", trigger="go", retries=Retries(attempts=9, first_delay="1m"), on_failure=after)
+    @app.function(id="f", trigger="go", retries=Retries(max_retries=9, first_delay="1m"), on_failure=after)
     async def f(ctx: Context) -> None:
         tried.append(1)
         raise ConnectionError("down")

@@ -15,7 +15,7 @@ from tests.bodies import noting
 
 from .rig import names, rig, step
 
-QUICK = Retries(attempts=3, first_delay="1s", factor=2, jitter=0)
+QUICK = Retries(max_retries=3, first_delay="1s", factor=2, jitter=0)
 
 
 async def test_three_steps_take_three_invocations_and_each_body_runs_once():
@@ -201,7 +201,7 @@ async def test_a_step_may_have_its_own_retries():
                 raise ConnectionError("down")
             return "ok"
 
-        return await ctx.step.run("write", write, retries=Retries(attempts=2, first_delay="1s", jitter=0))
+        return await ctx.step.run("write", write, retries=Retries(max_retries=2, first_delay="1s", jitter=0))
 
     async with rig(app) as r:
         await r.send("go")

@@ -408,7 +408,7 @@ async def test_a_duplicate_of_any_message_at_any_time_changes_nothing():
     bodies: list[Any] = []
     bag: list[Any] = []
 
-    @app.function(id="f", trigger=Event("go"), retries=Retries(attempts=2, first_delay="1s", jitter=0))
+    @app.function(id="f", trigger=Event("go"), retries=Retries(max_retries=2, first_delay="1s", jitter=0))
     async def f(ctx: Context) -> list[int]:
         one = await ctx.step.run("one", noting(bodies, "one", 1))
         both = await asyncio.gather(

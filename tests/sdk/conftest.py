@@ -1,4 +1,4 @@
-"""Shared by the tests of the SDK: an app that is wired to nothing."""
+"""Shared by the tests of the SDK: an app that sends its events to a recording transport."""
 
 from __future__ import annotations
 

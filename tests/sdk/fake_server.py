@@ -1,4 +1,4 @@
-"""A server of the wire protocol, small enough to read: it remembers steps and calls again until the run has ended."""
+"""A small server of the wire protocol: it remembers steps and calls the app until the run has ended."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Called:
         return body if self.response.status == 206 else []
 
     @property
-    def told(self) -> list[str]:
-        """The ops as `Opcode name`, in short."""
+    def reported(self) -> list[str]:
+        """The ops in short, as `Opcode name`."""
         return [f"{op['op']} {op['displayName']}" for op in self.ops]
 
     @property
@@ -147,6 +147,6 @@ class FakeServer:
         return last.json
 
     @property
-    def told(self) -> list[list[str]]:
+    def reported(self) -> list[list[str]]:
         """What each call reported."""
-        return [call.told for call in self.calls]
+        return [call.reported for call in self.calls]

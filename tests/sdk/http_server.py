@@ -1,4 +1,4 @@
-"""A real HTTP server on a free port that answers from a list and records what it is asked."""
+"""A real HTTP server on a free port that answers from a list and records the requests."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ class HttpServer:
 
 @contextmanager
 def serving(*answers: tuple[int, Any], **by_path: Any) -> Iterator[HttpServer]:
-    told = HttpServer(list(answers) or [(200, {})])
+    answering = HttpServer(list(answers) or [(200, {})])
 
     class Handler(BaseHTTPRequestHandler):
         def _serve(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            status, answer = told.answer(Heard(self.command, self.path, headers, body))
+            status, answer = answering.answer(Heard(self.command, self.path, headers, body))
             data = json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("content-length", str(len(data)))
@@ -64,11 +64,11 @@ def serving(*answers: tuple[int, Any], **by_path: Any) -> Iterator[HttpServer]:
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
-    told.port = server.server_port
+    answering.port = server.server_port
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
-        yield told
+        yield answering
     finally:
         server.shutdown()
         server.server_close()

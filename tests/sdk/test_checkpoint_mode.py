@@ -58,7 +58,7 @@ async def test_all_steps_run_in_one_invocation_each_saved_before_the_next(app: A
     server = FakeServer(app, "shop-f", checkpointer=saves)
     await server.run()
     assert saves.saved == [["a"], ["b"], ["c"]]
-    assert server.told == [["RunComplete complete"]]
+    assert server.reported == [["RunComplete complete"]]
     assert server.result == "abc"
 
 
@@ -74,7 +74,7 @@ async def test_without_a_checkpointer_the_mode_behaves_like_step_mode(app: App) 
     three_steps(app)
     server = FakeServer(app, "shop-f")
     await server.run()
-    assert server.told == [["StepRun a"], ["StepRun b"], ["StepRun c", "RunComplete complete"]]
+    assert server.reported == [["StepRun a"], ["StepRun b"], ["StepRun c", "RunComplete complete"]]
 
 
 async def test_a_function_in_step_mode_ignores_the_checkpointer(app: App) -> None:
@@ -84,7 +84,7 @@ async def test_a_function_in_step_mode_ignores_the_checkpointer(app: App) -> Non
         await ctx.step.run("b", int)
 
     saves = Saves()
-    assert (await FakeServer(app, "shop-f", checkpointer=saves).call()).told == ["StepRun a"]
+    assert (await FakeServer(app, "shop-f", checkpointer=saves).call()).reported == ["StepRun a"]
     assert saves.saved == []
 
 
@@ -101,15 +101,15 @@ async def test_a_step_that_could_not_be_saved_is_returned_and_no_further_one_run
     ran: list[str] = []
     three_steps(app, "async", ran)
     called = await FakeServer(app, "shop-f", checkpointer=Saves(error, after=1)).call()
-    assert (called.told, ran) == (["StepRun b"], ["a", "b"])
+    assert (called.reported, ran) == (["StepRun b"], ["a", "b"])
 
 
-async def test_the_last_step_in_the_budget_travels_in_the_answer(transport: RecordingTransport) -> None:
+async def test_the_answer_carries_the_last_step_in_the_budget(transport: RecordingTransport) -> None:
     app = App("shop", transport=transport, checkpoint_budget=0)
     three_steps(app)
     saves = Saves()
     called = await FakeServer(app, "shop-f", checkpointer=saves).call()
-    assert (called.told, saves.saved) == (["StepRun a"], [])
+    assert (called.reported, saves.saved) == (["StepRun a"], [])
 
 
 async def test_the_budget_of_a_call_overrides_that_of_the_app(app: App) -> None:
@@ -122,7 +122,7 @@ async def test_the_budget_of_a_call_overrides_that_of_the_app(app: App) -> None:
         return await original(request, checkpointer=checkpointer, budget=timedelta(0))
 
     app.handle = hurried  # type: ignore[assignment, method-assign]
-    assert (await server.call()).told == ["StepRun a"]
+    assert (await server.call()).reported == ["StepRun a"]
 
 
 async def test_a_sleep_after_saved_steps_is_reported_alone(app: App) -> None:
@@ -135,7 +135,7 @@ async def test_a_sleep_after_saved_steps_is_reported_alone(app: App) -> None:
     server = FakeServer(app, "shop-f")
     server.checkpointer = server
     await server.run()
-    assert server.told == [["Sleep nap"], ["RunComplete complete"]]
+    assert server.reported == [["Sleep nap"], ["RunComplete complete"]]
 
 
 async def test_a_step_after_a_saved_one_is_on_its_first_attempt(app: App) -> None:
@@ -148,7 +148,7 @@ async def test_a_step_after_a_saved_one_is_on_its_first_attempt(app: App) -> Non
         await ctx.step.run("b", fail)
 
     called = await FakeServer(app, "shop-f", max_attempts=3, checkpointer=Saves()).call(attempt=2)
-    assert called.told == ["StepError b"]
+    assert called.reported == ["StepError b"]
 
 
 async def test_an_error_of_the_function_after_saved_steps_is_reported_at_once(app: App) -> None:
@@ -167,7 +167,7 @@ async def test_over_http_steps_are_posted_to_the_server_that_the_call_names(app:
         extension = {"version": 1, "checkpoint": {"url": http.url}}
         server = FakeServer(app, "shop-f", milepost=extension)
         await server.call(qi_id="q", request_id="r", generation_id=3)
-    assert server.told == [["RunComplete complete"]]
+    assert server.reported == [["RunComplete complete"]]
     assert [heard.path for heard in http.heard] == [f"/v1/checkpoint/{server.run_id}/async"] * 3
     body = http.heard[0].json
     assert (body["fn_id"], body["qi_id"], body["request_id"], body["generation_id"]) == ("fn", "q", "r", 3)
@@ -175,12 +175,12 @@ async def test_over_http_steps_are_posted_to_the_server_that_the_call_names(app:
     assert body["request_started_at"] <= body["ts"]
 
 
-@pytest.mark.parametrize(("status", "told"), [(409, []), (404, []), (413, ["StepRun a"]), (401, ["StepRun a"])])
-async def test_over_http_the_servers_refusal_is_understood(app: App, status: int, told: list[str]) -> None:
+@pytest.mark.parametrize(("status", "reported"), [(409, []), (404, []), (413, ["StepRun a"]), (401, ["StepRun a"])])
+async def test_over_http_the_servers_refusal_is_understood(app: App, status: int, reported: list[str]) -> None:
     three_steps(app)
     with serving((status, {"error": "no"})) as http:
         server = FakeServer(app, "shop-f", milepost={"checkpoint": {"url": http.url}})
-        assert (await server.call()).told == told
+        assert (await server.call()).reported == reported
 
 
 async def test_parallel_steps_are_planned_in_checkpoint_mode_too(app: App) -> None:
@@ -190,4 +190,4 @@ async def test_parallel_steps_are_planned_in_checkpoint_mode_too(app: App) -> No
         return await asyncio.gather(ctx.step.run("b", int), ctx.step.run("c", int))
 
     server = FakeServer(app, "shop-f", checkpointer=Saves())
-    assert (await server.call()).told == ["StepPlanned b", "StepPlanned c"]
+    assert (await server.call()).reported == ["StepPlanned b", "StepPlanned c"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import pytest
@@ -27,7 +27,7 @@ async def handler(ctx: Context[Any]) -> None: ...
 
 
 @pytest.mark.parametrize("app_id", ["", "a b", "-a", "ä", "a" * 200, None])
-def test_an_app_id_that_cannot_be_is_refused(app_id: Any) -> None:
+def test_an_invalid_app_id_is_refused(app_id: Any) -> None:
     with pytest.raises(BadIdError):
         App(app_id)
 
@@ -60,7 +60,7 @@ def test_an_option_that_does_not_exist_is_refused(app: App) -> None:
 
 
 @pytest.mark.parametrize("retries", [-1, 21, 1.5, True, "3"])
-def test_a_number_of_retries_that_cannot_be_is_refused(app: App, retries: Any) -> None:
+def test_an_invalid_number_of_retries_is_refused(app: App, retries: Any) -> None:
     with pytest.raises(BadRetriesError):
         app.function(id="f", triggers=[], retries=retries)(handler)
 
@@ -69,9 +69,21 @@ def test_a_number_of_retries_that_cannot_be_is_refused(app: App, retries: Any) -
     "options",
     [{"factor": 0.5}, {"factor": 1000}, {"jitter": 2}, {"jitter": -1}, {"first_delay": "soon"}, {"max_delay": -1}],
 )
-def test_a_backoff_that_cannot_be_is_refused(options: Any) -> None:
+def test_an_invalid_backoff_is_refused(options: Any) -> None:
     with pytest.raises(BadRetriesError):
         Retries(3, **options)
+
+
+def test_retries_says_the_new_name_of_attempts() -> None:
+    with pytest.raises(BadRetriesError, match=r"made 5 attempts.* write Retries\(max_retries=4\)"):
+        Retries(attempts=4, first_delay="1s")  # type: ignore[call-arg]
+    with pytest.raises(BadRetriesError, match="write max_retries="):
+        Retries(attempts="4")  # type: ignore[call-arg]
+
+
+def test_max_retries_counts_the_tries_after_the_first() -> None:
+    assert Retries(max_retries=4).max_attempts == 5
+    assert replace(Retries(max_retries=4), max_retries=2).to_wire() == {"attempts": 2}
 
 
 def test_more_than_ten_triggers_are_refused(app: App) -> None:
@@ -140,7 +152,7 @@ def test_a_timeout_of_more_than_a_year_is_refused(app: App) -> None:
 
 
 @pytest.mark.parametrize("options", [{"mode": "fast"}, {"idempotency": " "}, {"middleware": [Middleware]}])
-def test_other_options_that_cannot_be_are_refused(app: App, options: Any) -> None:
+def test_other_invalid_options_are_refused(app: App, options: Any) -> None:
     with pytest.raises(ConfigError):
         app.function(id="f", triggers=[], **options)(handler)
 
@@ -174,8 +186,8 @@ async def defaults(ctx: Context[Any], more: int = 1, **rest: Any) -> None: ...
     ("options", "said"),
     [
         ({"trigger": "t/\0"}, "NUL"),
-        ({"trigger": "t/\ud800"}, "half a character"),
-        ({"triggers": 5}, "5 is no trigger"),
+        ({"trigger": "t/\ud800"}, "a lone surrogate"),
+        ({"triggers": 5}, "5 is not a trigger"),
         ({"triggers": [None]}, "trigger None"),
         ({"cancel_on": "c"}, "cancel_on is 'c': write Cancel"),
         ({"cancel_on": ["c"]}, "cancel_on is ['c']: write Cancel"),
@@ -188,7 +200,7 @@ async def defaults(ctx: Context[Any], more: int = 1, **rest: Any) -> None: ...
         ({"idempotency": "'\ud800'"}, "idempotency"),
         ({"idempotency": ""}, "idempotency is empty"),
         ({"timeouts": {"start": "1h"}}, "write Timeouts("),
-        ({"middleware": Middleware()}, "give a list, middleware=[…]"),
+        ({"middleware": Middleware()}, "pass a list, middleware=[…]"),
         ({"retries": 21}, "retries are 21"),
         ({"retries": "3"}, "retries are '3'"),
         ({"name": 5}, "its name is 5"),
@@ -203,7 +215,7 @@ def test_an_option_of_the_wrong_kind_is_refused_naming_the_function(app: App, op
 
 @pytest.mark.parametrize("given", [no_parameter, two_parameters, keyword_only, lambda: None])
 def test_a_handler_that_cannot_be_called_with_the_context_alone_is_refused(app: App, given: Any) -> None:
-    with pytest.raises(ConfigError, match=r"function 'f' of app 'shop' is called with its context alone"):
+    with pytest.raises(ConfigError, match=r"function 'f' of app 'shop' is called with one argument, its context"):
         app.function(id="f", triggers=[])(given)
     with pytest.raises(ConfigError, match="function 'f-failure' of app 'shop'"):
         app.function(id="f", triggers=[], on_failure=given)(handler)
@@ -302,7 +314,7 @@ def test_a_condition_that_is_no_text_is_refused_naming_the_event(condition: Any)
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"middleware": Middleware()}, "give a list"),
+        ({"middleware": Middleware()}, "pass a list"),
         ({"retries": 21}, "retries are 21"),
         ({"checkpoint_budget": "soon"}, "checkpoint_budget is not a duration"),
         ({"retention": "soon"}, "retention is not a duration"),

@@ -1,4 +1,4 @@
-"""What raising does: in a step, in a function, for a while or for good."""
+"""Errors in a step or a function: those that are retried, and those that are final."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def test_a_step_that_raises_reports_an_attempt_that_failed(app: App) -> No
     decline_app(app)
     called = await FakeServer(app, "shop-f").call()
     error = called.ops[0]["error"]
-    assert (called.response.status, called.told) == (206, ["StepError pay"])
+    assert (called.response.status, called.reported) == (206, ["StepError pay"])
     assert (error["name"], error["message"]) == ("CardDeclinedError", "no funds")
     assert "in decline" in error["stack"]
     assert "_execute.py" not in error["stack"]
@@ -46,14 +46,14 @@ async def test_a_step_that_raises_reports_an_attempt_that_failed(app: App) -> No
 async def test_the_last_attempt_of_a_step_reports_that_it_failed_for_good(app: App) -> None:
     decline_app(app)
     called = await FakeServer(app, "shop-f", max_attempts=3).call(attempt=2)
-    assert called.told == ["StepFailed pay"]
+    assert called.reported == ["StepFailed pay"]
 
 
 async def test_a_step_that_failed_for_good_raises_in_the_function_which_may_catch_it(app: App) -> None:
     decline_app(app)
     server = FakeServer(app, "shop-f", max_attempts=2)
     await server.run()
-    assert server.told == [["StepError pay"], ["StepFailed pay"], []]
+    assert server.reported == [["StepError pay"], ["StepFailed pay"], []]
     assert server.result == "CardDeclinedError: no funds"
 
 
@@ -71,15 +71,15 @@ async def test_an_uncaught_step_error_fails_the_run_with_the_words_of_the_origin
 
 
 async def test_retries_of_a_step_override_those_of_the_function(app: App) -> None:
-    decline_app(app, retries=Retries(attempts=1, first_delay="2s"))
+    decline_app(app, retries=Retries(max_retries=1, first_delay="2s"))
     server = FakeServer(app, "shop-f", max_attempts=9)
     first, second = await server.call(attempt=0), await server.call(attempt=1)
-    assert (first.told, second.told) == (["StepError pay"], ["StepFailed pay"])
+    assert (first.reported, second.reported) == (["StepError pay"], ["StepFailed pay"])
     backoff = {"first_delay": 2.0, "factor": 2.0, "max_delay": 7200.0, "jitter": 0.2}
     assert first.ops[0]["opts"]["retries"] == {"attempts": 1, "backoff": backoff}
 
 
-async def test_a_planned_step_tells_its_retries(app: App) -> None:
+async def test_a_planned_step_reports_its_retries(app: App) -> None:
     decline_app(app, retries=7)
     called = await FakeServer(app, "shop-f").call(only_look=True)
     assert called.ops[0]["opts"] == {"retries": {"attempts": 7}}
@@ -99,7 +99,7 @@ async def test_a_non_retriable_error_in_a_step_fails_the_step_at_once(app: App) 
 
     server = FakeServer(app, "shop-f")
     await server.run()
-    assert server.told[0] == ["StepFailed pay"]
+    assert server.reported[0] == ["StepFailed pay"]
     assert server.calls[0].ops[0]["error"]["noRetry"] is True
     assert server.result == {"account": 7}
 
@@ -130,7 +130,7 @@ async def test_a_step_may_ask_to_be_tried_again_later(wish: Any, header: str, mo
         await ctx.step.run("pay", busy)
 
     called = await FakeServer(app, "shop-f").call()
-    assert (called.response.status, called.told) == (206, ["StepError pay"])
+    assert (called.response.status, called.reported) == (206, ["StepError pay"])
     assert called.response.headers["retry-after"] == header
     assert datetime.fromisoformat(called.ops[0]["opts"]["retry_after"]) == moment
 
@@ -167,7 +167,7 @@ async def test_a_wish_that_is_no_duration_is_refused_where_it_is_made_and_keeps_
 
     for function in ("shop-async", "shop-sync"):
         step = await FakeServer(app, function).call()
-        assert step.told == ["StepFailed pay"]
+        assert step.reported == ["StepFailed pay"]
         body = await FakeServer(app, function, data={"in": "body"}).call()
         assert body.response.status == 400
         for error in (step.ops[0]["error"], body.json):
@@ -225,7 +225,7 @@ async def test_a_step_whose_body_is_cut_off_by_a_timeout_is_an_attempt_that_fail
             await ctx.step.run("slow", asyncio.sleep, 3600)
 
     called = await FakeServer(app, "shop-f").call()
-    assert called.told == ["StepError slow"]
+    assert called.reported == ["StepError slow"]
     assert called.ops[0]["error"]["name"] == "CancelledError"
 
 
@@ -261,10 +261,10 @@ async def test_an_exit_in_a_step_is_an_attempt_that_failed(app: App) -> None:
     async def f(ctx: Context) -> None:
         await ctx.step.run("leave", leave)
 
-    assert (await FakeServer(app, "shop-f").call()).told == ["StepError leave"]
+    assert (await FakeServer(app, "shop-f").call()).reported == ["StepError leave"]
 
 
-async def test_the_cause_of_an_error_travels_along(app: App) -> None:
+async def test_the_cause_of_an_error_is_reported_with_it(app: App) -> None:
     def fail() -> None:
         try:
             raise OSError("disk full")
@@ -317,7 +317,7 @@ async def test_an_invoked_function_that_failed_raises_its_error(app: App) -> Non
     assert server.result == "Boom: bang"
 
 
-async def test_a_coroutine_given_in_place_of_a_function_is_told_so(app: App) -> None:
+async def test_a_coroutine_passed_instead_of_a_function_is_refused_clearly(app: App) -> None:
     @app.function(id="f", trigger=Event("t/a"))
     async def f(ctx: Context) -> None:
         await ctx.step.run("pay", decline())  # type: ignore[call-overload]
@@ -327,7 +327,7 @@ async def test_a_coroutine_given_in_place_of_a_function_is_told_so(app: App) -> 
     assert "without calling it" in called.json["message"]
 
 
-async def test_a_plain_function_that_returns_a_coroutine_is_told_so(app: App) -> None:
+async def test_a_plain_function_that_returns_a_coroutine_is_refused_clearly(app: App) -> None:
     @app.function(id="f", trigger=Event("t/a"))
     def f(ctx: SyncContext) -> Any:
         return decline()

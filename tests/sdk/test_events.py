@@ -114,7 +114,7 @@ async def test_a_wait_gives_the_event_as_the_model_or_none(app: App) -> None:
     }  # fmt: skip
 
 
-async def test_sleeping_until_a_moment_travels_as_utc_text(app: App) -> None:
+async def test_the_moment_of_a_sleep_is_sent_as_utc_text(app: App) -> None:
     @app.function(id="f", trigger=Event("t/a"))
     async def f(ctx: Context) -> None:
         await ctx.step.sleep_until("a", "2026-12-24T18:00:00+01:00")
@@ -130,7 +130,7 @@ async def test_sleeping_until_a_moment_travels_as_utc_text(app: App) -> None:
     ("duration", "text"),
     [("1h30m", "5400s"), (90, "90s"), (0.25, "250ms"), (timedelta(days=366), "31622400s"), ("300d500ms", "25920001s")],
 )
-async def test_a_duration_travels_in_one_unit(app: App, duration: Any, text: str) -> None:
+async def test_a_duration_is_sent_in_one_unit(app: App, duration: Any, text: str) -> None:
     @app.function(id="f", trigger=Event("t/a"))
     def f(ctx: SyncContext) -> None:
         ctx.step.sleep("nap", duration)
@@ -139,7 +139,7 @@ async def test_a_duration_travels_in_one_unit(app: App, duration: Any, text: str
 
 
 @pytest.mark.parametrize("duration", ["soon", "-1s", -1, timedelta(days=-1), "367d", True, None, float("nan")])
-async def test_a_duration_that_cannot_be_is_refused_and_not_retried(app: App, duration: Any) -> None:
+async def test_an_invalid_duration_is_refused_and_not_retried(app: App, duration: Any) -> None:
     @app.function(id="f", trigger=Event("t/a"))
     def f(ctx: SyncContext) -> None:
         ctx.step.sleep("nap", duration)
@@ -192,7 +192,7 @@ def test_a_cron_line_that_is_not_five_fields_is_refused(line: str) -> None:
 @pytest.mark.parametrize(
     "options", [{"tz": "Mars/Olympus"}, {"jitter": "10m"}, {"jitter": 0}, {"catch_up": "some"}, {"tz": "../etc"}]
 )
-def test_a_cron_option_that_cannot_be_is_refused(options: Any) -> None:
+def test_an_invalid_cron_option_is_refused(options: Any) -> None:
     with pytest.raises(BadTriggerError):
         Cron("* * * * *", **options)
 

@@ -39,7 +39,7 @@ def test_every_error_of_the_package_is_drawn_in_its_tree() -> None:
         assert name in (errors.__doc__ or "")
 
 
-def test_every_error_has_a_code_of_its_own() -> None:
+def test_every_error_has_a_distinct_code() -> None:
     codes = [getattr(errors, name).code for name in errors.__all__ if name != "Interrupt"]
     assert len(set(codes)) == len(codes)
 

@@ -1,4 +1,4 @@
-"""How an invocation ends within the code: `finally:` runs, steps in it do not, and nothing swallowed counts."""
+"""The end of an invocation in the code: `finally:` runs, steps in it do not, and a caught interrupt changes nothing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def test_finally_blocks_run_but_a_step_in_them_neither_runs_nor_is_reporte
             await ctx.step.run("cleanup", seen.append, "ran")
 
     called = await FakeServer(app, "shop-f").call()
-    assert (called.told, seen) == (["Sleep nap"], ["cleaned"])
+    assert (called.reported, seen) == (["Sleep nap"], ["cleaned"])
 
 
 async def test_the_same_holds_in_sync_functions(app: App) -> None:
@@ -40,10 +40,10 @@ async def test_the_same_holds_in_sync_functions(app: App) -> None:
             ctx.step.run("cleanup", seen.append, "ran")
 
     called = await FakeServer(app, "shop-f").call()
-    assert (called.told, seen) == (["Sleep nap"], ["cleaned"])
+    assert (called.reported, seen) == (["Sleep nap"], ["cleaned"])
 
 
-async def test_a_finally_block_may_await_its_own_cleaning_up(app: App) -> None:
+async def test_a_finally_block_may_await_its_cleanup(app: App) -> None:
     seen: list[str] = []
 
     @app.function(id="f", trigger=Event("t/a"))
@@ -68,7 +68,7 @@ async def test_a_step_in_a_finally_block_runs_when_the_function_really_ends(app:
 
     server = FakeServer(app, "shop-f")
     await server.run()
-    assert server.told == [["Sleep nap"], ["StepRun cleanup", "RunComplete complete"]]
+    assert server.reported == [["Sleep nap"], ["StepRun cleanup", "RunComplete complete"]]
 
 
 @pytest.mark.parametrize("kind", ["async", "sync"])
@@ -98,7 +98,7 @@ async def test_code_that_swallows_the_interrupt_changes_nothing_and_is_warned_on
     with caplog.at_level(logging.WARNING):
         called = await FakeServer(app, "shop-f").call()
         await FakeServer(app, "shop-f").call()
-    assert called.told == ["Sleep nap"]
+    assert called.reported == ["Sleep nap"]
     assert caplog.text.count("caught the interrupt") == 1
 
 
@@ -124,7 +124,7 @@ async def test_code_that_swallows_it_in_a_loop_still_gets_its_answer(
 
     with caplog.at_level(logging.WARNING):
         called = await asyncio.wait_for(FakeServer(app, "shop-f").call(), 8)
-    assert called.told == ["Sleep nap"]
+    assert called.reported == ["Sleep nap"]
     assert "shop-f" in caplog.text
 
 

@@ -18,10 +18,10 @@ from .fake_server import FakeServer
 def lines(caplog: pytest.LogCaptureFixture) -> Any:
     caplog.set_level(logging.INFO)
 
-    def told() -> list[str]:
+    def lines() -> list[str]:
         return [record.getMessage() for record in caplog.records if record.name == "milepost.shop"]
 
-    return told
+    return lines
 
 
 async def test_each_line_of_a_sequential_run_appears_once(app: App, lines: Any) -> None:
@@ -133,9 +133,9 @@ async def test_a_line_of_a_step_carries_its_name_and_its_own_attempt(
     server = FakeServer(app, "shop-f")
     server.checkpointer = server
     await server.call(attempt=2)
-    told = [(record.getMessage(), record.__dict__["step"], record.__dict__["attempt"]) for record in caplog.records]
+    logged = [(record.getMessage(), record.__dict__["step"], record.__dict__["attempt"]) for record in caplog.records]
     # The second step began its own first attempt in the call that was the third of the first.
-    assert told == [("in a", "a", 2), ("in b", "b", 0), ("after b", "mine", 2)]
+    assert logged == [("in a", "a", 2), ("in b", "b", 0), ("after b", "mine", 2)]
 
 
 @pytest.mark.parametrize("kind", ["async", "sync"])

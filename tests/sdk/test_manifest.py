@@ -1,4 +1,4 @@
-"""What an app tells of itself."""
+"""How an app describes itself."""
 
 from __future__ import annotations
 
@@ -56,22 +56,22 @@ def test_the_registration_has_all_that_the_protocol_asks_for(app: App) -> None:
 
 
 def test_the_registration_has_what_milepost_adds(app: App) -> None:
-    told = declared(app)["functions"][0]["milepost"]
-    assert told["retries"] == {
+    extension = declared(app)["functions"][0]["milepost"]
+    assert extension["retries"] == {
         "attempts": 2, "backoff": {"first_delay": 1.0, "factor": 3.0, "max_delay": 60.0, "jitter": 0.0},
     }  # fmt: skip
-    assert (told["mode"], told["catch_up"]) == ("checkpoint", "one")
-    assert told["event_schemas"]["order/created"]["properties"] == {"id": {"title": "Id", "type": "string"}}
+    assert (extension["mode"], extension["catch_up"]) == ("checkpoint", "one")
+    assert extension["event_schemas"]["order/created"]["properties"] == {"id": {"title": "Id", "type": "string"}}
 
 
-def test_a_failure_handler_is_a_function_that_listens_to_failures_of_its_own(app: App) -> None:
+def test_a_failure_handler_is_a_function_that_listens_to_the_failures_of_one_function(app: App) -> None:
     function = declared(app)["functions"][1]
     assert function["id"] == "shop-f-failure"
     expression = "event.data.function_id == 'shop-f'"
     assert function["triggers"] == [{"event": "inngest/function.failed", "expression": expression}]
 
 
-def test_a_plain_function_is_told_plainly(app: App) -> None:
+def test_a_plain_function_has_an_entry_without_options(app: App) -> None:
     app.function(id="f", triggers=[])(handler)
     function: Any = app.manifest("https://app.example/api")["functions"]
     assert function[0]["triggers"] == []
@@ -79,7 +79,7 @@ def test_a_plain_function_is_told_plainly(app: App) -> None:
     assert "cancel" not in function[0]
 
 
-def test_the_version_of_the_app_is_told() -> None:
+def test_the_registration_carries_the_version_of_the_app() -> None:
     assert App("shop", version="abc").manifest("u")["appVersion"] == "abc"
     assert "appVersion" not in App("shop").manifest("u")
 
@@ -89,5 +89,5 @@ def test_defaults_of_the_app_hold_for_functions_that_do_not_say() -> None:
     app.function(id="f", triggers=[])(handler)
     app.function(id="g", triggers=[], retries=0, mode="step")(handler)
     functions: Any = app.manifest("u")["functions"]
-    told = [(function["milepost"]["retries"]["attempts"], function["milepost"]["mode"]) for function in functions]
-    assert told == [(1, "checkpoint"), (0, "step")]
+    policies = [(function["milepost"]["retries"]["attempts"], function["milepost"]["mode"]) for function in functions]
+    assert policies == [(1, "checkpoint"), (0, "step")]

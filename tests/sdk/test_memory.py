@@ -1,4 +1,4 @@
-"""What is remembered of a run, and what happens when the code has changed since."""
+"""The remembered steps of a run, and what happens if the code has changed since."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def one_step(app: App) -> None:
 
 
 @pytest.mark.parametrize("memo", [None, {"name": "t/b", "id": "e2", "data": {}, "ts": 1}])
-async def test_a_run_step_that_was_a_sleep_or_a_wait_is_told_clearly_and_not_retried(app: App, memo: Any) -> None:
+async def test_a_run_step_that_was_a_sleep_or_a_wait_is_a_clear_error_and_not_retried(app: App, memo: Any) -> None:
     one_step(app)
     server = FakeServer(app, "shop-f")
     server.remember(hash_step_id("a"), memo)
@@ -32,7 +32,7 @@ async def test_a_run_step_that_was_a_sleep_or_a_wait_is_told_clearly_and_not_ret
     assert server.run_id in called.json["message"]
 
 
-async def test_a_sleep_that_was_a_run_step_is_told_clearly(app: App) -> None:
+async def test_a_sleep_that_was_a_run_step_is_a_clear_error(app: App) -> None:
     @app.function(id="f", trigger=Event("t/a"))
     def f(ctx: SyncContext) -> None:
         ctx.step.sleep("a", 1)
@@ -42,7 +42,7 @@ async def test_a_sleep_that_was_a_run_step_is_told_clearly(app: App) -> None:
     assert (await server.call()).json["code"] == "non_determinism"
 
 
-async def test_a_wait_that_was_a_run_step_is_told_clearly(app: App) -> None:
+async def test_a_wait_that_was_a_run_step_is_a_clear_error(app: App) -> None:
     @app.function(id="f", trigger=Event("t/a"))
     async def f(ctx: Context) -> None:
         await ctx.step.wait_for_event("a", "t/b", timeout=1)

@@ -1,4 +1,4 @@
-"""Middleware: when it is called, and what it can change."""
+"""Middleware: when its hooks are called, and what they can change."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ async def test_an_error_in_a_hook_in_the_middle_of_a_run_fails_the_invocation() 
     assert (called.response.status, called.json["message"]) == (500, "vault is sealed")
 
 
-async def test_a_hook_that_forgets_to_return_is_told_so() -> None:
+async def test_a_hook_that_forgets_to_return_a_value_is_a_clear_error() -> None:
     class Forgetful(Middleware):
         def transform_output(self, output: StepOutput) -> Any: ...
 
@@ -162,8 +162,8 @@ async def test_a_hook_that_forgets_to_return_is_told_so() -> None:
 
 
 @pytest.mark.parametrize("is_async", [True, False])
-async def test_sent_events_can_be_changed_and_their_ids_are_told(*, is_async: bool) -> None:
-    told: list[Any] = []
+async def test_sent_events_can_be_changed_and_hooks_get_their_ids(*, is_async: bool) -> None:
+    notified: list[Any] = []
 
     class Stamping(Middleware):
         async def before_send_events(self, events: Any) -> Any:
@@ -171,7 +171,7 @@ async def test_sent_events_can_be_changed_and_their_ids_are_told(*, is_async: bo
             return [{**event, "data": {"stamped": True}} for event in events]
 
         async def after_send_events(self, events: Any, ids: Any) -> None:
-            told.append((len(events), list(ids)))
+            notified.append((len(events), list(ids)))
 
     transport = RecordingTransport()
     app = App("shop", middleware=[Stamping()], transport=transport)
@@ -180,4 +180,4 @@ async def test_sent_events_can_be_changed_and_their_ids_are_told(*, is_async: bo
     else:
         app.send_sync({"name": "t/a"})
     assert transport.events == [{"name": "t/a", "data": {"stamped": True}}]
-    assert told == [(1, ["event-1"])]
+    assert notified == [(1, ["event-1"])]

@@ -33,7 +33,7 @@ async def test_gathered_steps_are_planned_together_and_run_in_calls_of_their_own
 
     server = FakeServer(app, "shop-f")
     await server.run()
-    assert server.told == [
+    assert server.reported == [
         ["StepPlanned a", "StepPlanned b", "StepPlanned c"], ["StepRun a"], ["StepRun b"], ["StepRun c"], [],
     ]  # fmt: skip
     assert (ran, server.result) == (["a", "b", "c"], ["a", "b", "c"])
@@ -48,7 +48,7 @@ async def test_a_task_group_works_like_gather(app: App) -> None:
 
     server = FakeServer(app, "shop-f")
     await server.run()
-    assert server.told[0] == ["StepPlanned a", "StepPlanned b"]
+    assert server.reported[0] == ["StepPlanned a", "StepPlanned b"]
     assert server.result == ["a", "b"]
 
 
@@ -105,9 +105,9 @@ async def test_a_cancelled_loser_is_not_reported_again(app: App) -> None:
         return await ctx.step.run("remind", name_of, "reminded")
 
     server = FakeServer(app, "shop-f")
-    assert (await server.call()).told == ["WaitForEvent approved", "Sleep late"]
+    assert (await server.call()).reported == ["WaitForEvent approved", "Sleep late"]
     server.remember(hash_step_id("late"), None)
-    assert (await server.call()).told == ["StepRun remind", "RunComplete complete"]
+    assert (await server.call()).reported == ["StepRun remind", "RunComplete complete"]
 
 
 async def test_a_timeout_around_a_step_does_not_delay_the_answer(app: App) -> None:
@@ -122,7 +122,7 @@ async def test_a_timeout_around_a_step_does_not_delay_the_answer(app: App) -> No
     server = FakeServer(app, "shop-f")
     await server.run()
     assert loop.time() - began < 5
-    assert (server.told[0], server.result) == (["Sleep nap"], "slept")
+    assert (server.reported[0], server.result) == (["Sleep nap"], "slept")
 
 
 async def test_io_of_the_functions_own_is_waited_for_while_no_step_is_found(app: App) -> None:
@@ -134,7 +134,7 @@ async def test_io_of_the_functions_own_is_waited_for_while_no_step_is_found(app:
 
     server = FakeServer(app, "shop-f")
     await server.run()
-    assert server.told == [["StepRun a", "RunComplete complete"]]
+    assert server.reported == [["StepRun a", "RunComplete complete"]]
 
 
 async def test_a_step_is_decided_while_other_io_is_still_going_on(app: App) -> None:
@@ -142,7 +142,7 @@ async def test_a_step_is_decided_while_other_io_is_still_going_on(app: App) -> N
     async def f(ctx: Context) -> list[Any]:
         return list(await asyncio.gather(ctx.step.sleep("nap", "1h"), asyncio.sleep(3600)))
 
-    assert (await FakeServer(app, "shop-f").call()).told == ["Sleep nap"]
+    assert (await FakeServer(app, "shop-f").call()).reported == ["Sleep nap"]
 
 
 async def test_sync_branches_are_planned_together_and_give_their_results_in_order(app: App) -> None:
@@ -152,7 +152,7 @@ async def test_sync_branches_are_planned_together_and_give_their_results_in_orde
 
     server = FakeServer(app, "shop-f", complete_first=lambda _: ["c", "b", "a"])
     await server.run()
-    assert server.told[0] == ["StepPlanned a", "StepPlanned b", "StepPlanned c"]
+    assert server.reported[0] == ["StepPlanned a", "StepPlanned b", "StepPlanned c"]
     assert server.result == ["A", "B", "C"]
 
 
@@ -180,7 +180,7 @@ async def test_nested_sync_branches_are_found_in_one_invocation(app: App) -> Non
 
     server = FakeServer(app, "shop-f")
     await server.run()
-    assert server.told[0] == ["StepPlanned a", "StepPlanned b", "StepPlanned c"]
+    assert server.reported[0] == ["StepPlanned a", "StepPlanned b", "StepPlanned c"]
     assert server.result == ["a", ["b", "c"]]
 
 

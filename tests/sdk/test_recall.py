@@ -1,4 +1,4 @@
-"""The short way through history gives what the long way gives, or nothing."""
+"""`recall`, the shortcut through history, gives the same value as the long way, or none."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from pydantic import BaseModel
 
 from milepost import StepError
 from milepost._replay.calls import run_call
-from milepost._replay.invocation import UNKNOWN, CallRequest, Invocation
+from milepost._replay.invocation import UNKNOWN, Invocation
+from milepost._replay.requests import CallRequest
 from milepost.errors import BadIdError, NonDeterminismError, NotSerializableError
 from milepost.protocol import DISCOVERY, hash_step_id
 

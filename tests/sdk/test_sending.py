@@ -1,4 +1,4 @@
-"""Sending events: checked first, handed over once."""
+"""Sending events: they are checked first, and a retry starts no second run."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MOMENT = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 ORDER = Event("order/created", Order)
 
 
-async def test_an_event_travels_as_a_json_object(app: App, transport: RecordingTransport) -> None:
+async def test_an_event_is_sent_as_a_json_object(app: App, transport: RecordingTransport) -> None:
     order = ORDER.create(Order(id="o1", at=MOMENT), id="order-o1", ts=MOMENT)
     assert await app.send([order, NewEvent("t/b", {"n": 1}), {"name": "t/c"}]) == ["event-1", "event-2", "event-3"]
     assert transport.events == [
@@ -73,7 +73,7 @@ async def test_sending_without_await_works_within_a_running_loop_too(app: App) -
         ("t/a", ConfigError),
     ],
 )
-async def test_an_event_that_cannot_be_is_refused_before_anything_is_sent(
+async def test_an_invalid_event_is_refused_before_anything_is_sent(
     app: App, transport: RecordingTransport, event: Any, error: type[Exception]
 ) -> None:
     with pytest.raises(error):
@@ -81,7 +81,7 @@ async def test_an_event_that_cannot_be_is_refused_before_anything_is_sent(
     assert transport.batches == []
 
 
-async def test_more_than_five_thousand_events_travel_in_several_requests(
+async def test_more_than_five_thousand_events_are_sent_in_several_requests(
     app: App, transport: RecordingTransport
 ) -> None:
     ids = await app.send([{"name": "t/a"} for _ in range(5001)])
@@ -140,13 +140,13 @@ async def test_a_step_that_sends_again_sends_under_the_same_ids(
 
         @app.function(id="f", trigger=Event("t/a"))
         async def f(ctx: Context) -> list[str]:
-            return await ctx.step.send_event("tell", [{"name": "t/b"}, {"name": "t/c"}])
+            return await ctx.step.send_event("notify", [{"name": "t/b"}, {"name": "t/c"}])
 
     else:
 
         @app.function(id="f", trigger=Event("t/a"))
         def g(ctx: SyncContext) -> list[str]:
-            return ctx.step.send_event("tell", [{"name": "t/b"}, {"name": "t/c"}])
+            return ctx.step.send_event("notify", [{"name": "t/b"}, {"name": "t/c"}])
 
     first = FakeServer(app, "shop-f")
     await first.run()
@@ -199,7 +199,7 @@ async def test_a_server_that_is_not_there_is_an_error_after_five_tries() -> None
     assert len(pauses) == 4
 
 
-async def test_over_http_a_refused_event_is_told_with_the_ids_of_those_before_it() -> None:
+async def test_over_http_the_error_for_a_refused_event_has_the_ids_of_those_before_it() -> None:
     answer = {"ids": ["01A"], "status": 400, "error": "timestamp is before Jan 1, 1980"}
     with serving((400, answer)) as server, pytest.raises(EventRefusedError, match="1980") as caught:
         await App("shop", transport=http(server.url)).send([{"name": "t/a"}, {"name": "t/b", "ts": 1}])

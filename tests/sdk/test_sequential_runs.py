@@ -1,4 +1,4 @@
-"""Steps one after the other: what each invocation answers, and that nothing recorded happens twice."""
+"""Sequential steps: what each invocation reports, and that no recorded step runs again."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def test_n_steps_take_n_invocations_because_the_last_runs_on_to_the_end(ap
     define(app, ran)
     server = FakeServer(app, "shop-f")
     await server.run()
-    assert server.told == [["StepRun a"], ["StepRun b"], ["StepRun c", "RunComplete complete"]]
+    assert server.reported == [["StepRun a"], ["StepRun b"], ["StepRun c", "RunComplete complete"]]
     assert server.result == ["A", "B", "C"]
 
 
@@ -67,7 +67,7 @@ async def test_a_server_that_is_not_milepost_gets_one_step_per_answer_and_200_at
     define(app, [])
     server = FakeServer(app, "shop-f", milepost=None)
     last = await server.run()
-    assert server.told == [["StepRun a"], ["StepRun b"], ["StepRun c"], []]
+    assert server.reported == [["StepRun a"], ["StepRun b"], ["StepRun c"], []]
     assert (last.response.status, last.json) == (200, ["A", "B", "C"])
 
 
@@ -76,7 +76,7 @@ async def test_a_call_that_must_only_look_plans_the_step(app: App, define: Defin
     ran: Ran = []
     define(app, ran)
     called = await FakeServer(app, "shop-f").call(only_look=True)
-    assert (called.told, ran) == (["StepPlanned a"], [])
+    assert (called.reported, ran) == (["StepPlanned a"], [])
 
 
 async def test_after_a_step_the_answer_carries_the_sleep_that_follows_it(app: App) -> None:
@@ -88,7 +88,7 @@ async def test_after_a_step_the_answer_carries_the_sleep_that_follows_it(app: Ap
 
     server = FakeServer(app, "shop-f")
     await server.run()
-    assert server.told == [["StepRun a", "Sleep nap"], []]
+    assert server.reported == [["StepRun a", "Sleep nap"], []]
     assert server.calls[0].ops[1]["opts"] == {"duration": "90s"}
     assert server.result == "done"
 
@@ -100,7 +100,7 @@ async def test_after_a_step_the_answer_carries_the_parallel_steps_that_follow_it
         return ctx.step.parallel((lambda: ctx.step.run("b", int), lambda: ctx.step.run("c", int)))
 
     called = await FakeServer(app, "shop-f").call()
-    assert called.told == ["StepRun a", "StepPlanned b", "StepPlanned c"]
+    assert called.reported == ["StepRun a", "StepPlanned b", "StepPlanned c"]
 
 
 async def test_an_error_after_a_step_comes_with_the_next_call(app: App) -> None:
@@ -111,7 +111,7 @@ async def test_an_error_after_a_step_comes_with_the_next_call(app: App) -> None:
 
     server = FakeServer(app, "shop-f", max_attempts=1)
     await server.run()
-    assert server.told == [["StepRun a"], []]
+    assert server.reported == [["StepRun a"], []]
     assert server.calls[1].response.status == 500
     assert server.calls[1].json["name"] == "LookupError"
 
@@ -125,7 +125,7 @@ async def test_a_function_without_steps_answers_its_result(app: App) -> None:
     assert (called.response.status, called.json) == (200, {"n": 2})
 
 
-async def test_the_nth_use_of_an_id_is_a_step_of_its_own(app: App) -> None:
+async def test_every_use_of_an_id_is_a_separate_step(app: App) -> None:
     @app.function(id="f", trigger=Event("t/a"))
     async def f(ctx: Context) -> list[int]:
         return [await ctx.step.run("same", lambda i: i, i) for i in range(3)]
@@ -145,11 +145,11 @@ async def test_emoji_are_fine_in_step_ids(app: App) -> None:
 
     server = FakeServer(app, "shop-f")
     await server.run()
-    assert server.told[0][0] == "StepRun pay 💸"
+    assert server.reported[0][0] == "StepRun pay 💸"
 
 
-@pytest.mark.parametrize(("step_id", "complaint"), [("a\0b", "NUL"), ("", "name"), ("x" * 2000, "letters")])
-async def test_a_step_id_that_cannot_travel_is_refused_clearly(app: App, step_id: str, complaint: str) -> None:
+@pytest.mark.parametrize(("step_id", "complaint"), [("a\0b", "NUL"), ("", "name"), ("x" * 2000, "characters")])
+async def test_an_invalid_step_id_is_refused_clearly(app: App, step_id: str, complaint: str) -> None:
     @app.function(id="f", trigger=Event("t/a"))
     async def f(ctx: Context) -> None:
         await ctx.step.run(step_id, int)
@@ -180,7 +180,7 @@ async def test_a_step_inside_a_step_is_refused_clearly(app: App) -> None:
         await ctx.step.run("outer", outer)
 
     called = await FakeServer(app, "shop-f").call()
-    assert called.told == ["StepFailed outer"]
+    assert called.reported == ["StepFailed outer"]
     error = called.ops[0]["error"]
     assert (error["name"], error["code"], error["noRetry"]) == ("NestedStepError", "nested_step", True)
     assert "'inner'" in error["message"]

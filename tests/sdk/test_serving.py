@@ -1,4 +1,4 @@
-"""Requests of a server: registration, introspection, signatures, calls that cannot be served."""
+"""Requests from a server: registration, inspection, signatures, and calls that cannot be served."""
 
 from __future__ import annotations
 
@@ -88,21 +88,21 @@ async def test_the_trust_probe_is_answered_empty_when_it_is_signed() -> None:
     assert (response.status, response.body) == (200, b"")
 
 
-async def test_introspection_tells_strangers_no_secrets() -> None:
+async def test_unsigned_inspection_shows_no_secrets() -> None:
     response = await signed_app().handle(Request("GET"))
-    told = json.loads(response.body)
-    assert told["function_count"] == 1
-    assert (told["has_event_key"], told["has_signing_key"], told["mode"]) == (True, True, "cloud")
-    assert "app_id" not in told
-    assert "signing_key_hash" not in told
+    body = json.loads(response.body)
+    assert body["function_count"] == 1
+    assert (body["has_event_key"], body["has_signing_key"], body["mode"]) == (True, True, "cloud")
+    assert "app_id" not in body
+    assert "signing_key_hash" not in body
     assert b"secret-event-key" not in response.body
 
 
-async def test_introspection_tells_who_has_signed_more_but_never_a_key() -> None:
+async def test_signed_inspection_shows_more_but_never_a_key() -> None:
     response = await signed_app().handle(signed("GET"))
-    told = json.loads(response.body)
-    assert (told["app_id"], told["sdk_language"]) == ("shop", "py")
-    assert len(told["signing_key_hash"]) == 12
+    body = json.loads(response.body)
+    assert (body["app_id"], body["sdk_language"]) == ("shop", "py")
+    assert len(body["signing_key_hash"]) == 12
     assert b"secret-event-key" not in response.body
     assert KEY.rsplit("-", maxsplit=1)[-1].encode() not in response.body
 
@@ -112,11 +112,11 @@ async def test_an_in_band_sync_answers_the_registration() -> None:
     request = signed("PUT", body)
     request = Request("PUT", {}, {**request.headers, "x-inngest-sync-kind": "in_band"}, body)
     response = await signed_app().handle(request)
-    told = json.loads(response.body)
+    body = json.loads(response.body)
     assert (response.status, response.headers["x-inngest-sync-kind"]) == (200, "in_band")
-    assert (told["app_id"], told["url"]) == ("shop", "https://app.example/api")
-    assert told["functions"][0]["id"] == "shop-f"
-    assert told["inspection"]["authentication_succeeded"] is True
+    assert (body["app_id"], body["url"]) == ("shop", "https://app.example/api")
+    assert body["functions"][0]["id"] == "shop-f"
+    assert body["inspection"]["authentication_succeeded"] is True
 
 
 async def test_an_out_of_band_sync_registers_with_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,7 +163,7 @@ def test_an_app_registers_itself_under_the_address_that_it_is_served_at(monkeypa
     assert heard.headers["authorization"] == bearer(KEY)
 
 
-def test_an_app_that_is_not_registered_is_told_why(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_registration_is_an_error_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="MILEPOST_API_URL"):
         App("shop", dev=False).register("https://app.example/api")
     with serving((401, {"error": "[MP506] The request is not authorised"})) as server:
@@ -213,7 +213,7 @@ async def test_a_large_run_is_fetched_from_the_server(monkeypatch: pytest.Monkey
     assert called.json == [7, "kept"]
 
 
-async def test_a_large_run_that_cannot_be_fetched_is_tried_again() -> None:
+async def test_a_large_run_that_cannot_be_fetched_is_retried() -> None:
     app = signed_app(dev=True)
     with serving((410, {"error": "gone"})) as server:
         app = App("shop", dev=server.url)
@@ -249,11 +249,11 @@ async def test_an_asgi_server_can_carry_the_app() -> None:
 
 
 async def test_an_asgi_server_may_start_and_stop_the_app() -> None:
-    told = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+    messages = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
     sent: list[Any] = []
 
     async def receive() -> Any:
-        return told.pop(0)
+        return messages.pop(0)
 
     async def send(message: Any) -> None:
         sent.append(message["type"])
@@ -295,7 +295,7 @@ def test_a_lambda_invocation_carries_the_same_request() -> None:
         assert answer["headers"]["x-inngest-req-version"] == "2"
 
 
-def test_a_lambda_invocation_that_is_no_request_is_told_so() -> None:
+def test_a_lambda_event_that_is_no_request_is_a_clear_error() -> None:
     handler = signed_app(dev=True).lambda_handler()
     with pytest.raises(Exception, match=r"payload format 2\.0"):
         handler({"Records": []}, None)

@@ -1,4 +1,4 @@
-"""What a step is called with travels as JSON: what cannot is refused where it is given, and not retried."""
+"""Arguments of steps are sent as JSON: those that cannot be are refused at the call, and not retried."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ OTHER: FunctionRef[Any] = FunctionRef("shop", "other")
 Call = Callable[[Any], Any]
 
 CALLS: list[tuple[str, Call, str]] = [
-    ("a step", lambda step: step.run("\ud800", int), "its id '\\ud800' has half a character"),
+    ("a step", lambda step: step.run("\ud800", int), "its id '\\ud800' contains a lone surrogate"),
     ("a step", lambda step: step.run("a\0", int), "NUL"),
     ("a step", lambda step: step.sleep("", 1), "its id is ''"),
-    ("a step", lambda step: step.sleep("ä" * 1025, 1), "1025 letters"),
+    ("a step", lambda step: step.sleep("ä" * 1025, 1), "1025 characters"),
     ("a step", lambda step: step.run(5, int), "its id is 5"),
-    ("step 'a'", lambda step: step.run("a", 5), "was given int to run"),
+    ("step 'a'", lambda step: step.run("a", 5), "got an object of type int to run"),
     ("step 'a'", lambda step: step.run("a", int, retries="many"), "retries are 'many'"),
-    ("invoke 'a'", lambda step: step.invoke("a", OTHER, object()), "data that JSON cannot carry"),
-    ("invoke 'a'", lambda step: step.invoke("a", OTHER, {"x": CYCLE}), "data that JSON cannot carry"),
-    ("invoke 'a'", lambda step: step.invoke("a", OTHER, {"x": "\ud800"}), "data that JSON cannot carry"),
-    ("invoke 'a'", lambda step: step.invoke("a", OTHER, {"x": float("nan")}), "data that JSON cannot carry"),
+    ("invoke 'a'", lambda step: step.invoke("a", OTHER, object()), "data that JSON cannot represent"),
+    ("invoke 'a'", lambda step: step.invoke("a", OTHER, {"x": CYCLE}), "data that JSON cannot represent"),
+    ("invoke 'a'", lambda step: step.invoke("a", OTHER, {"x": "\ud800"}), "data that JSON cannot represent"),
+    ("invoke 'a'", lambda step: step.invoke("a", OTHER, {"x": float("nan")}), "data that JSON cannot represent"),
     ("invoke 'a'", lambda step: step.invoke("a", OTHER, [1]), "of type list"),
-    ("invoke 'a'", lambda step: step.invoke("a", 5), "given 5 to call"),
+    ("invoke 'a'", lambda step: step.invoke("a", 5), "got 5 to call"),
     ("invoke 'a'", lambda step: step.invoke("a", FunctionRef("a", "\ud800")), "the id of the function"),
     ("invoke 'a'", lambda step: step.invoke("a", OTHER, timeout="soon"), "the timeout"),
     ("wait 'a'", lambda step: step.wait_for_event("a", 5, timeout=1), "is 5, of type int"),
     ("wait 'a'", lambda step: step.wait_for_event("a", None, timeout=1), "is None"),
-    ("wait 'a'", lambda step: step.wait_for_event("a", "t/\ud800", timeout=1), "half a character"),
+    ("wait 'a'", lambda step: step.wait_for_event("a", "t/\ud800", timeout=1), "a lone surrogate"),
     ("wait 'a'", lambda step: step.wait_for_event("a", "t/a", timeout=1, if_="'\ud800'"), "if_"),
     ("wait 'a'", lambda step: step.wait_for_event("a", "t/a", timeout=1, if_=5), "if_"),
     ("wait 'a'", lambda step: step.wait_for_event("a", "t/a", timeout=1, match=5), "match"),
@@ -53,7 +53,7 @@ CALLS: list[tuple[str, Call, str]] = [
 
 
 @pytest.mark.parametrize(("what", "call", "said"), CALLS)
-async def test_a_call_that_cannot_be_is_refused_naming_step_function_and_run_and_is_not_retried(
+async def test_an_invalid_step_call_is_refused_naming_step_function_and_run_and_is_not_retried(
     app: App, what: str, call: Call, said: str
 ) -> None:
     @app.function(id="async", trigger=Event("t/a"))
@@ -85,38 +85,36 @@ SENT: list[tuple[Any, str]] = [
     ([5], "an event to send is 5"),
     ("t/a", "an event to send is 't/a'"),
     (b"t/a", "an event to send is b't/a'"),
-    ({"name": "t/a", "data": {"x": float("inf")}}, "event 't/a' has data that JSON cannot carry"),
-    ({"name": "t/a", "data": {"x": "\ud800"}}, "event 't/a' has data that JSON cannot carry"),
-    ({"name": "t/a", "data": {"x": CYCLE}}, "event 't/a' has data that JSON cannot carry"),
-    ({"name": "t/a", "ts": float("nan")}, "event 't/a' has data that JSON cannot carry"),
-    ({"name": "t/a", "id": object()}, "event 't/a' has data that JSON cannot carry"),
-    ({"name": "t/\ud800"}, "half a character"),
+    ({"name": "t/a", "data": {"x": float("inf")}}, "event 't/a' has data that JSON cannot represent"),
+    ({"name": "t/a", "data": {"x": "\ud800"}}, "event 't/a' has data that JSON cannot represent"),
+    ({"name": "t/a", "data": {"x": CYCLE}}, "event 't/a' has data that JSON cannot represent"),
+    ({"name": "t/a", "ts": float("nan")}, "event 't/a' has data that JSON cannot represent"),
+    ({"name": "t/a", "id": object()}, "event 't/a' has data that JSON cannot represent"),
+    ({"name": "t/\ud800"}, "a lone surrogate"),
     ({"name": "t/\0"}, "NUL"),
 ]
 
 
 @pytest.mark.parametrize(("events", "said"), SENT)
-async def test_an_event_that_cannot_travel_fails_the_step_that_sends_it_for_good(
-    app: App, events: Any, said: str
-) -> None:
+async def test_an_invalid_event_fails_the_step_that_sends_it_for_good(app: App, events: Any, said: str) -> None:
     @app.function(id="async", trigger=Event("t/a"))
     async def _(ctx: Context) -> None:
-        await ctx.step.send_event("tell", events)
+        await ctx.step.send_event("notify", events)
 
     @app.function(id="sync", trigger=Event("t/a"))
     def _(ctx: SyncContext) -> None:
-        ctx.step.send_event("tell", events)
+        ctx.step.send_event("notify", events)
 
     for function in ("shop-async", "shop-sync"):
         called = await FakeServer(app, function).call()
-        assert called.told == ["StepFailed tell"]
+        assert called.reported == ["StepFailed notify"]
         message = called.ops[0]["error"]["message"]
-        assert message.startswith(f"send in step 'tell' of function '{function}', run {RUN_ID}: ")
+        assert message.startswith(f"send in step 'notify' of function '{function}', run {RUN_ID}: ")
         assert said in message
 
 
 @pytest.mark.parametrize(("events", "said"), SENT)
-async def test_an_event_that_cannot_travel_is_refused_outside_of_runs_too(app: App, events: Any, said: str) -> None:
+async def test_an_invalid_event_is_refused_outside_of_runs_too(app: App, events: Any, said: str) -> None:
     with pytest.raises(CodeError, match=re.escape(said)):
         await app.send(events)
     with pytest.raises(CodeError, match=re.escape(said)):
@@ -134,7 +132,7 @@ async def test_a_middleware_that_spoils_an_event_is_refused(transport: Recording
     assert transport.batches == []
 
 
-async def test_what_is_invoked_gets_models_and_moments_as_plain_json(app: App) -> None:
+async def test_an_invoked_function_gets_models_and_datetimes_as_plain_json(app: App) -> None:
     class Parcel(BaseModel):
         kilos: float = Field(alias="kg")
         sent_at: datetime

@@ -22,7 +22,7 @@ async def test_a_call_for_one_step_runs_that_step_alone(app: App) -> None:
         await asyncio.gather(*(ctx.step.run(n, ran.append, n) for n in "abc"))
 
     called = await FakeServer(app, "shop-f").call(hash_step_id("b"))
-    assert (called.told, ran) == (["StepRun b"], ["b"])
+    assert (called.reported, ran) == (["StepRun b"], ["b"])
 
 
 async def test_a_call_for_one_step_of_a_sync_function_runs_that_step_alone(app: App) -> None:
@@ -33,7 +33,7 @@ async def test_a_call_for_one_step_of_a_sync_function_runs_that_step_alone(app: 
         ctx.step.parallel([partial(ctx.step.run, n, ran.append, n) for n in "abc"])
 
     called = await FakeServer(app, "shop-f").call(hash_step_id("c"))
-    assert (called.told, ran) == (["StepRun c"], ["c"])
+    assert (called.reported, ran) == (["StepRun c"], ["c"])
 
 
 async def test_a_planned_loser_is_run_even_if_the_race_is_already_won(app: App) -> None:
@@ -45,7 +45,7 @@ async def test_a_planned_loser_is_run_even_if_the_race_is_already_won(app: App) 
 
     server = FakeServer(app, "shop-f")
     server.remember(hash_step_id("a"), {"data": "A"})
-    assert (await server.call(hash_step_id("b"))).told == ["StepRun b"]
+    assert (await server.call(hash_step_id("b"))).reported == ["StepRun b"]
 
 
 async def test_a_planned_step_behind_io_of_the_functions_own_is_waited_for(app: App) -> None:
@@ -58,7 +58,7 @@ async def test_a_planned_step_behind_io_of_the_functions_own_is_waited_for(app: 
 
         await asyncio.gather(ctx.step.run("quick", int), slow())
 
-    assert (await FakeServer(app, "shop-f").call(hash_step_id("slow"))).told == ["StepRun slow"]
+    assert (await FakeServer(app, "shop-f").call(hash_step_id("slow"))).reported == ["StepRun slow"]
 
 
 @pytest.mark.parametrize("is_async", [True, False])
@@ -79,8 +79,8 @@ async def test_a_planned_step_that_is_gone_gives_what_was_found_and_a_warning(
 
     with caplog.at_level(logging.WARNING):
         called = await FakeServer(app, "shop-f").call(hash_step_id("old"))
-    assert called.told == ["StepPlanned new"]
-    assert "not reached any more" in caplog.text
+    assert called.reported == ["StepPlanned new"]
+    assert "no longer reached" in caplog.text
     assert "shop-f" in caplog.text
 
 

@@ -1,4 +1,4 @@
-"""Many invocations at once in one process, each on a worker with a loop of its own."""
+"""Many concurrent invocations in one process, each on a worker with its own event loop."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ async def test_code_that_stops_the_loop_fails_clearly_and_leaves_the_worker_usab
     for function in ("body", "step", "thread", "sync"):
         called = await FakeServer(app, f"shop-{function}").call()
         error = called.ops[0]["error"] if called.ops else called.json
-        assert called.told in ([], ["StepFailed stop"])
+        assert called.reported in ([], ["StepFailed stop"])
         assert error["code"] == "code"
         assert "loop.stop()" in error["message"]
         assert "in stop" in error["stack"] or function == "thread"

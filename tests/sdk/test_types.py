@@ -1,4 +1,4 @@
-"""The public API is typed: two type checkers agree on what users see."""
+"""The public API is typed: mypy and pyright agree on the types that users see."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values travel as JSON, the first time too, and come back as the type that the code declares."""
+"""Values are round-tripped through JSON, the first time too, and read back as the declared type."""
 
 from __future__ import annotations
 
@@ -124,8 +124,8 @@ async def test_the_result_of_an_invoked_function_comes_back_as_its_type(app: App
         assert one == other == receipt()
         return [one.number, other.number]
 
-    told = {"data": {"number": 7, "issuedAt": "2026-11-23T08:00:00Z"}}
-    server = FakeServer(app, "shop-f", wakes={"one": told, "other": told})
+    result = {"data": {"number": 7, "issuedAt": "2026-11-23T08:00:00Z"}}
+    server = FakeServer(app, "shop-f", wakes={"one": result, "other": result})
     await server.run()
     assert server.result == [7, 7]
     assert server.calls[0].ops[0]["opts"] == {
@@ -141,7 +141,7 @@ async def test_nan_and_infinities_are_refused(app: App, value: Any) -> None:
         await ctx.step.run("ratio", lambda: value)
 
     called = await FakeServer(app, "shop-f").call()
-    assert called.told == ["StepFailed ratio"]
+    assert called.reported == ["StepFailed ratio"]
     error = called.ops[0]["error"]
     assert (error["code"], error["noRetry"]) == ("not_serializable", True)
     assert "'ratio'" in error["message"]
@@ -188,15 +188,15 @@ async def test_a_middleware_that_makes_a_result_nan_is_refused_too() -> None:
 
 
 async def test_the_words_for_nan_and_infinity_may_stand_in_texts(app: App) -> None:
-    told = {"Infinity": "NaN and -Infinity"}
+    value = {"Infinity": "NaN and -Infinity"}
 
     @app.function(id="f", trigger=Event("t/a"))
     async def f(ctx: Context) -> Any:
-        return await ctx.step.run("a", lambda: told)
+        return await ctx.step.run("a", lambda: value)
 
     server = FakeServer(app, "shop-f")
     await server.run()
-    assert server.result == told
+    assert server.result == value
 
 
 async def test_a_result_that_json_cannot_carry_is_refused_naming_step_and_type(app: App) -> None:
@@ -222,7 +222,7 @@ async def test_a_result_that_does_not_fit_its_annotation_is_refused(app: App) ->
         await ctx.step.run("a", wrong)
 
     called = await FakeServer(app, "shop-f").call()
-    assert called.told == ["StepFailed a"]
+    assert called.reported == ["StepFailed a"]
     assert called.ops[0]["error"]["code"] == "not_serializable"
 
 
@@ -233,7 +233,7 @@ async def test_a_result_over_four_mebibytes_is_refused_and_not_retried(app: App)
 
     called = await FakeServer(app, "shop-f").call()
     error = called.ops[0]["error"]
-    assert called.told == ["StepFailed export"]
+    assert called.reported == ["StepFailed export"]
     assert (error["code"], error["noRetry"]) == ("payload_too_large", True)
     assert "'export'" in error["message"]
 
@@ -247,7 +247,7 @@ async def test_a_function_result_that_json_cannot_carry_fails_the_run_clearly(ap
     assert (called.response.status, called.json["code"]) == (400, "not_serializable")
 
 
-async def test_an_annotation_that_cannot_be_found_gives_plain_json_and_a_warning(
+async def test_an_annotation_that_cannot_be_resolved_gives_plain_json_and_a_warning(
     app: App, caplog: pytest.LogCaptureFixture
 ) -> None:
     def make() -> Nowhere:  # type: ignore[name-defined]  # noqa: F821

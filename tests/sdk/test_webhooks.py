@@ -1,4 +1,4 @@
-"""Webhooks of an app: whose requests are taken, and what becomes of them."""
+"""Webhooks of an app: which requests are accepted, and which events they become."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ async def post(
     return await app.handle(Request("POST", {"webhook": "payments"}, headers, body))
 
 
-def told(response: Response) -> Any:
+def body_of(response: Response) -> Any:
     return json.loads(response.body)
 
 
 async def test_a_rightly_signed_request_becomes_the_events_that_the_users_code_makes() -> None:
     response = await post(app_with(), stripe())
     assert response.status == 200
-    assert told(response)["events"] == [
+    assert body_of(response)["events"] == [
         {"id": "shop/payments/evt_1/0", "name": "payment/refunded", "data": {"order": "7"}}
     ]
 
@@ -91,9 +91,9 @@ async def test_a_request_whose_signature_is_missing_wrong_or_old_never_reaches_t
 ) -> None:
     reached: list[WebhookRequest] = []
     response = await post(app_with(reached.append), header)
-    assert (response.status, told(response)["code"], reached) == (401, "webhook_signature", [])
-    assert "webhook 'payments' of app 'shop'" in told(response)["message"]
-    assert "stripe-signature" in told(response)["message"]
+    assert (response.status, body_of(response)["code"], reached) == (401, "webhook_signature", [])
+    assert "webhook 'payments' of app 'shop'" in body_of(response)["message"]
+    assert "stripe-signature" in body_of(response)["message"]
 
 
 @pytest.mark.parametrize("seconds", [-300, 0, 300])
@@ -116,15 +116,15 @@ async def test_while_a_secret_is_replaced_both_are_good(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("secrets", [None, "", " , "])
-async def test_without_a_secret_nothing_is_taken_and_the_variable_is_named(
+async def test_without_a_secret_requests_are_rejected_and_the_variable_is_named(
     monkeypatch: pytest.MonkeyPatch, secrets: str | None
 ) -> None:
     monkeypatch.delenv("PAYMENTS_SECRET", raising=False)
     if secrets is not None:
         monkeypatch.setenv("PAYMENTS_SECRET", secrets)
     response = await post(app_with(secret=None, secret_env="PAYMENTS_SECRET"), stripe(secret=""))
-    assert (response.status, told(response)["code"]) == (500, "webhook_secret_missing")
-    assert "set PAYMENTS_SECRET" in told(response)["message"]
+    assert (response.status, body_of(response)["code"]) == (500, "webhook_secret_missing")
+    assert "set PAYMENTS_SECRET" in body_of(response)["message"]
 
 
 async def test_github_signs_the_body_and_names_its_deliveries() -> None:
@@ -132,7 +132,7 @@ async def test_github_signs_the_body_and_names_its_deliveries() -> None:
     header = f"sha256={hexed(BODY)}"
     more = {"x-github-delivery": "d-9"}
     response = await post(app, header, BODY, "x-hub-signature-256", **more)
-    assert [event["id"] for event in told(response)["events"]] == ["shop/payments/d-9/0"]
+    assert [event["id"] for event in body_of(response)["events"]] == ["shop/payments/d-9/0"]
     assert (await post(app, header, BODY + b" ", name="x-hub-signature-256")).status == 401
 
 
@@ -141,25 +141,25 @@ async def test_a_generic_signature_is_hmac_in_hex_under_a_header_of_your_choice(
     response = await post(app_with(provider="generic", header="X-Acme-Sign"), header, name="x-acme-sign")
     assert response.status == 200
     # A sender that does not name its deliveries cannot be recognised when it repeats one.
-    assert "id" not in told(response)["events"][0]
+    assert "id" not in body_of(response)["events"][0]
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b'{"order": NaN}', b"[" * 100_000])
 async def test_a_signed_body_that_is_no_json_is_refused(body: bytes) -> None:
     response = await post(app_with(), stripe(body), body)
-    assert (response.status, told(response)["code"]) == (400, "webhook_unreadable")
-    assert "the body is not JSON" in told(response)["message"]
+    assert (response.status, body_of(response)["code"]) == (400, "webhook_unreadable")
+    assert "the body is not JSON" in body_of(response)["message"]
 
 
 async def test_what_the_users_code_raises_refuses_the_request_so_that_the_sender_repeats_it() -> None:
     body = b'{"id": "evt_2"}'
     response = await post(app_with(), stripe(body), body)
-    assert (response.status, told(response)["code"]) == (422, "webhook_unreadable")
-    assert "KeyError: 'order'" in told(response)["message"]
+    assert (response.status, body_of(response)["code"]) == (422, "webhook_unreadable")
+    assert "KeyError: 'order'" in body_of(response)["message"]
 
 
 @pytest.mark.parametrize("made", ["text", b"bytes", 7, [7], {"data": {}}, {"name": "inngest/function.failed"}])
-async def test_what_is_no_event_is_refused(made: object) -> None:
+async def test_a_result_that_is_not_an_event_is_refused(made: object) -> None:
     assert (await post(app_with(lambda _: made), stripe())).status == 422
 
 
@@ -173,7 +173,7 @@ async def test_code_may_be_async_and_make_none_one_or_several_events() -> None:
     made = {}
     for what in ("none", "one", "two"):
         body = json.dumps({"id": "evt_3", "make": what}).encode()
-        made[what] = [event["id"] for event in told(await post(app, stripe(body), body))["events"]]
+        made[what] = [event["id"] for event in body_of(await post(app, stripe(body), body))["events"]]
     assert made == {
         "none": [],
         "one": ["shop/payments/evt_3/0"],
@@ -187,13 +187,13 @@ async def test_middleware_changes_the_events_of_webhooks_as_it_does_sent_ones() 
             return [{**event, "data": {**event["data"], "tenant": 3}} for event in events]
 
     response = await post(app_with(middleware=[Stamp()]), stripe())
-    assert told(response)["events"][0]["data"] == {"order": "7", "tenant": 3}
+    assert body_of(response)["events"][0]["data"] == {"order": "7", "tenant": 3}
 
 
 async def test_a_webhook_that_the_app_does_not_have_is_named() -> None:
     response = await App("shop", dev=False).handle(Request("POST", {"webhook": "payments"}, {}, BODY))
-    assert (response.status, told(response)["code"]) == (404, "webhook_not_found")
-    assert "no webhook 'payments'" in told(response)["message"]
+    assert (response.status, body_of(response)["code"]) == (404, "webhook_not_found")
+    assert "no webhook 'payments'" in body_of(response)["message"]
 
 
 def test_the_registration_names_the_webhooks_only_where_there_are_some() -> None:
@@ -205,12 +205,12 @@ def test_the_registration_names_the_webhooks_only_where_there_are_some() -> None
     ("options", "said"),
     [
         ({"provider": "paypal"}, "provider 'paypal'"),
-        ({"secret": None}, "needs secret_env"),
-        ({"secret_env": "X"}, "needs secret_env"),
-        ({"header": "x-mine"}, "'stripe' has its own"),
+        ({"secret": None}, "needs either secret_env"),
+        ({"secret_env": "X"}, "needs either secret_env"),
+        ({"header": "x-mine"}, "'stripe' uses its own"),
     ],
 )
-def test_a_webhook_that_cannot_be_is_refused_at_import_by_name(options: dict[str, Any], said: str) -> None:
+def test_an_invalid_webhook_is_refused_at_import_by_name(options: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match="webhook 'payments' of app 'shop'") as refused:
         app_with(**options)
     assert said in str(refused.value)

@@ -79,7 +79,7 @@ async def typed(ctx: Context[Order]) -> Receipt:
     assert_type(two, Receipt)
     assert_type(await ctx.step.invoke("child", synchronous), str)
     assert_type(await ctx.step.invoke("other", FunctionRef("app", "fn", Receipt)), Receipt)
-    assert_type(await ctx.step.send_event("tell", [ORDER.create(ctx.event.data)]), list[str])
+    assert_type(await ctx.step.send_event("notify", [ORDER.create(ctx.event.data)]), list[str])
     await ctx.step.run("wrong", charge, "order", 5)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
     return receipt
 

@@ -17,7 +17,9 @@ pytestmark = pytest.mark.usefixtures("no_environment")
 def shop(broken: list[str]) -> App:
     app = App("shop")
 
-    @app.function(id="order", trigger=Event("order/created"), retries=Retries(attempts=1, first_delay="1s", jitter=0))
+    @app.function(
+        id="order", trigger=Event("order/created"), retries=Retries(max_retries=1, first_delay="1s", jitter=0)
+    )
     async def order(ctx: Context) -> str:
         await ctx.step.run("charge", lambda: "paid")
         if broken:

@@ -1,4 +1,4 @@
-"""What a registered function is: its handler and its configuration, checked while the module is imported."""
+"""A registered function: its handler and its configuration, checked while the user's module is imported."""
 
 from __future__ import annotations
 
@@ -17,17 +17,28 @@ from milepost.errors import BadIdError, BadTriggerError, ConfigError, FlowContro
 from milepost.middleware import Middleware, Middlewares
 
 from .retries import DEFAULT_RETRIES, Retries, to_retries
-from .triggers import MAX_TRIGGERS, Cron, Event, Trigger
+from .triggers import MAX_TRIGGERS, AnyEvent, Cron, Event, Trigger
 
-__all__ = ["Cancel", "Function", "FunctionOptions", "FunctionRef", "Mode", "Timeouts", "build_function", "check_id"]
+__all__ = [
+    "AnyFunction",
+    "Cancel",
+    "Function",
+    "FunctionOptions",
+    "FunctionRef",
+    "Handler",
+    "Mode",
+    "Timeouts",
+    "build_function",
+    "check_id",
+]
 
-D = TypeVar("D", default=Any)
-T = TypeVar("T", default=Any)
+D_co = TypeVar("D_co", covariant=True, default=object)
+T_co = TypeVar("T_co", covariant=True, default=Any)
 
 Mode = Literal["step", "checkpoint"]
 
-Handler = Callable[[Any], Any]
-"""`async def f(ctx: Context)` or `def f(ctx: SyncContext)`."""
+Handler = Callable[[Any], object]
+"""`async def f(ctx: Context)` or `def f(ctx: SyncContext)`; `Function.is_async` says which of them."""
 
 _ID: Final = re.compile(r"^[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,126}[A-Za-z0-9])?$")
 _MAX_CANCELS: Final = 5
@@ -41,13 +52,15 @@ class Cancel:
     """An event that cancels a run between two steps.
 
     Args:
-        event: Its name, or its `Event`.
-        if_: Expression over `event` (what started the run) and `async` (the cancelling event).
-        match: Short for equality of one path in both, such as `"data.order_id"`.
-        timeout: The run can be cancelled this way for so long after its start; a year by default, 366 days at most.
+        event: The name of the event, or its `Event`.
+        if_: Expression over `event` (the event that started the run) and `async` (the cancelling event); default None.
+        match: A path that must have the same value in both events, such as `"data.order_id"`; default None.
+        timeout: How long after its start the run can be cancelled by this event; default a year, at most 366 days.
+
+    The function that uses it raises BadTriggerError or BadDurationError for values that are not valid.
     """
 
-    event: str | Event[Any]
+    event: str | AnyEvent
     if_: str | None = None
     match: str | None = None
     timeout: Duration | None = None
@@ -65,11 +78,13 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Limits after which a run is cancelled, each of at most 366 days.
+    """Time limits after which a run is cancelled, each at most 366 days; no limit by default.
 
     Args:
-        start: How long it may be queued before its first invocation.
-        finish: How long it may take from its first invocation to its end.
+        start: The longest time in the queue before the first invocation.
+        finish: The longest time from the first invocation to the end of the run.
+
+    Raises ConfigError for a limit of zero, BadDurationError for one that is not a duration or too long.
     """
 
     start: Duration | None = None
@@ -78,20 +93,26 @@ class Timeouts:
     def __post_init__(self) -> None:
         for name, value in (("start", self.start), ("finish", self.finish)):
             if value is not None and not open_duration(value, f"Timeouts({name}=…)"):
-                raise ConfigError(f"Timeouts({name}={value!r}) is zero: leave it out, or give a longer one")
+                raise ConfigError(f"Timeouts({name}={value!r}) is zero: omit it, or set a longer time")
 
 
 @dataclass(frozen=True)  # with slots, FunctionRef[int](…) is a TypeError in Python 3.11
-class FunctionRef(Generic[T]):
-    """A function of another app, to be invoked by name. `returns` is its result's type, if that is more than JSON."""
+class FunctionRef(Generic[T_co]):
+    """A function of another app, to be invoked by its id.
+
+    Args:
+        app_id: Id of the app.
+        function_id: Id of the function within the app.
+        returns: Type of its result, such as a model; by default the result is plain JSON.
+    """
 
     app_id: str
     function_id: str
-    returns: type[T] | None = None
+    returns: type[T_co] | None = None
 
     @property
     def slug(self) -> str:
-        """The full id, as registered."""
+        """The full id, as registered: app id and function id."""
         return f"{self.app_id}-{self.function_id}"
 
 
@@ -109,8 +130,11 @@ class FunctionOptions(TypedDict, total=False):
 
 
 @dataclass(frozen=True, eq=False)
-class Function(Generic[D, T]):
-    """A function of an app: what `App.function` makes of your code. Give it to `ctx.step.invoke` to call it."""
+class Function(Generic[D_co, T_co]):
+    """A registered function of an app, as `App.function` returns it. Pass it to `ctx.step.invoke` to call it.
+
+    `Function[D, T]` has event data of type D and a result of type T.
+    """
 
     app_id: str
     id: str
@@ -123,7 +147,7 @@ class Function(Generic[D, T]):
     idempotency: str | None = None
     middleware: tuple[Middleware, ...] = ()
     mode: Mode = "step"
-    failure_handler: Function[Any, Any] | None = None
+    failure_handler: AnyFunction | None = None
 
     @property
     def slug(self) -> str:
@@ -137,34 +161,38 @@ class Function(Generic[D, T]):
 
     @property
     def catch_up(self) -> str | None:
-        """What missed cron ticks become, if there is a cron."""
+        """The policy for missed cron ticks; None if the function has no cron."""
         return next((trigger.catch_up for trigger in self.triggers if isinstance(trigger, Cron)), None)
 
     def __repr__(self) -> str:
         return f"<Function {self.slug}>"
 
 
+AnyFunction = Function[object, object]
+"""A function with data and a result of any type."""
+
+
 def check_id(what: str, value: object) -> str:
-    """Refuse an app or function id that cannot be used in names and addresses."""
+    """Refuse an id of an app, a function or a webhook that cannot be used in names and addresses (BadIdError)."""
     if not isinstance(value, str) or not _ID.match(value):
         raise BadIdError(
-            f"{what} id {value!r} cannot be used: 1–128 letters, digits, '-', '_' or '.', "
-            "beginning and ending with a letter or digit"
+            f"{what} id {value!r} is not valid: use 1–128 letters, digits, '-', '_' or '.', "
+            "with a letter or digit at both ends"
         )
     return value
 
 
-def event_name(event: str | Event[Any], where: str) -> str:
-    """The name of an event to listen for; a condition belongs to the listener, not to the `Event`."""
+def event_name(event: str | AnyEvent, where: str) -> str:
+    """The name of an event to wait for or to cancel on. Raises BadTriggerError for an `Event` with a condition."""
     if not isinstance(event, Event):
         return Event(check_text(event, f"the event of {where}", BadTriggerError)).name
     if event.if_ is not None:
-        raise BadTriggerError(f"{where}: {event!r} has an if_, which only triggers use; give if_= to {where} instead")
+        raise BadTriggerError(f"{where}: {event!r} has an if_, which only triggers use; pass if_= to {where} instead")
     return event.name
 
 
 def match_condition(if_: str | None, match: str | None) -> str | None:
-    """One expression from a condition and a path that must be equal in both events."""
+    """One expression from a condition and a path that must have the same value in both events."""
     for name, text in (("if_", if_), ("match", match)):
         if text is not None:
             check_text(text, name, BadTriggerError)
@@ -175,12 +203,12 @@ def match_condition(if_: str | None, match: str | None) -> str | None:
 
 
 def refuse_unknown(where: str, options: Mapping[str, object]) -> None:
-    """Refuse options that do not exist, flow control by name."""
+    """Refuse options that do not exist; those of flow control with FlowControlUnsupportedError."""
     flow = sorted(_FLOW_CONTROL & options.keys())
     if flow:
         raise FlowControlUnsupportedError(
-            f"{where} asks for {', '.join(flow)}, which is not supported yet; "
-            "without it the function would run in a way that you do not want, so remove the option or wait for it"
+            f"{where} has the flow-control option {', '.join(flow)}, which this version does not support: "
+            "remove it (it is not ignored, because the function would then run in ways that you do not intend)"
         )
     unknown = sorted(options.keys() - FunctionOptions.__annotations__.keys())
     if unknown:
@@ -196,11 +224,11 @@ def _check_handler(where: str, handler: Handler) -> None:
         inspect.signature(handler).bind(None)
     except TypeError as error:
         raise ConfigError(
-            f"{where} is called with its context alone, which does not fit its parameters ({error}): "
+            f"{where} is called with one argument, its context, which does not match its parameters ({error}): "
             "write async def f(ctx: Context) or def f(ctx: SyncContext)"
         ) from None
     except ValueError:
-        pass  # written in C, it does not tell its parameters
+        pass  # a callable written in C may have no signature
 
 
 def build_function(
@@ -210,8 +238,8 @@ def build_function(
     triggers: Sequence[Trigger],
     options: FunctionOptions,
     defaults: FunctionOptions,
-) -> Function[Any, Any]:
-    """Check everything and make the function. Raises a ConfigError that names it."""
+) -> AnyFunction:
+    """Check all options and create the function. Raises ConfigError, which names it."""
     where = f"function {id!r} of app {app_id!r}"
     check_id("function", id)
     _check_handler(where, handler)
@@ -245,8 +273,8 @@ def build_function(
 
 def _failure_function(
     app_id: str, function_id: str, handler: Handler, options: FunctionOptions, defaults: FunctionOptions
-) -> Function[Any, Any]:
-    """The function that runs when a run of another one has failed."""
+) -> AnyFunction:
+    """The function that is called when a run of another function has failed."""
     trigger = Event("inngest/function.failed", if_=f"event.data.function_id == '{app_id}-{function_id}'")
     own: FunctionOptions = {"name": f"{options.get('name') or function_id} (failure)"}
     if "middleware" in options:
@@ -268,7 +296,9 @@ def _check_triggers(where: str, triggers: Sequence[Trigger]) -> tuple[Trigger, .
     if len(set(lines)) < len(lines):
         raise BadTriggerError(f"{where} has the same cron line twice")
     if len({cron.catch_up for cron in crons}) > 1:
-        raise BadTriggerError(f"{where} has crons with different catch_up: split it, one policy holds for a function")
+        raise BadTriggerError(
+            f"{where} has crons with different catch_up: a function has one policy, so split it in two"
+        )
     return checked
 
 
@@ -276,7 +306,7 @@ def _check_cancels(cancels: Cancel | Sequence[Cancel]) -> tuple[Cancel, ...]:
     given = cast("object", [cancels] if isinstance(cancels, Cancel) else cancels)
     checked = tuple(cast("Sequence[object]", given)) if isinstance(given, Iterable) else (given,)
     if len(checked) > _MAX_CANCELS:
-        raise BadTriggerError(f"it has {len(checked)} cancel_on; at most {_MAX_CANCELS} are allowed")
+        raise BadTriggerError(f"it has {len(checked)} cancel_on events; at most {_MAX_CANCELS} are allowed")
     if isinstance(given, str) or not all(isinstance(cancel, Cancel) for cancel in checked):
         raise BadTriggerError(
             f"cancel_on is {given!r}: write Cancel('order/cancelled', match='data.order_id'), or several"

@@ -1,11 +1,14 @@
-"""The retry policy of a function or a step."""
+"""The retry policy of a function or a step.
+
+The word `attempts` of the wire format counts retries, the first try not included; here that number is `max_retries`.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import cast
+from typing import Self, cast
 
 from milepost._values.durations import Duration, to_duration
 from milepost.errors import BadDurationError, BadRetriesError
@@ -16,33 +19,38 @@ __all__ = ["DEFAULT_RETRIES", "Retries", "to_retries"]
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """How often something that failed is tried again, and after what delays.
+    """How many times a failed step or function is retried, and how long to wait before each retry.
 
     Args:
-        attempts: Tries after the first one, 0–20; 4 unless said otherwise (so five tries in all).
-        first_delay: Wait before the first retry; 15 s when any other delay option is given.
-        factor: Each further wait is this much longer than the one before, 1–100; 2 by default.
-        max_delay: No wait is longer; 2 h by default.
-        jitter: Share of each wait, 0–1, that may be taken off at random; 0.2 by default.
+        max_retries: Retries after the first attempt, 0–20; default 4, so at most five attempts.
+        first_delay: Wait before the first retry; default 15 s if any other delay option is given.
+        factor: Each further wait is this many times longer than the one before, 1–100; default 2.
+        max_delay: Upper limit of every wait; default 2 h.
+        jitter: Share of each wait, 0–1, of which a random part is subtracted; default 0.2.
 
-    With no delay option the server's own table holds: 15 s, 30 s, 1 m, 2 m, 5 m … up to 2 h, plus up to 30 s.
-    Raises BadRetriesError for values outside these limits.
+    Without any delay option the server's own table applies: 15 s, 30 s, 1 m, 2 m, 5 m … up to 2 h, plus up to 30 s.
+    Raises BadRetriesError for values outside these limits, and for the former name of `max_retries`, `attempts`.
     """
 
-    attempts: int = 4
+    max_retries: int = 4
     first_delay: Duration | None = None
     factor: float | None = None
     max_delay: Duration | None = None
     jitter: float | None = None
 
+    def __new__(cls, *_args: object, **options: object) -> Self:
+        """Refuse the former name of `max_retries`, which type checkers refuse already."""
+        if "attempts" in options:
+            raise BadRetriesError(_renamed(options["attempts"]))
+        return object.__new__(cls)
+
     def __post_init__(self) -> None:
-        count = cast("object", self.attempts)
+        count = cast("object", self.max_retries)
         if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= MAX_RETRIES:
-            raise BadRetriesError(f"retries are {self.attempts!r}: give a whole number from 0 to {MAX_RETRIES}")
+            raise BadRetriesError(f"retries are {self.max_retries!r}: give a whole number from 0 to {MAX_RETRIES}")
         _in_range("factor", self.factor, 1, 100)
         _in_range("jitter", self.jitter, 0, 1)
-        for name in ("first_delay", "max_delay"):
-            value: Duration | None = getattr(self, name)
+        for name, value in (("first_delay", self.first_delay), ("max_delay", self.max_delay)):
             try:
                 if value is not None:
                     to_duration(value, f"Retries({name}=…)")
@@ -51,21 +59,30 @@ class Retries:
 
     @property
     def max_attempts(self) -> int:
-        """Tries in all, the first one included."""
-        return self.attempts + 1
+        """Attempts in all, the first one included."""
+        return self.max_retries + 1
 
     def to_wire(self) -> dict[str, object]:
-        """`{"attempts": retries, "backoff": {first_delay, factor, max_delay, jitter}}`, delays in seconds."""
+        """`{"attempts": max_retries, "backoff": {first_delay, factor, max_delay, jitter}}`, delays in seconds."""
         options = (self.first_delay, self.factor, self.max_delay, self.jitter)
         if all(option is None for option in options):
-            return {"attempts": self.attempts}
+            return {"attempts": self.max_retries}
         backoff = {
             "first_delay": _seconds(self.first_delay, 15),
             "factor": 2.0 if self.factor is None else float(self.factor),
             "max_delay": _seconds(self.max_delay, 7200),
             "jitter": 0.2 if self.jitter is None else float(self.jitter),
         }
-        return {"attempts": self.attempts, "backoff": backoff}
+        return {"attempts": self.max_retries, "backoff": backoff}
+
+
+def _renamed(attempts: object) -> str:
+    if isinstance(attempts, int):
+        return (
+            f"Retries(attempts={attempts}) made {attempts + 1} attempts, because it counted the retries: "
+            f"write Retries(max_retries={attempts})"
+        )
+    return f"Retries(attempts={attempts!r}) has a new name: write max_retries=, the number of retries"
 
 
 def _in_range(name: str, value: object, low: float, high: float) -> None:

@@ -1,4 +1,4 @@
-"""What starts a function: event types, with or without a model of their data, and cron lines."""
+"""Triggers of functions: event types, with or without a model of their data, and cron lines."""
 
 from __future__ import annotations
 
@@ -16,12 +16,24 @@ from typing_extensions import TypeVar, is_typeddict
 from milepost._values.current import Named, check_text
 from milepost._values.durations import Duration, to_duration
 from milepost._values.events import CronTick, NewEvent, ReceivedEvent, check_sendable, read_moment
+from milepost._values.json_types import EventData, JsonObject
+from milepost._values.serializer import Adapter
 from milepost.errors import BadTriggerError, EventMismatchError
 from milepost.protocol import EventName
 
-__all__ = ["CatchUp", "Cron", "Event", "Trigger", "find_event", "list_triggers", "read_tick", "receive"]
+__all__ = [
+    "AnyEvent",
+    "CatchUp",
+    "Cron",
+    "Event",
+    "Trigger",
+    "find_events",
+    "list_triggers",
+    "read_tick",
+    "received_event",
+]
 
-D = TypeVar("D", default=dict[str, Any])
+D = TypeVar("D", default=EventData)
 
 CatchUp = Literal["one", "all", "skip"]
 
@@ -35,9 +47,10 @@ class Event(Generic[D]):
     """A type of event: its name and, optionally, the model of its data and a condition.
 
     Args:
-        name: `"order/created"`, or a pattern that ends with `/*` or `.*`. At most 255 letters.
-        model: A pydantic model, dataclass or TypedDict. Data is validated when sent and when received.
-        if_: An expression over `event` (CEL) that must be true for the event to start a function.
+        name: A name such as `"order/created"`, or a pattern that ends with `/*` or `.*`; at most 255 characters.
+        model: A pydantic model, dataclass or TypedDict. Data is validated when sent and when received. Default None:
+            data is a dict.
+        if_: A CEL expression over `event` that must be true for the event to start a function; default None.
 
     Raises BadTriggerError for a name or a model that cannot be used.
     """
@@ -49,13 +62,13 @@ class Event(Generic[D]):
     if_: str | None
 
     @overload
-    def __init__(self: Event[dict[str, Any]], name: str, *, if_: str | None = None) -> None: ...
+    def __init__(self: Event[EventData], name: str, *, if_: str | None = None) -> None: ...
     @overload
     def __init__(self, name: str, model: type[D], *, if_: str | None = None) -> None: ...
     def __init__(self, name: str, model: type[D] | None = None, *, if_: str | None = None) -> None:
         _check_name(name)
         if if_ is not None and not check_text(if_, f"if_ of event {name!r}", BadTriggerError).strip():
-            raise BadTriggerError(f"event {name!r} has an empty if_: leave it out, or write an expression")
+            raise BadTriggerError(f"event {name!r} has an empty if_: omit it, or write an expression")
         if not _is_model(model):
             _checked_adapter(name, model)
         self.name = name
@@ -72,9 +85,9 @@ class Event(Generic[D]):
 
     def where(self, if_: str) -> Event[D]:
         """The same event type with a condition, to be used as a trigger."""
-        narrowed = cast("Event[D]", object.__new__(Event))
-        Event.__init__(cast("Any", narrowed), self.name, cast("Any", self.model), if_=if_)
-        return narrowed
+        if self.model is None:
+            return cast("Event[D]", Event(self.name, if_=if_))
+        return Event(self.name, self.model, if_=if_)
 
     def create(
         self,
@@ -83,58 +96,74 @@ class Event(Generic[D]):
         id: str | None = None,  # noqa: A002 - the word of the wire
         ts: datetime | None = None,
     ) -> NewEvent[D]:
-        """An event to send, its data validated by the model. Raises EventMismatchError, naming the fields."""
+        """Create an event to send, with its data validated by the model.
+
+        Args:
+            data: An instance of the model, or a mapping with its fields.
+            id: Events with the same id start a function at most once in 24 hours; default None, no deduplication.
+            ts: When it happened (an aware datetime); default: when it is sent.
+
+        Raises EventMismatchError, which names the fields that do not match, and ConfigError for a name that cannot be
+        sent.
+        """
         check_sendable(self.name)
         return NewEvent(self.name, self.validate(data), id, ts)
 
     def validate(self, data: object) -> D:
-        """The data as the model. Raises EventMismatchError, naming the fields."""
+        """The data as an instance of the model. Raises EventMismatchError, which names the fields that do not match."""
         if self.model is None:
             return cast("D", data)
         try:
-            return cast("D", _adapter(cast("Hashable", self.model)).validate_python(data))
+            return cast("D", _model_adapter(cast("Hashable", self.model)).validate_python(data))
         except ValidationError as error:
             raise EventMismatchError(
-                f"the data of event {self.name!r} does not fit {_model_name(self.model)}: {_fields(error)}"
+                f"the data of event {self.name!r} does not match {_model_name(self.model)}: {_fields(error)}"
             ) from None
         except PydanticUserError as error:
             raise _no_model(self.name, self.model, error) from None
 
     def matches(self, name: str) -> bool:
-        """Whether an event name is this one, or fits this pattern."""
+        """Whether an event name equals this name, or matches this pattern."""
         return name == self.name or (self.name.endswith("*") and name.startswith(self.name[:-1]))
 
-    def schema(self) -> dict[str, Any] | None:
-        """The JSON schema of the data, if there is a model that has one. Raises BadTriggerError for no model."""
+    def schema(self) -> JsonObject | None:
+        """The JSON schema of the data; None without a model, or with one that has no schema.
+
+        Raises BadTriggerError for a model that cannot be used.
+        """
         if self.model is None:
             return None
         adapter = _checked_adapter(self.name, self.model)
         if not adapter.pydantic_complete:
             raise BadTriggerError(
-                f"the model {_model_name(self.model)} of event {self.name!r} names types that are not to be found: "
-                "define them in its module, or import them there, not only for type checking"
+                f"the model {_model_name(self.model)} of event {self.name!r} refers to types that cannot be found: "
+                "define or import them in its module, and not only under TYPE_CHECKING"
             )
         try:
             return adapter.json_schema()
-        except Exception:  # noqa: BLE001 - models may hold types without a schema
+        except Exception:  # noqa: BLE001 - models may have fields of types without a schema
             return None
 
 
-def _adapter(model: Hashable) -> TypeAdapter[Any]:
-    adapter = _adapter_of(model)
+AnyEvent = Event[Any]
+"""A type of event with data of any type."""
+
+
+def _model_adapter(model: Hashable) -> Adapter:
+    adapter = _cached_adapter(model)
     if not adapter.pydantic_complete:
-        # Made before all types that it names were defined.
+        # Created before all types that it refers to were defined.
         adapter.rebuild(raise_errors=False)
     return adapter
 
 
 @functools.lru_cache(maxsize=512)
-def _adapter_of(model: Hashable) -> TypeAdapter[Any]:
-    return TypeAdapter(cast("type[Any]", model))
+def _cached_adapter(model: Hashable) -> Adapter:
+    return TypeAdapter(cast("type[object]", model))
 
 
 def _is_model(model: object) -> bool:
-    """Whether it is a model by its kind. Only others are tried at once: a dataclass takes 1 ms, of each import."""
+    """Whether it is a model by its kind. Only other types are tried at import: a dataclass would take 1 ms each."""
     if model is None or is_typeddict(model):
         return True
     return isinstance(model, type) and (
@@ -142,21 +171,21 @@ def _is_model(model: object) -> bool:
     )
 
 
-def _checked_adapter(name: str, model: object) -> TypeAdapter[Any]:
-    """The adapter of a model. Raises BadTriggerError for what is none."""
+def _checked_adapter(name: str, model: object) -> Adapter:
+    """The adapter of a model. Raises BadTriggerError if it is not a model."""
     if isinstance(model, str):
-        raise BadTriggerError(f"event {name!r} has the text {model!r} for a model: give the class itself")
+        raise BadTriggerError(f"event {name!r} has the string {model!r} as its model: pass the class itself")
     try:
-        return _adapter(cast("Any", model))
-    except Exception as error:  # noqa: BLE001 - pydantic raises whatever it meets in what is no type
+        return _model_adapter(model)
+    except Exception as error:  # noqa: BLE001 - pydantic may raise anything for what is not a type
         raise _no_model(name, model, error) from None
 
 
 def _no_model(name: str, model: object, error: Exception) -> BadTriggerError:
     said = str(error).partition("\n")[0] or type(error).__name__
     return BadTriggerError(
-        f"event {name!r} has {_model_name(model)} for a model, which cannot be one ({said}): "
-        "give a pydantic model, a dataclass or a TypedDict"
+        f"event {name!r} has {_model_name(model)} as its model, which is not one ({said}): "
+        "pass a pydantic model, a dataclass or a TypedDict"
     )
 
 
@@ -165,7 +194,7 @@ def _model_name(model: object) -> str:
 
 
 def _fields(error: ValidationError) -> str:
-    """One clause per wrong field."""
+    """One clause per field that does not match, at most eight."""
     clauses = [
         f"{'.'.join(map(str, item['loc'])) or 'data'}: {item['msg']}" for item in error.errors(include_url=False)
     ]
@@ -178,23 +207,23 @@ def _check_name(name: str) -> None:
     if not name:
         raise BadTriggerError("a trigger has an empty event name: give it one such as 'order/created'")
     if len(name) > _MAX_TEXT:
-        raise BadTriggerError(f"event name {name[:40]!r}… has {len(name)} letters; at most {_MAX_TEXT} are allowed")
+        raise BadTriggerError(f"event name {name[:40]!r}… has {len(name)} characters; at most {_MAX_TEXT} are allowed")
     if "*" in name and not _WILDCARD.match(name):
         raise BadTriggerError(f"event name {name!r} has its * in the wrong place: a pattern ends with '/*' or '.*'")
 
 
 @dataclass(frozen=True, slots=True)
 class Cron:
-    """A clock that starts a function.
+    """A schedule that starts a function.
 
     Args:
-        line: Five fields: minute, hour, day of month, month, day of week.
-        tz: IANA time zone, such as `"Europe/Paris"`; UTC by default.
-        jitter: 1 s – 5 m; each function fires at its own fixed offset within it.
+        line: Five fields: minute, hour, day of month, month, day of week; at most 255 characters.
+        tz: IANA time zone, such as `"Europe/Paris"`; default UTC.
+        jitter: 1 s to 5 m: each function fires at its own fixed offset within it; default none.
         catch_up: After an outage, start one run for all missed ticks (`"one"`, default), one for each (`"all"`), or
             none (`"skip"`).
 
-    Raises BadTriggerError for a line or zone that cannot be used.
+    Raises BadTriggerError for a line, zone, jitter or catch_up that cannot be used.
     """
 
     line: str
@@ -207,7 +236,7 @@ class Cron:
         if len(fields) != 5 or not all(_CRON_FIELD.match(field) for field in fields) or len(self.line) > _MAX_TEXT:
             raise BadTriggerError(
                 f"cron line {self.line!r} is not five fields (minute hour day month weekday), such as '0 8 * * 1-5'; "
-                "give the time zone as tz="
+                "pass the time zone as tz="
             )
         with Named(f"cron {self.line!r}"):
             if self.catch_up not in ("one", "all", "skip"):
@@ -217,50 +246,50 @@ class Cron:
             if self.jitter is not None:
                 jitter = to_duration(self.jitter, "jitter")
                 if not timedelta(seconds=1) <= jitter <= timedelta(minutes=5):
-                    raise BadTriggerError(f"jitter is {self.jitter!r}: give a duration from 1s to 5m")
+                    raise BadTriggerError(f"jitter is {self.jitter!r}: pass a duration from 1s to 5m")
 
     @property
     def wire_line(self) -> str:
-        """The line as registered, with its zone in front."""
+        """The line as registered, preceded by its time zone."""
         return f"TZ={self.tz} {self.line}" if self.tz else self.line
 
 
 def _check_zone(name: str) -> None:
-    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # noqa: PLC0415 - only crons with a zone pay for it
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # noqa: PLC0415 - needed only for crons with a zone
 
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        # A folder of zones, such as Europe, is an OSError.
+        # A directory of zones, such as Europe, raises OSError.
         raise BadTriggerError(
             f"unknown time zone {name!r}: use an IANA name such as 'Europe/Paris' "
             "(install tzdata if this system has none)"
         ) from None
 
 
-Trigger = Event[Any] | Cron
+Trigger = AnyEvent | Cron
 
 
 def list_triggers(given: Trigger | str | Iterable[Trigger | str] | None) -> list[Trigger]:
-    """One trigger, several or none as a list; a text is the name of an event."""
+    """One trigger, several or none as a list; a string is the name of an event."""
     if given is None:
         return []
     listed = [given] if isinstance(given, str | Event | Cron) else given
     if not isinstance(cast("object", listed), Iterable):
-        raise BadTriggerError(f"{given!r} is no trigger: write Event('order/created') or Cron('0 8 * * *')")
+        raise BadTriggerError(f"{given!r} is not a trigger: write Event('order/created') or Cron('0 8 * * *')")
     return [Event(each) if isinstance(each, str) else each for each in listed]
 
 
-def find_event(triggers: Iterable[Trigger], name: str) -> list[Event[Any]]:
-    """The event types that an event of this name may be; for an invoked function all that have a model."""
+def find_events(triggers: Iterable[Trigger], name: str) -> list[AnyEvent]:
+    """The event types that match an event name; for the event of an invoked function, all that have a model."""
     events = [trigger for trigger in triggers if isinstance(trigger, Event)]
     if name == EventName.INVOKED:
         return [event for event in events if event.model is not None]
     return [event for event in events if event.matches(name)]
 
 
-def receive(raw: Mapping[str, object], types: Iterable[Event[Any]], where: str) -> ReceivedEvent[Any]:
-    """The event of a call, its data as the first model that fits. Raises EventMismatchError if none does."""
+def received_event(raw: Mapping[str, object], types: Iterable[AnyEvent], where: str) -> ReceivedEvent[object]:
+    """The event of a call, with its data as the first model that matches. Raises EventMismatchError if none does."""
     name = str(raw.get("name") or "")
     data = raw.get("data")
     if not isinstance(data, dict):
@@ -270,7 +299,7 @@ def receive(raw: Mapping[str, object], types: Iterable[Event[Any]], where: str) 
     plain = cast("dict[str, object]", data)
     parsed: object = plain
     if candidates:
-        # `_inngest` is the engine's own addition to the data of an invoked function; models do not know it.
+        # The engine adds `_inngest` to the data of an invoked function; models do not expect it.
         plain = {key: value for key, value in plain.items() if key != "_inngest"}
     for event in candidates:
         try:
@@ -281,18 +310,18 @@ def receive(raw: Mapping[str, object], types: Iterable[Event[Any]], where: str) 
             problem = None
             break
     if problem is not None:
-        raise EventMismatchError(f"{where} was given an event that it cannot read: {problem}")
+        raise EventMismatchError(f"{where} received an event that it cannot read: {problem}")
     return ReceivedEvent(str(raw.get("id") or ""), name, parsed, read_moment(raw.get("ts")))
 
 
 def read_tick(raw: Mapping[str, object]) -> CronTick | None:
-    """The tick that an event stands for, if it is one."""
+    """The tick that an event represents; None for other events."""
     if raw.get("name") != EventName.CRON:
         return None
     data = raw.get("data")
-    told: Mapping[str, object] = cast("Mapping[str, object]", data) if isinstance(data, Mapping) else {}
-    fired = _moment(told.get("fireAt"), read_moment(raw.get("ts")))
-    return CronTick(str(told.get("cron") or ""), _moment(told.get("scheduledAt"), fired), fired)
+    fields: Mapping[str, object] = cast("Mapping[str, object]", data) if isinstance(data, Mapping) else {}
+    fired = _moment(fields.get("fireAt"), read_moment(raw.get("ts")))
+    return CronTick(str(fields.get("cron") or ""), _moment(fields.get("scheduledAt"), fired), fired)
 
 
 def _moment(text: object, default: datetime) -> datetime:

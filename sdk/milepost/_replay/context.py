@@ -1,13 +1,14 @@
-"""What a function is given: its event, its run and its steps."""
+"""The context that a function receives: its event, its run and its steps."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Generic
 
 from typing_extensions import TypeVar
 
 from milepost._values.events import CronTick, ReceivedEvent
+from milepost._values.json_types import EventData
 
 if TYPE_CHECKING:
     from .logger import RunLogger
@@ -15,36 +16,39 @@ if TYPE_CHECKING:
 
 __all__ = ["Context", "SyncContext"]
 
-D_co = TypeVar("D_co", covariant=True, default=dict[str, Any])
+D_co = TypeVar("D_co", covariant=True, default=EventData)
 
 
 @dataclass(frozen=True, slots=True)
 class _Context(Generic[D_co]):
     event: ReceivedEvent[D_co]
-    """What started the run."""
+    """The event that started the run."""
     events: tuple[ReceivedEvent[D_co], ...]
     """All events that started the run; at least one."""
     run_id: str
     attempt: int
-    """Which try this invocation is, from 0. Counted anew after each finished step."""
+    """The attempt of this invocation, from 0. It starts at 0 again after each finished step."""
     max_attempts: int
+    """Attempts of a step or the function in all, the first included; 0 if the server does not say."""
     function_id: str
     """The full id: app id and function id."""
     logger: RunLogger
-    """Writes each line once: lines of replayed history do not appear again."""
+    """Writes each line once: a replay does not repeat lines."""
     cron: CronTick | None
-    """The tick that started the run, if a cron did."""
+    """The tick that started the run; None if an event did."""
 
 
 @dataclass(frozen=True, slots=True)
 class Context(_Context[D_co]):
-    """What an `async def` function is given. `Context[Model]` has `event.data` of that model."""
+    """The argument of an `async def` function. In `Context[Model]`, `event.data` is an instance of the model."""
 
     step: Steps
+    """The steps: await them."""
 
 
 @dataclass(frozen=True, slots=True)
 class SyncContext(_Context[D_co]):
-    """What a `def` function is given. The same as `Context`, with steps that are called without `await`."""
+    """The argument of a `def` function: the same as `Context`, with steps that are called without `await`."""
 
     step: SyncSteps
+    """The steps: call them without `await`."""

@@ -1,65 +1,71 @@
-"""Runs the body of one step: call it, carry the result through JSON, save it if asked to.
+"""Runs the body of one step: calls it, round-trips the result through JSON and saves it if required.
 
-Written once, as a coroutine. The sync runner steps through it without ever suspending: whatever it awaits there is
-done at once.
+Written once, as a coroutine. The sync runner steps through it without suspending: there, everything that it awaits
+finishes at once.
 """
 
 from __future__ import annotations
 
 from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from milepost._values.current import in_body
+from milepost._values.json_types import JsonObject
 from milepost._values.serializer import pack, unpack
 from milepost.errors import CheckpointRefused, Interrupt
 
-from .invocation import Invocation, Step
+from .invocation import Invocation
 from .ops import Op
+from .requests import Step
 
 __all__ = ["Bridge", "Checkpointer", "RunStateStore", "run_step"]
 
 
 class Checkpointer(Protocol):
-    """Takes finished steps before the function goes on."""
+    """Saves finished steps in checkpoint mode, before the function continues."""
 
     async def save(self, ops: Sequence[Mapping[str, object]]) -> None:
-        """Save the ops. Raises CheckpointRefused when they are not wanted."""
+        """Save the ops, as JSON objects of the wire protocol.
+
+        Raises CheckpointRefused if the run does not accept them. After any other error they are returned in the
+        response, and no further step runs.
+        """
         ...
 
 
 class RunStateStore(Checkpointer, Protocol):
-    """Reaches the store of one run itself, where no server stands between: saves steps, and loads large state."""
+    """Direct access to the store of one run, without a server in between: saves steps and loads large state."""
 
-    async def load(self) -> tuple[Sequence[Mapping[str, Any]], Mapping[str, Any]]:
+    async def load(self) -> tuple[Sequence[JsonObject], JsonObject]:
         """The run's events, and its finished steps by id: what was too large for the call. May raise LookupError."""
         ...
 
 
 class Bridge(Protocol):
-    """How a runner waits: for awaitables, for a checkpointer, for its end."""
+    """How a runner waits for a callable, for the checkpointer, and for the end of the invocation."""
 
-    def call(self, fn: Callable[..., object], /, *args: object, **kwargs: object) -> Awaitable[Any]:
-        """Call `fn` and wait for what it returns, if that can be awaited."""
+    def call(self, fn: Callable[..., object], /, *args: object, **kwargs: object) -> Awaitable[object]:
+        """Call `fn`; if its result is awaitable, wait for it."""
         ...
 
     def save(self, ops: Sequence[Op]) -> Awaitable[None]:
-        """Hand ops to the checkpointer."""
+        """Pass ops to the checkpointer."""
         ...
 
     def stop(self) -> Awaitable[object]:
-        """Let the function go no further; never returns."""
+        """Stop the function here; never returns."""
         ...
 
 
 async def run_step(invocation: Invocation, step: Step, bridge: Bridge) -> object:
-    """Run the body of a step and give its value, if the function is to go on with it."""
-    call, what = step.call, invocation.what(step)
+    """Run the body of a step and return its value, if the function may continue with it."""
+    call, what = step.call, invocation.call.what(step)
     assert call.body is not None
     if call.unresolved is not None:
         invocation.warn(
-            f"{what} has the return annotation {call.unresolved!r}, whose names cannot be found at run time: "
-            "its value comes back as plain JSON. Import the type at module level, not only for type checking."
+            f"{what} has the return annotation {call.unresolved!r}, whose names cannot be resolved at run time, so "
+            "its value is returned as plain JSON. Import the type at module level, not only under TYPE_CHECKING."
         )
     started_at = invocation.now()
     token = in_body.set(step)
@@ -68,8 +74,8 @@ async def run_step(invocation: Invocation, step: Step, bridge: Bridge) -> object
         data = pack(value, call.adapter, what)
         value = unpack(data, call.adapter, what)
     except BaseException as error:
-        # Cancelled while it ran (a time-out around the step) is a failed attempt like any other; only when the
-        # invocation is over already does it mean nothing.
+        # A body that is cancelled (by a time-out around the step) is a failed attempt like any other, unless the
+        # invocation already has its answer.
         in_body.reset(token)
         invocation.failed(step, error, started_at)
         if isinstance(error, CancelledError | Interrupt):
@@ -82,7 +88,7 @@ async def run_step(invocation: Invocation, step: Step, bridge: Bridge) -> object
         await bridge.stop()
     if saves:
         await _save(invocation, step, bridge)
-    invocation.goes_on(step)
+    invocation.resumed(step)
     return value
 
 
@@ -94,12 +100,12 @@ async def _save(invocation: Invocation, step: Step, bridge: Bridge) -> None:
             invocation.stale()
             await bridge.stop()
         invocation.save_failed()
-        invocation.warn(f"{invocation.what(step)} could not be saved at once ({refused}); it is returned instead")
-    except Exception as error:  # noqa: BLE001 - whatever fails, the answer carries the steps
+        invocation.warn(f"{invocation.call.what(step)} could not be saved at once ({refused}); the response carries it")
+    except Exception as error:  # noqa: BLE001 - after any error the response carries the steps
         invocation.save_failed()
         invocation.warn(
-            f"{invocation.what(step)} could not be saved at once ({type(error).__name__}: {error}); "
-            "it is returned instead"
+            f"{invocation.call.what(step)} could not be saved at once ({type(error).__name__}: {error}); "
+            "the response carries it"
         )
     else:
         invocation.saved()

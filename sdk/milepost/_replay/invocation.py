@@ -1,63 +1,46 @@
-"""Decides one invocation: which remembered step resolves next, which new one runs, and when to answer with what.
+"""Decides one invocation: which remembered step resolves next, which new one runs, and what the answer is.
 
 Rules
- 1. A step call arrives and waits. Nothing is decided before the function can go no further on its own (idle).
- 2. Remembered steps resolve one at a time, in the order in which they were finished, each at an idle moment: so a
-    race ends in every replay as it ended at first, and the n-th use of a name stays the n-th.
- 3. A call for one planned step runs that step as soon as it has arrived, and answers with it alone.
- 4. A single new step that runs here is run at once, if the server allows it; what is found after it tells the answer:
-    the end of the function, or work for the server, goes along with it; another single step waits for the next
-    call (step mode), or is run too, once the one before is saved (checkpoint mode).
- 5. Several new steps, or one that the server brings about, are reported together, none is run.
- 6. The first answer stands. Whatever the function does after it changes nothing.
+ 1. A step call arrives and waits. Nothing is decided until the function can go no further without steps (idle).
+ 2. Remembered steps resolve one at a time, in the order in which they finished, each at an idle moment. So a race ends
+    in every replay as it ended the first time, and the n-th use of a name stays the n-th.
+ 3. A call for one planned step runs that step as soon as it has arrived, and its answer has that step only.
+ 4. A single new step that runs code is run at once, if the server allows it. What follows decides the answer: the end
+    of the function, or steps of the server, are reported together with it; another single step waits for the next call
+    (step mode), or is run too, once the one before is saved (checkpoint mode).
+ 5. Several new steps, or a single one of the server (a sleep, a wait, an invoke), are reported together; none is run.
+ 6. The first answer is final. Whatever the function does after it changes nothing.
 
-Laws: no I/O, no asyncio, no threads. `_async_runner` and `_sync_runner` carry out what is decided here.
+Laws: no I/O, no asyncio, no threads. `async_runner` and `sync_runner` carry out the decisions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from milepost._values.current import in_body
 from milepost._values.failure import Failure, is_final
 from milepost._values.serializer import adapter_for, returned_type
-from milepost.errors import BadIdError, Interrupt, NestedStepError, NonDeterminismError, RetryAfterError
+from milepost.errors import BadIdError, Interrupt, NestedStepError, RetryAfterError
 from milepost.protocol import DISCOVERY, Opcode, hash_step_id
 
 from .calls import StepCall
 from .log_gate import LogGate
 from .ops import Answer, Op, Ops, Raised, Returned, complete_op
 from .outcomes import READERS, is_input, read_result
+from .requests import CallRequest, Step
 
-if TYPE_CHECKING:
-    from milepost._declare.function import Mode
-
-__all__ = ["UNKNOWN", "CallRequest", "Invocation", "Move", "Step"]
+__all__ = ["UNKNOWN", "Invocation", "Move"]
 
 UNKNOWN: Final = object()
-"""No value: whether a step has one must be decided."""
+"""No value: the step must arrive, and be decided at an idle moment."""
 
 
-@dataclass(frozen=True, slots=True)
-class CallRequest:
-    """One call of a function, as the server asked for it."""
-
-    function_id: str
-    run_id: str
-    attempt: int
-    max_attempts: int | None
-    target: str
-    order: tuple[str, ...]
-    memos: Mapping[str, object]
-    runs_steps: bool = True
-    """False: a discovery must only look (the server has planned steps in flight)."""
-    runs_on: bool = False
-    """The server is Milepost: it takes a step and what follows it in one answer."""
-    mode: Mode = "step"
+_MAX_REFUSED: Final = 10
+"""Step calls that are refused, once there is an answer, before the function counts as stuck."""
 
 
 class Move(Enum):
@@ -70,19 +53,11 @@ class Move(Enum):
     ANSWERED = "answered"
 
 
-@dataclass(slots=True, eq=False)
-class Step:
-    """A step call that has arrived. `wake` lets the function's code go on with it."""
-
-    id: str
-    index: int
-    call: StepCall
-    wake: Callable[[], None] = field(default=lambda: None)
-    runs: bool = False
-
-
 class Invocation:
-    """The state of one call. `warn` is told what the user should know, `now` is asked for the time."""
+    """The state of one call. `warn` gets warnings for the user; `now` is the clock.
+
+    `saves`: there is a checkpointer; `budget`: how long further steps may start in checkpoint mode.
+    """
 
     def __init__(
         self,
@@ -100,39 +75,39 @@ class Invocation:
         self.log_gate = log_gate or LogGate()
         self.answer: Answer | None = None
         self.live = False
-        self.refused = 0
+        self._refused = 0
         self.on_answer: Callable[[], None] = lambda: None
-        self._saves = saves and call.runs_on and call.mode == "checkpoint" and call.target == DISCOVERY
+        self._saves = saves and call.may_continue and call.mode == "checkpoint" and call.target == DISCOVERY
         self._ends_at = now() + budget
         self._uses: dict[str, int] = {}
         self._arrived: set[str] = set()
         self._open: dict[str, Step] = {}
         self._running: Step | None = None
-        # A run that was started again from a step with other input has no result of it, only the input.
+        # A replay from a step with new input has only the input of that step, no result.
         self._inputs = {step_id: memo["input"] for step_id, memo in call.memos.items() if is_input(memo)}
         self._order = call.order
         if self._inputs or tuple(call.memos) != call.order:
-            told = dict.fromkeys((*call.order, *call.memos))
-            self._order = tuple(step_id for step_id in told if step_id in call.memos and step_id not in self._inputs)
+            known = dict.fromkeys((*call.order, *call.memos))
+            self._order = tuple(step_id for step_id in known if step_id in call.memos and step_id not in self._inputs)
         self._next = 0
         self._resolved: set[str] = set()
         self._executed = 0
         self._unsaved: list[Op] = []
         if call.target in call.memos and call.target not in self._inputs:
-            # The step has a result already; a late repetition of its call must not make another.
+            # The step has a result already; a late duplicate of its call must not produce another.
             self.answer = Ops(())
 
-    # --- what the function's code asks ------------------------------------------------------------------------
+    # --- step calls of the function's code ------------------------------------------------------------------------
 
     def arrive(self, call: StepCall) -> Step:
-        """A step call is there. Raises Interrupt once the invocation is decided."""
+        """Accept a step call. Raises Interrupt if the invocation has its answer, NestedStepError in a step's body."""
         outer = in_body.get()
         if self.answer is not None:
-            self.refused += 1
+            self._refused += 1
             raise Interrupt
         if outer is not None:
             raise NestedStepError(
-                f"step {call.name!r} is called inside the body of step {outer.call.name!r} {self._where}: "
+                f"step {call.name!r} is called inside the body of step {outer.call.name!r} {self.call.place}: "
                 "call it in the function itself, before or after that step"
             )
         index = self._uses.get(call.name, 0)
@@ -148,8 +123,13 @@ class Invocation:
         self._open[step.id] = step
         return step
 
+    @property
+    def stuck(self) -> bool:
+        """Whether the function keeps catching the interrupt and calling steps: it would never stop."""
+        return self._refused > _MAX_REFUSED
+
     def abandon(self, step: Step) -> None:
-        """The code no longer waits for the step (its task was cancelled)."""
+        """The function's code no longer waits for the step (its task was cancelled)."""
         self._open.pop(step.id, None)
         if self._running is step:
             self._running = None
@@ -158,16 +138,16 @@ class Invocation:
         """The remembered value of a step, or its error raised."""
         memo, call = self.call.memos[step.id], step.call
         if call.body is None:
-            return READERS[call.opcode](self, step, memo)
-        return read_result(self, step, memo)
+            return READERS[call.opcode](self.call, step, memo)
+        return read_result(self.call, step, memo)
 
     # --- idle moments -------------------------------------------------------------------------------------------
 
     def decide(self, *, quiet: bool = True) -> tuple[Move, Step | None]:
-        """What to do now that the function's code waits.
+        """The next move, while the function's code waits.
 
-        `quiet` is False while something else than steps may still move it (I/O of its own): then a planned step
-        that has not arrived may yet do so.
+        `quiet` is False while something other than steps may let the code continue (its own I/O): then a planned step
+        that has not arrived may still arrive.
         """
         if self.answer is not None:
             return Move.ANSWERED, None
@@ -189,7 +169,7 @@ class Invocation:
         return self._found(found)
 
     def go_live(self) -> None:
-        """History is over: what comes now is new."""
+        """The history is replayed: everything after it is new."""
         self.live = True
         if self.call.target == DISCOVERY:
             self.log_gate.open()
@@ -200,7 +180,7 @@ class Invocation:
         return bool(self._order)
 
     def _first_left(self) -> int:
-        """The place in the order of the first remembered step that has not been resolved."""
+        """The position in the order of the first remembered step that has not been resolved."""
         order, resolved, place = self._order, self._resolved, self._next
         while place < len(order) and order[place] in resolved:
             place += 1
@@ -216,13 +196,13 @@ class Invocation:
         return None
 
     def follows(self, step: Step) -> bool:
-        """Resolve a step that arrived at an idle moment, if it is the next of those remembered and not the last.
+        """Resolve a step that arrived at an idle moment, if it is the next remembered one and not the last.
 
-        What `decide` would do, for the commonest case: a replay comes here for each step.
+        A shortcut for `decide` in the most frequent case: a replay comes here for each step.
         """
         order, resolved = self._order, self._resolved
         place = self._first_left()
-        # The last one waits for the moment at which history is over.
+        # The last one waits for `go_live`.
         left = len(order) - len(resolved) - (not self.live)
         if left <= 0 or order[place] != step.id or self._running is not None or self.call.target in self._open:
             return False
@@ -231,10 +211,10 @@ class Invocation:
         return True
 
     def recall(self, name: object, fn: object) -> object:
-        """The value of a step that is called at an idle moment, or UNKNOWN, which changes nothing.
+        """The value of a step that is called at an idle moment; or UNKNOWN, and then nothing has changed.
 
-        What `arrive`, `follows` and `outcome` do together, for what a replay nearly always meets: the next of the steps
-        that are remembered, and not the last, which ran code and gave plain JSON. Half of their time for each step.
+        A shortcut for `arrive`, `follows` and `outcome` in the most frequent case of a replay: the next remembered
+        step, not the last, which ran code and returned plain JSON. It takes half of their time.
         """
         order, resolved = self._order, self._resolved
         if self._inputs or self._open or self._running is not None or self.answer is not None:
@@ -251,13 +231,13 @@ class Invocation:
         memo = self.call.memos[step_id]
         if not isinstance(memo, dict):
             return UNKNOWN
-        told = cast("dict[str, object]", memo)
-        if len(told) != 1 or "data" not in told:
+        fields = cast("dict[str, object]", memo)
+        if len(fields) != 1 or "data" not in fields:
             return UNKNOWN
         self._uses[name] = index + 1
         resolved.add(step_id)
         self._next = place + 1
-        return told["data"]
+        return fields["data"]
 
     def _resolve(self, step: Step) -> tuple[Move, Step | None]:
         if len(self._resolved) + 1 == len(self._order) and not self.live:
@@ -277,8 +257,8 @@ class Invocation:
         if not quiet:
             return Move.NOTHING, None
         self.warn(
-            f"the planned step {self.call.target} is not reached any more {self._where}: its code has changed while "
-            "the run was under way, or takes another path each time. Keep step ids and their conditions stable."
+            f"the planned step {self.call.target} is no longer reached {self.call.place}: the code changed while "
+            "the run was in progress, or takes a different path each time. Keep step ids and their conditions stable."
         )
         return self._answer(Ops(tuple(self._planned(step) for step in found)))
 
@@ -287,12 +267,12 @@ class Invocation:
         if alone is None:
             self.log_gate.open()
             return self._answer(Ops((*self._unsaved, *(self._planned(step) for step in found))))
-        if self.call.runs_steps and self._may_run_another():
+        if self.call.may_run_steps and self._may_run_another():
             return self._run(alone)
         if self._unsaved:
             self.log_gate.drop()
             return self._answer(Ops(tuple(self._unsaved)))
-        # All that ran is saved and time is up, or this call must only look.
+        # All results are saved and the time is up, or this call must only report.
         self.log_gate.drop()
         return self._answer(Ops((self._planned(alone),)))
 
@@ -302,66 +282,66 @@ class Invocation:
     def _run(self, step: Step) -> tuple[Move, Step | None]:
         del self._open[step.id]
         self._running = step
-        step.runs = True
+        step.runs_here = True
         self.log_gate.open()
         return Move.RUN, step
 
-    # --- what became of a step that ran here ---------------------------------------------------------------------
+    # --- the outcome of a step that ran here ----------------------------------------------------------------------
 
     @property
     def attempt(self) -> int:
-        """Which try of the running step this is: one that follows a finished step is on its first."""
+        """The attempt of the running step, from 0: 0 for a step that follows another one in this invocation."""
         return self.call.attempt if self._executed == 0 else 0
 
     def ran(self, step: Step, data: bytes, started_at: datetime) -> tuple[Op, bool]:
-        """A body has finished. Gives its op and whether it is to be saved before the function goes on."""
+        """A body has finished. Returns its op and whether to save it before the function continues."""
         op = self._op(step, Opcode.STEP_RUN, data=data, started_at=started_at, ended_at=self.now())
         self._executed += 1
         self._unsaved.append(op)
-        if self.call.target != DISCOVERY or not self.call.runs_on:
+        if self.call.target != DISCOVERY or not self.call.may_continue:
             self._running = None
             self._answer(Ops(tuple(self._unsaved)))
             return op, False
-        # The last step before the time is up travels in the answer: that saves one request.
+        # The answer carries the last step before the time is up: that saves one request.
         return op, self._saves and self.now() < self._ends_at
 
     @property
     def running(self) -> Step | None:
-        """The step whose body runs."""
+        """The step whose body is running."""
         return self._running
 
     @property
     def unsaved(self) -> tuple[Op, ...]:
+        """The ops of finished steps that the server does not have yet."""
         return tuple(self._unsaved)
 
     def saved(self) -> None:
-        """The server has what was unsaved."""
+        """The server has the unsaved ops."""
         self._unsaved.clear()
 
     def save_failed(self) -> None:
-        """The server could not be reached: what ran is returned in the answer, and nothing more is run."""
+        """The ops could not be saved: the answer carries them, and no further step runs."""
         self._saves = False
 
     def stale(self) -> None:
-        """Another invocation has taken over: stop, and report nothing."""
+        """Another invocation has taken over: stop and report nothing."""
         self._running = None
         self._answer(Ops(()))
 
-    def goes_on(self, step: Step) -> None:
-        """The function's code gets the value of the step that ran."""
+    def resumed(self, step: Step) -> None:
+        """The function's code continues with the value of the step that ran."""
         if self._running is step:
             self._running = None
         if self.answer is None:
             self.log_gate.hold()
 
     def failed(self, step: Step, error: BaseException, started_at: datetime) -> None:
-        """A body has raised: one attempt of the step is over."""
+        """A body has raised: one attempt of the step has failed."""
         self._running = None
         if self.answer is not None:
             return
-        most = step.call.retries.max_attempts if step.call.retries is not None else self.call.max_attempts
-        final = is_final(error)
-        last = final or (most is not None and self.attempt + 1 >= most)
+        limit = step.call.retries.max_attempts if step.call.retries is not None else self.call.max_attempts
+        last = is_final(error) or (limit is not None and self.attempt + 1 >= limit)
         opts: dict[str, object] = {}
         if isinstance(error, RetryAfterError) and not last:
             opts["retry_after"] = error.due_at(self.now()).isoformat()
@@ -381,7 +361,7 @@ class Invocation:
         """The function has returned; `data` is its result as JSON."""
         if self.answer is not None:
             return
-        self._tell_unreached()
+        self._warn_unreached()
         self.log_gate.open()
         if self._executed:
             self._answer(Ops((*self._unsaved, complete_op(data))))
@@ -389,7 +369,7 @@ class Invocation:
             self._answer(Returned(data))
 
     def raised(self, error: BaseException) -> None:
-        """The function has raised. After a step that ran and is not saved, the error will come again."""
+        """The function has raised. If there are unsaved steps, only they are reported: the next call raises again."""
         if self.answer is not None:
             return
         if self._unsaved:
@@ -399,16 +379,23 @@ class Invocation:
             self.log_gate.open()
             self._answer(Raised(error))
 
-    def _tell_unreached(self) -> None:
+    def warn_interrupt_caught(self) -> None:
+        """The function has caught the interrupt and ended later."""
+        self.warn(
+            f"function {self.call.function_id!r} caught the interrupt that ends an invocation and continued "
+            f"(run {self.call.run_id}). What it did then is ignored. Write 'except Exception', not a bare except."
+        )
+
+    def _warn_unreached(self) -> None:
         missing = len(set(self._order) - self._arrived - self._resolved)
         if missing:
             self.warn(
-                f"{missing} finished step(s) of the run were not reached before the function returned {self._where}: "
-                "its code has changed while the run was under way, or takes another path each time. Keep step ids "
-                "stable, and put what differs from call to call (time, random_source, reads) into steps."
+                f"{missing} finished step(s) were not reached before the function returned {self.call.place}: "
+                "the code changed while the run was in progress, or takes a different path each time. Keep step ids "
+                "stable, and put whatever differs between calls (time, random numbers, reads) into steps."
             )
         if self.call.target != DISCOVERY:
-            self.warn(f"the function returned before it reached the planned step {self.call.target} {self._where}")
+            self.warn(f"the function returned before it reached the planned step {self.call.target} {self.call.place}")
 
     # --- parts ----------------------------------------------------------------------------------------------------
 
@@ -432,41 +419,27 @@ class Invocation:
         started_at: datetime | None = None,
         ended_at: datetime | None = None,
     ) -> Op:
-        told = {**step.call.opts, **(opts or {})}
+        all_opts = {**step.call.opts, **(opts or {})}
         if step.call.retries is not None:
-            told["retries"] = step.call.retries.to_wire()
+            all_opts["retries"] = step.call.retries.to_wire()
         return Op(
-            step.id, opcode, step.call.name, step.index, step.call.wire_name, told, data, failure, started_at, ended_at
+            id=step.id,
+            opcode=opcode,
+            name=step.call.name,
+            index=step.index,
+            wire_name=step.call.wire_name,
+            opts=all_opts,
+            data=data,
+            failure=failure,
+            started_at=started_at,
+            ended_at=ended_at,
         )
 
-    @property
-    def _where(self) -> str:
-        return f"in function {self.call.function_id!r}, run {self.call.run_id}"
-
-    def what(self, step: Step) -> str:
-        """The step as errors name it."""
-        nth = f" (use {step.index + 1})" if step.index else ""
-        return f"step {step.call.name!r}{nth} of function {self.call.function_id!r}, run {self.call.run_id},"
-
     def _same_id(self, name: str, index: int) -> BadIdError:
-        """The n-th use of a name travels as `name:n`, so another name must not be just that."""
+        """The n-th use of a name has the wire id of `name:n`, so no step may have that name itself."""
         text = f"{name}:{index}" if index else name
         base, _, nth = text.rpartition(":")
         return BadIdError(
-            f"step {text!r} {self._where}, is remembered under the same id as use {int(nth) + 1} of step {base!r}, "
-            f"which has its number after a colon. Give one of them another id, such as {f'{base}-{nth}'!r}."
+            f"step {text!r} {self.call.place}, has the same id as use {int(nth) + 1} of step {base!r}, because further "
+            f"uses are numbered after a colon. Give one of them another id, such as {f'{base}-{nth}'!r}."
         )
-
-    def changed_kind(self, step: Step, was: str) -> NonDeterminismError:
-        return NonDeterminismError(
-            f"step {step.call.name!r} {self._where} is a {_KINDS[step.call.opcode]} now, but the run remembers {was} "
-            "under this id. Give the new step another id, or replay the run from its start."
-        )
-
-
-_KINDS: Final = {
-    Opcode.STEP_RUN: "run step",
-    Opcode.SLEEP: "sleep",
-    Opcode.WAIT_FOR_EVENT: "wait for an event",
-    Opcode.INVOKE_FUNCTION: "invoke",
-}

@@ -1,9 +1,9 @@
-"""Decides which log lines of a function reach the log, so that replaying does not repeat them.
+"""Decides which log lines of a function are written, so that a replay does not repeat them.
 
-muted   history is being replayed: these lines were written when it happened
-live    new code runs: lines pass at once
-held    a step of this invocation has finished and the function runs on; whether these lines will be written by
-        a later invocation is known only once this one is decided: then they are released or dropped
+muted   history is being replayed: these lines were written the first time
+live    new code is running: lines are written at once
+held    a step of this invocation has finished and the function continues. Only the answer of the invocation decides
+        whether a later one writes these lines again: then they are written or dropped
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class _Gate(Enum):
 
 
 class LogGate:
-    """The gate that one invocation's log lines go through."""
+    """The gate for the log lines of one invocation."""
 
     __slots__ = ("_gate", "_held")
 
@@ -30,7 +30,7 @@ class LogGate:
         self._held: list[Callable[[], None]] = []
 
     def write(self, line: Callable[[], None]) -> None:
-        """Pass, keep or swallow one line."""
+        """Write, hold or drop one line."""
         if self._gate is _Gate.LIVE:
             line()
         elif self._gate is _Gate.HELD:
@@ -38,19 +38,20 @@ class LogGate:
 
     @property
     def muted(self) -> bool:
+        """Whether lines are dropped at present."""
         return self._gate is _Gate.MUTED
 
     def open(self) -> None:
-        """New code begins; what was held is written first."""
+        """New code starts; held lines are written first."""
         self._gate = _Gate.LIVE
         held, self._held = self._held, []
         for line in held:
             line()
 
     def hold(self) -> None:
-        """The function runs on after a finished step."""
+        """The function continues after a finished step."""
         self._gate = _Gate.HELD
 
     def drop(self) -> None:
-        """A later invocation will write what was held."""
+        """Drop held lines: a later invocation writes them."""
         self._held.clear()

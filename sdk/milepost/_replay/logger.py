@@ -1,4 +1,4 @@
-"""`ctx.logger`: the app's logger, silent while history is replayed, with the place in the run on every line."""
+"""`ctx.logger`: the app's logger, silent during replay, with the function, run and step on every record."""
 
 from __future__ import annotations
 
@@ -15,19 +15,23 @@ __all__ = ["RunLogger", "log_origin", "run_logger"]
 
 
 def log_origin() -> dict[str, object]:
-    """Where in which run the code of this context is; empty outside of runs, and in threads that the code started."""
+    """The function, run, attempt and, in a step, the step of the code in this context, for log records.
+
+    Keys: function_id, run_id, attempt and, in a step, step and step_id. Empty outside of runs, and in threads that your
+    code starts.
+    """
     invocation = in_run.get()
     if invocation is None:
         return {}
     call, step = invocation.call, in_body.get()
-    told: dict[str, object] = {"function_id": call.function_id, "run_id": call.run_id, "attempt": call.attempt}
+    origin: dict[str, object] = {"function_id": call.function_id, "run_id": call.run_id, "attempt": call.attempt}
     if step is not None:
-        told |= {"attempt": invocation.attempt, "step": step.call.name, "step_id": step.id}
-    return told
+        origin |= {"attempt": invocation.attempt, "step": step.call.name, "step_id": step.id}
+    return origin
 
 
 class _GatedLogger(logging.Logger):
-    """A stand-in for the app's logger that sends its records through the log_gate. Belongs to one invocation."""
+    """A stand-in for the app's logger, for one invocation: its records go through the log gate."""
 
     def __init__(self, real: logging.Logger, invocation: Invocation) -> None:
         super().__init__(real.name)
@@ -44,10 +48,10 @@ class _GatedLogger(logging.Logger):
 
 
 class RunLogger(logging.LoggerAdapter[logging.Logger]):
-    """Adds function_id, run_id, attempt and step to each record, besides the `extra` of the call."""
+    """Adds function_id, run_id, attempt and, in a step, step to each record, and to the `extra` of the log call."""
 
-    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
-        """Merge both sources of extra fields; those of the call win."""
+    def process(self, msg: object, kwargs: MutableMapping[str, Any]) -> tuple[object, MutableMapping[str, Any]]:
+        """Merge both sources of extra fields; those of the log call take precedence."""
         own: Mapping[str, object] = self.extra or {}
         here = log_origin()
         if "step" in here and here["run_id"] == own["run_id"]:

@@ -1,8 +1,8 @@
-"""Worker threads, each with an event loop that tells when everything on it waits.
+"""Worker threads, each with an event loop that reports when it is idle.
 
-A loop's selector is asked to block only when no callback is ready to run: that is the moment when a function has
-gone as far as it can. The selector is ours (an argument of `asyncio.SelectorEventLoop`), so the moment is known
-without guessing. Loops live as long as their thread, so that HTTP clients pooled on them keep working.
+A loop asks its selector to block only when no callback is ready to run: that is the moment when a function can go no
+further. The selector is ours (an argument of `asyncio.SelectorEventLoop`), so the moment is known exactly. A loop lives
+as long as its thread, so that HTTP clients with connections on it keep working.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 MAX_WORKERS: Final = 64
-"""Invocations that one process serves at the same moment; more wait their turn."""
+"""Invocations that one process serves at the same time; further ones wait."""
 
 _JOIN_SECONDS: Final = 1.0
 
 
 class IdleSelector(selectors.DefaultSelector):
-    """A selector that asks `idle` before it blocks.
+    """A selector that calls `idle` before it blocks.
 
-    `idle(timeout, watched)` is told how long the loop means to block (None: for ever) and how many file objects it
-    watches. It answers with None to block so long, or with a number of seconds that is at most blocked for.
+    `idle(timeout, watched)` gets the seconds for which the loop would block (None: until something happens) and the
+    number of file objects that it watches. It returns None to block that long, or the most seconds to block for.
     """
 
     idle: Callable[[float | None, int], float | None] | None = None
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Wait for file objects, after having asked `idle`."""
-        # One is the loop's own socket, by which other threads wake it: it has no need of that while it is awake. Asking
-        # the system costs little, but whoever asks gives the interpreter away, and has to wait for it then.
+        """Wait for file objects, after a call of `idle`."""
+        # One file object is the loop's own socket, by which other threads wake it: not needed while it is awake. The
+        # system call is cheap, but it releases the interpreter lock, and the thread has to wait to get it back.
         watched = len(self.get_map())
         blocks = timeout is None or timeout > 0
         if self.idle is None or not blocks:
@@ -58,44 +58,47 @@ class IdleSelector(selectors.DefaultSelector):
         most = self.idle(timeout, watched)
         if most is None:
             return super().select(timeout)
-        # At zero there are callbacks to run now; what the sockets say was asked a moment ago.
+        # At zero there are callbacks to run now, and the sockets were polled a moment ago.
         return super().select(most if timeout is None else min(timeout, most)) if most > 0 else ready
 
 
 class WorkerLoop(asyncio.SelectorEventLoop):
-    """Counts what is put on it: so a task that was woken alone can tell that nothing else has a turn to wait for.
+    """Counts the callbacks and timers put on it, so that a task woken alone can see that nothing else is scheduled.
 
-    It knows its own tasks: asyncio would look for them among those of all loops of the process.
+    It knows its own tasks: asyncio would search for them among the tasks of all loops of the process.
     """
 
     def __init__(self, selector: selectors.BaseSelector) -> None:
         super().__init__(selector)
         self.calls = 0
         self.timers = 0
-        self.tasks: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
-        self._job: asyncio.Future[Any] | None = None
+        self.tasks: weakref.WeakSet[asyncio.Task[object]] = weakref.WeakSet()
+        self._main_done: Callable[[], bool] | None = None
 
-    def run_until_complete(self, future: Generator[Any, None, T] | Awaitable[T]) -> T:
-        """As the base class has it; until then nobody stops the loop."""
-        job = asyncio.ensure_future(cast("Awaitable[T]", future), loop=self)
-        self._job = job
+    def run_until_complete(self, future: Generator[object, None, T] | Awaitable[T]) -> T:
+        """As in the base class; the loop cannot be stopped until then."""
+        main = asyncio.ensure_future(cast("Awaitable[T]", future), loop=self)
+        self._main_done = main.done
         try:
-            super().run_until_complete(job)
-            return job.result()
+            super().run_until_complete(main)
+            return main.result()
         finally:
-            self._job = None
+            self._main_done = None
 
     def stop(self) -> None:
-        """Refused while a job runs: it would leave its tasks to the next one, which waits for them for ever."""
-        if self._job is not None and not self._job.done():
+        """Refused while an invocation runs: its tasks would stay on the loop, and the next one would wait for them."""
+        if self._main_done is not None and not self._main_done():
             raise CodeError(
                 "the event loop that runs your function cannot be stopped (loop.stop()): return from the function to "
-                "end it, or raise an error; a loop of your own, asyncio.run(…) on a thread, can be stopped"
+                "end it, or raise an error; a loop that you start yourself, with asyncio.run(…) on a thread, can be "
+                "stopped"
             )
         super().stop()
 
-    def create_task(self, coro: Generator[Any, None, T] | Coroutine[Any, Any, T], **options: Any) -> asyncio.Task[T]:
-        """As the base class has it, noted."""
+    def create_task(
+        self, coro: Generator[object, None, T] | Coroutine[object, None, T], **options: Any
+    ) -> asyncio.Task[T]:
+        """As in the base class, and recorded."""
         task = super().create_task(coro, **options)
         self.tasks.add(task)
         return task
@@ -103,68 +106,71 @@ class WorkerLoop(asyncio.SelectorEventLoop):
     def call_soon(
         self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:
-        """As the base class has it, counted."""
+        """As in the base class, and counted."""
         self.calls += 1
         return super().call_soon(callback, *args, context=context)
 
     def call_at(
         self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
-        """As the base class has it, counted."""
+        """As in the base class, and counted."""
         self.timers += 1
         return super().call_at(when, callback, *args, context=context)
 
 
-Job = Callable[["Worker"], Callable[[], None]]
-"""Runs on a worker; gives what tells the outcome."""
+Notify = Callable[[], None]
+"""Delivers the outcome of a piece of work to the caller that waits for it."""
+Work = Callable[["Worker"], Notify]
+"""Runs on a worker; returns how to deliver its outcome."""
 
 
 class Worker:
-    """A thread with its loop; runs one job at a time."""
+    """A thread with its loop; runs one piece of work at a time."""
 
-    def __init__(self, owner: Pool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self.selector = IdleSelector()
         self.loop = WorkerLoop(self.selector)
-        self.left_behind: set[asyncio.Task[Any]] = set()
-        """Tasks that did not end when they were cancelled. Kept, or the loop would complain when they vanish."""
-        self._owner = owner
-        self._jobs: queue.SimpleQueue[Callable[[], Callable[[], None]] | None] = queue.SimpleQueue()
-        self.deliver: Callable[[object], None] = lambda _: None
-        """Gives the result of the running job to whoever waits for it, before the job ends (it may never end)."""
+        self.left_behind: set[asyncio.Task[object]] = set()
+        """Tasks that did not end when they were cancelled. Kept, because the loop logs an error when they are freed."""
+        self._pool = pool
+        self._queue: queue.SimpleQueue[Callable[[], Notify] | None] = queue.SimpleQueue()
+        self.deliver: Callable[[Any], None] = lambda _: None
+        """Delivers the result of the running work to its caller before the work ends (it may never end)."""
         self._thread = threading.Thread(target=self._serve, name="milepost-worker", daemon=True)
         self._thread.start()
 
-    def put(self, job: Callable[[], Callable[[], None]] | None) -> None:
-        """Run a job; what it gives is called when the worker is free again. None ends the worker."""
-        self._jobs.put(job)
+    def put(self, work: Callable[[], Notify] | None) -> None:
+        """Run a piece of work; what it returns is called when the worker is free again. None ends the worker."""
+        self._queue.put(work)
 
     def join(self) -> None:
+        """Wait for the end of the thread, at most a second."""
         self._thread.join(_JOIN_SECONDS)
 
     def _serve(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            tell = job()
-            # Free before the caller hears of it: its next job comes here again, to this loop.
-            self._owner.give_back(self)
-            tell()
-            # Nothing of this invocation may be kept alive while waiting for the next.
-            del job, tell
+        while (work := self._queue.get()) is not None:
+            notify = work()
+            # Free before the caller is notified, so that its next call comes to this worker and loop again.
+            self._pool.release(self)
+            notify()
+            # Do not keep anything of this invocation alive while waiting for the next.
+            del work, notify
         self.loop.close()
 
 
 class Pool:
-    """Workers, started as needed and used again, the last one first: its caches and connections are warm."""
+    """Workers, started when needed and reused, the last one first: its caches and connections are warm."""
 
     def __init__(self, most: int = MAX_WORKERS) -> None:
         self._most = most
         self._lock = threading.Lock()
         self._idle: list[Worker] = []
         self._all: list[Worker] = []
-        self._waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[Work] = queue.SimpleQueue()
         self._closed = False
 
-    def submit(self, job: Job) -> None:
-        """Run a job on a worker, now or when one is free."""
+    def submit(self, work: Work) -> None:
+        """Run a piece of work on a worker, now or when one is free."""
         with self._lock:
             if self._idle:
                 worker = self._idle.pop()
@@ -172,24 +178,24 @@ class Pool:
                 worker = Worker(self)
                 self._all.append(worker)
             else:
-                self._waiting.put(job)
+                self._waiting.put(work)
                 return
-        worker.put(lambda: job(worker))
+        worker.put(lambda: work(worker))
 
-    def give_back(self, worker: Worker) -> None:
+    def release(self, worker: Worker) -> None:
         """A worker is free again."""
         with self._lock:
             if self._closed:
                 return
             try:
-                job = self._waiting.get_nowait()
+                work = self._waiting.get_nowait()
             except queue.Empty:
                 self._idle.append(worker)
                 return
-        worker.put(lambda: job(worker))
+        worker.put(lambda: work(worker))
 
-    def give_up(self, worker: Worker) -> None:
-        """A worker's thread will never come back."""
+    def discard(self, worker: Worker) -> None:
+        """A worker's thread will never be free again."""
         with self._lock:
             if worker in self._all:
                 self._all.remove(worker)
@@ -214,62 +220,66 @@ def _pool_of(process_id: int) -> Pool:
 
 
 def pool() -> Pool:
-    """The process's pool. A forked process has none of its parent's threads, so it gets one of its own."""
+    """The process's pool. A forked process does not have its parent's threads, so it gets a new pool."""
     return _pool_of(os.getpid())
 
 
 class _Mailbox:
-    """Takes outcomes from workers to a loop, as many at once as have come: each call from a thread costs a system call.
+    """Passes outcomes from workers to a loop, all waiting ones together: each call from a thread costs a system call.
 
-    worker    puts one in ── finds the flag up: tells nobody
-    loop         ······················ lets the flag down ── takes all out
+    worker    puts one in ── finds it scheduled: does not wake the loop
+    loop         ······················ clears the flag ── takes all out
     """
 
     def __init__(self) -> None:
-        self._outcomes: deque[tuple[asyncio.Future[Any], object, BaseException | None]] = deque()
-        self._told = False
+        self._outcomes: deque[Callable[[], None]] = deque()
+        self._scheduled = False
 
-    def put(self, done: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
-        """Settle a future of the loop, from any thread."""
-        self._outcomes.append((done, result, error))
-        if not self._told:
-            self._told = True
-            # A closed loop has nobody waiting any more.
+    def put(self, loop: asyncio.AbstractEventLoop, settle: Callable[[], None]) -> None:
+        """Call `settle` on the loop of this mailbox, from any thread."""
+        self._outcomes.append(settle)
+        if not self._scheduled:
+            self._scheduled = True
+            # On a closed loop no caller waits any more.
             with contextlib.suppress(RuntimeError):
-                done.get_loop().call_soon_threadsafe(self._empty)
+                loop.call_soon_threadsafe(self._empty)
 
     def _empty(self) -> None:
-        self._told = False
+        self._scheduled = False
         while self._outcomes:
-            done, result, error = self._outcomes.popleft()
-            if done.done():
-                continue
-            if error is not None:
-                done.set_exception(error)
-            else:
-                done.set_result(result)
+            self._outcomes.popleft()()
+
+
+def _set_result(done: asyncio.Future[T], result: T) -> None:
+    if not done.done():
+        done.set_result(result)
+
+
+def _set_exception(done: asyncio.Future[T], error: BaseException) -> None:
+    if not done.done():
+        done.set_exception(error)
 
 
 _mailboxes: Final[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Mailbox]] = weakref.WeakKeyDictionary()
 
 
-async def run_in_worker(job: Callable[[Worker], T]) -> T:
-    """Run a job on a worker of the process and wait for it; context variables travel along."""
+async def run_in_worker(work: Callable[[Worker], T]) -> T:
+    """Run a piece of work on a worker of the process and wait for it, with a copy of the context variables."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
     context = copy_context()
     mailbox = _mailboxes.get(loop)
     if mailbox is None:
         mailbox = _mailboxes[loop] = _Mailbox()
-    put = mailbox.put
+    put = partial(mailbox.put, loop)
 
-    def work(worker: Worker) -> Callable[[], None]:
-        worker.deliver = lambda result: put(done, result, None)
+    def run(worker: Worker) -> Notify:
+        worker.deliver = lambda result: put(partial(_set_result, done, result))
         try:
-            result = context.run(job, worker)
-        except BaseException as error:  # noqa: BLE001 - handed to the waiting caller
-            return partial(put, done, None, error)
-        return partial(put, done, result, None)
+            result = context.run(work, worker)
+        except BaseException as error:  # noqa: BLE001 - raised again where the caller waits
+            return partial(put, partial(_set_exception, done, error))
+        return partial(put, partial(_set_result, done, result))
 
-    pool().submit(work)
+    pool().submit(run)
     return await done

@@ -1,4 +1,4 @@
-"""What an invocation reports: ops, and the answers they make."""
+"""The ops that an invocation reports, and its possible answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic_core import from_json, to_json
 from milepost._values.failure import Failure
 from milepost.protocol import COMPLETE_ID, Opcode
 
-__all__ = ["Answer", "Op", "Ops", "Raised", "Returned", "complete_op", "join"]
+__all__ = ["Answer", "Op", "Ops", "Raised", "Returned", "complete_op", "join_ops"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Op:
         return wire
 
     def to_json(self) -> bytes:
-        """The JSON text; `data` is carried over as it is."""
+        """The JSON text, with `data` copied unchanged."""
         head = to_json(self.head())
         return head if self.data is None else b"%s,%s%s}" % (head[:-1], b'"data":', self.data)
 
@@ -67,14 +67,14 @@ def complete_op(data: bytes) -> Op:
     return Op(COMPLETE_ID, Opcode.RUN_COMPLETE, "complete", data=data)
 
 
-def join(ops: Sequence[Op]) -> bytes:
+def join_ops(ops: Sequence[Op]) -> bytes:
     """The body of a 206."""
     return b"[" + b",".join(op.to_json() for op in ops) + b"]"
 
 
 @dataclass(frozen=True, slots=True)
 class Ops:
-    """206: steps found, run or failed. `error` is what the failing step raised."""
+    """206: steps discovered, run or failed. `error` is the error of the step that failed."""
 
     ops: tuple[Op, ...]
     error: BaseException | None = None

@@ -1,20 +1,21 @@
-"""The step tools. `Steps` is for `async def` functions, `SyncSteps` for `def`: they differ in `await` only.
+"""The step tools: `Steps` for `async def` functions, `SyncSteps` for `def`. They differ only in `await`.
 
-Every step has an id of your choice. The n-th use of the same id in a run is remembered separately, so loops may use
-one id; ids must not depend on time or random_source.
+You choose the id of every step. Each use of an id in a run is remembered separately, so a loop may use one id; ids must
+not depend on the time or on random numbers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast, overload
 
 from milepost._declare.function import Function, FunctionRef
 from milepost._declare.retries import Retries
-from milepost._declare.triggers import Event
+from milepost._declare.triggers import AnyEvent, Event
 from milepost._values.durations import Duration
 from milepost._values.events import ReceivedEvent, Sendable
+from milepost._values.json_types import EventData
 
 from .calls import invoke_call, run_call, send_call, sleep_call, sleep_until_call, wait_call
 from .invocation import UNKNOWN
@@ -33,11 +34,15 @@ T3 = TypeVar("T3")
 T4 = TypeVar("T4")
 D = TypeVar("D")
 
-# ruff: noqa: A002, ASYNC109 - `id` is the public word for a step's name; time-outs are the server's
+# ruff: noqa: A002, ASYNC109 - `id` is the public word for a step's name; the server enforces time-outs
 
 
 class Steps:
-    """Steps of an async function. Await them; run them in parallel with `asyncio.gather` or a `TaskGroup`."""
+    """The steps of an async function. Await them; run them in parallel with `asyncio.gather` or a `TaskGroup`.
+
+    Every method raises BadIdError for an id that is not 1–1024 characters or cannot be sent, ConfigError (or one of its
+    subclasses) for an invalid argument, and NestedStepError inside the body of another step.
+    """
 
     __slots__ = ("_runner", "_send")
 
@@ -57,27 +62,30 @@ class Steps:
     async def run(self, id: str, fn: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T: ...
     @overload
     async def run(self, id: str, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
-    async def run(self, id: str, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Run your code once, and remember its result.
+    async def run(self, id: str, fn: Callable[..., object], *args: object, **kwargs: object) -> object:
+        """Run your code until it succeeds once, and remember its result.
 
         Args:
             id: Name of the step.
-            fn: An async or sync callable.
-            *args: What to call it with.
-            **kwargs: What to call it with; `retries` is taken out: a number or `Retries`, for this step alone.
+            fn: An async or sync callable. It may run more than once: after an error, or after a crash before its result
+                was saved.
+            *args: Positional arguments for `fn`.
+            **kwargs: Keyword arguments for `fn`, except `retries`: a number of retries or `Retries` for this step only;
+                by default those of the function.
 
-        The result travels as JSON (at most 4 MiB), the first time too; a return annotation of `fn` such as a model,
-        a dataclass or a datetime is read back as that type. Raises StepError when the step failed for good.
+        The result is round-tripped through JSON (at most 4 MiB), the first time too. If `fn` has a return annotation
+        such as a model, a dataclass or a datetime, it is read back as that type. Raises StepError if the step failed
+        for good.
         """
         known = self._runner.recall(id, fn)
         return known if known is not UNKNOWN else await self._runner.take(run_call(id, fn, args, kwargs))
 
     async def sleep(self, id: str, duration: Duration) -> None:
-        """Sleep for a timedelta, a text such as `"1h30m"`, or seconds. At most 366 days; costs nothing meanwhile."""
+        """Sleep for a timedelta, a string such as `"1h30m"`, or seconds; at most 366 days. No code runs meanwhile."""
         await self._runner.take(sleep_call(id, duration))
 
     async def sleep_until(self, id: str, until: datetime | str) -> None:
-        """Sleep up to a moment: an aware datetime, or ISO 8601 text with an offset. A past one is over at once."""
+        """Sleep until an aware datetime, or ISO 8601 text with an offset. A moment in the past ends at once."""
         await self._runner.take(sleep_until_call(id, until))
 
     @overload
@@ -89,35 +97,37 @@ class Steps:
     async def wait_for_event(
         self, id: str, event: str, *, timeout: Duration, if_: str | None = None, match: str | None = None,
         lookback: Duration | None = None,
-    ) -> ReceivedEvent[dict[str, Any]] | None: ...  # fmt: skip
+    ) -> ReceivedEvent[EventData] | None: ...  # fmt: skip
     async def wait_for_event(
         self,
         id: str,
-        event: str | Event[Any],
+        event: str | AnyEvent,
         *,
         timeout: Duration,
         if_: str | None = None,
         match: str | None = None,
         lookback: Duration | None = None,
-    ) -> ReceivedEvent[Any] | None:
-        """Wait for an event; None when the time is up first.
+    ) -> ReceivedEvent[object] | None:
+        """Wait for an event; returns None if none arrives in time.
 
         Args:
             id: Name of the step.
             event: Name of the event, or its `Event`.
-            timeout: At most 366 days.
-            if_: Expression over `event` (what started the run) and `async` (the candidate).
-            match: Short for equality of one path in both, such as `"data.order_id"`.
-            lookback: Also take an event received so long before the wait began, even one that ended an earlier wait.
-                None: only later ones.
+            timeout: How long to wait, at most 366 days.
+            if_: Expression over `event` (the event that started the run) and `async` (the awaited event); default None.
+            match: A path that must have the same value in both events, such as `"data.order_id"`; default None.
+            lookback: Also accept an event received up to this long before the wait started, even one that ended an
+                earlier wait; at most 366 days. Default None: only later events.
+
+        Raises EventMismatchError if the data of the event does not match the model of its `Event`.
         """
         call = wait_call(id, event, timeout=timeout, if_=if_, match=match, lookback=lookback)
-        return cast("ReceivedEvent[Any] | None", await self._runner.take(call))
+        return cast("ReceivedEvent[object] | None", await self._runner.take(call))
 
     async def invoke(
         self,
         id: str,
-        function: Function[Any, T] | FunctionRef[T],
+        function: Function[object, T] | FunctionRef[T],
         data: object = None,
         timeout: Duration | None = None,
     ) -> T:
@@ -127,19 +137,20 @@ class Steps:
             id: Name of the step.
             function: A function of this app, or `FunctionRef(app_id, function_id)`.
             data: Its event data: a dict or a model.
-            timeout: A year by default.
+            timeout: How long to wait for the result; default a year, at most 366 days.
 
-        Raises StepError when it failed, was cancelled, does not exist or took too long.
+        Raises StepError if the function failed, was cancelled, does not exist or took too long, and EventMismatchError
+        if `data` does not match its model.
         """
         return cast("T", await self._runner.take(invoke_call(id, function, data, timeout)))
 
     async def send_event(self, id: str, events: Sendable | Sequence[Sendable]) -> list[str]:
-        """Send events once, even if the step is tried again; gives their ids."""
+        """Send one event or several; returns their ids in order. A retry uses the same ids and starts no second run."""
         return cast("list[str]", await self._runner.take(send_call(id, events, self._send)))
 
 
 class SyncSteps:
-    """Steps of a sync function. See `Steps` for what each does; `parallel` runs several side by side."""
+    """The steps of a sync function. `Steps` documents each method; `parallel` runs several steps in parallel."""
 
     __slots__ = ("_runner", "_send")
 
@@ -157,8 +168,8 @@ class SyncSteps:
     def run(self, id: str, fn: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T: ...
     @overload
     def run(self, id: str, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
-    def run(self, id: str, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Run your code once, and remember its result. See `Steps.run`."""
+    def run(self, id: str, fn: Callable[..., object], *args: object, **kwargs: object) -> object:
+        """Run your code until it succeeds once, and remember its result. See `Steps.run`."""
         known = self._runner.recall(id, fn)
         return known if known is not UNKNOWN else self._runner.take(run_call(id, fn, args, kwargs))
 
@@ -167,7 +178,7 @@ class SyncSteps:
         self._runner.take(sleep_call(id, duration))
 
     def sleep_until(self, id: str, until: datetime | str) -> None:
-        """Sleep up to a moment. See `Steps.sleep_until`."""
+        """Sleep until a moment. See `Steps.sleep_until`."""
         self._runner.take(sleep_until_call(id, until))
 
     @overload
@@ -179,29 +190,33 @@ class SyncSteps:
     def wait_for_event(
         self, id: str, event: str, *, timeout: Duration, if_: str | None = None, match: str | None = None,
         lookback: Duration | None = None,
-    ) -> ReceivedEvent[dict[str, Any]] | None: ...  # fmt: skip
+    ) -> ReceivedEvent[EventData] | None: ...  # fmt: skip
     def wait_for_event(
         self,
         id: str,
-        event: str | Event[Any],
+        event: str | AnyEvent,
         *,
         timeout: Duration,
         if_: str | None = None,
         match: str | None = None,
         lookback: Duration | None = None,
-    ) -> ReceivedEvent[Any] | None:
-        """Wait for an event; None when the time is up first. See `Steps.wait_for_event`."""
+    ) -> ReceivedEvent[object] | None:
+        """Wait for an event; returns None if none arrives in time. See `Steps.wait_for_event`."""
         call = wait_call(id, event, timeout=timeout, if_=if_, match=match, lookback=lookback)
-        return cast("ReceivedEvent[Any] | None", self._runner.take(call))
+        return cast("ReceivedEvent[object] | None", self._runner.take(call))
 
     def invoke(
-        self, id: str, function: Function[Any, T] | FunctionRef[T], data: object = None, timeout: Duration | None = None
+        self,
+        id: str,
+        function: Function[object, T] | FunctionRef[T],
+        data: object = None,
+        timeout: Duration | None = None,
     ) -> T:
         """Call another function and wait for its result. See `Steps.invoke`."""
         return cast("T", self._runner.take(invoke_call(id, function, data, timeout)))
 
     def send_event(self, id: str, events: Sendable | Sequence[Sendable]) -> list[str]:
-        """Send events once, even if the step is tried again; gives their ids."""
+        """Send one event or several; returns their ids in order. A retry uses the same ids and starts no second run."""
         return cast("list[str]", self._runner.take(send_call(id, events, self._send)))
 
     @overload
@@ -214,10 +229,11 @@ class SyncSteps:
     ) -> tuple[T1, T2, T3, T4]: ...
     @overload
     def parallel(self, branches: Sequence[Callable[[], T]]) -> tuple[T, ...]: ...
-    def parallel(self, branches: Sequence[Callable[[], Any]]) -> tuple[Any, ...]:
-        """Run branches side by side: callables that use steps, such as `lambda: step.run("a", a)`.
+    def parallel(self, branches: Sequence[Callable[[], object]]) -> tuple[object, ...]:
+        """Run branches in parallel: callables that use steps, such as `lambda: step.run("a", a)`.
 
-        Gives their results in order. When branches have failed, waits for all, then raises the first error in order.
-        Branches run on threads of their own, one at a time; what is tied to a thread belongs inside a step.
+        Returns their results in order. If branches fail, it waits for all of them, then raises the error of the first
+        that failed, in the order of `branches`. Branches run on different threads, one at a time; use objects that are
+        bound to a thread only inside a step. Raises NestedStepError inside the body of a step.
         """
         return self._runner.parallel(branches)

@@ -1,12 +1,12 @@
-"""Carries out an invocation of a sync function on a worker's thread.
+"""Runs an invocation of a sync function on a worker's thread.
 
-Branches of `step.parallel` are threads of their own, of which only ever one runs: it hands the baton on when it
-waits for a step. So steps are found, and resolve, exactly as with tasks on an event loop, and code in branches needs
-no locks.
+Each branch of `step.parallel` has its own thread, and only one of them runs at a time: it passes the baton on when it
+waits for a step. So steps are discovered, and resolve, exactly as with tasks on an event loop, and code in branches
+needs no locks.
 
     main ──parallel──┐ (waits for its branches)
       branch 1 ──────▶ step a waits ─┐            ┌▶ a resolves … ends ─┐
-      branch 2                       └▶ step b waits ┘                    └▶ b resolves … ends ─▶ main goes on
+      branch 2                       └▶ step b waits ┘                    └▶ b resolves … ends ─▶ main continues
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from milepost._values.current import in_body
-from milepost._values.stepping import step_through
+from milepost._values.stepping import as_coroutine, step_through
 from milepost.errors import CodeError, Interrupt, NestedStepError
 
 from .execute import Checkpointer, run_step
@@ -35,8 +35,6 @@ __all__ = ["SyncRunner"]
 
 T = TypeVar("T")
 
-_MAX_REFUSED: Final = 10
-
 
 class _Branch:
     """A line of execution: the function itself, or one branch of a `parallel`."""
@@ -46,7 +44,7 @@ class _Branch:
         self.baton = threading.Semaphore(0)
         self.started = work is None
         self.thread_id = threading.get_ident() if work is None else 0
-        self.may_go = False
+        self.ready = False
         self.done = False
         self.result: object = None
         self.error: BaseException | None = None
@@ -55,7 +53,7 @@ class _Branch:
 
 
 class SyncRunner:
-    """One invocation on one thread, or on several that take turns."""
+    """One invocation, on one thread or on several that take turns."""
 
     def __init__(
         self, worker: Worker, checkpointer: Checkpointer | None, home: asyncio.AbstractEventLoop | None
@@ -75,15 +73,17 @@ class SyncRunner:
 
     # --- the bridge ------------------------------------------------------------------------------------------------
 
-    async def call(self, fn: Callable[..., object], /, *args: object, **kwargs: object) -> Any:
+    async def call(self, fn: Callable[..., object], /, *args: object, **kwargs: object) -> object:
         result = fn(*args, **kwargs)
-        return self._worker.loop.run_until_complete(_as_coroutine(result)) if inspect.isawaitable(result) else result
+        if inspect.isawaitable(result):
+            return self._worker.loop.run_until_complete(as_coroutine(cast("Awaitable[object]", result)))
+        return result
 
     async def save(self, ops: Sequence[Op]) -> None:
         assert self._checkpointer is not None
         if self.prepare is not None:
             ops = await self.prepare(ops)
-        saving = _as_coroutine(self._checkpointer.save([op.to_wire() for op in ops]))
+        saving = as_coroutine(self._checkpointer.save([op.to_wire() for op in ops]))
         if self._home is None:
             self._worker.loop.run_until_complete(saving)
         else:
@@ -97,65 +97,61 @@ class SyncRunner:
     async def drive(
         self,
         invocation: Invocation,
-        function: Callable[[], Any],
+        function: Callable[[], object],
         finish: Callable[[object], bytes],
         go_live: Callable[[], Awaitable[None]] | None,
     ) -> None:
-        """Run the function until it ends, by itself or by the interrupt that follows the answer."""
+        """Run the function until it ends: it returns or raises, or the interrupt stops it once there is an answer."""
         self._invocation, self._go_live = invocation, go_live
         try:
             data = finish(_not_awaitable(invocation, function()))
-        except BaseException as error:  # noqa: BLE001 - whatever it raises ends the invocation, not the worker
+        except BaseException as error:  # noqa: BLE001 - any error of the function ends the invocation, not the worker
             invocation.raised(error)
             return
         if invocation.answer is not None:
-            invocation.warn(
-                f"function {invocation.call.function_id!r} caught the interrupt that ends an invocation and went on "
-                f"(run {invocation.call.run_id}). What it did then is ignored. "
-                "Write 'except Exception', not a bare except."
-            )
+            invocation.warn_interrupt_caught()
         invocation.returned(data)
 
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
+    def run(self, work: Coroutine[object, None, T]) -> T:
         """Run a coroutine that never suspends."""
         return step_through(work)
 
     def recall(self, name: object, fn: object) -> object:
-        """The value of a remembered step, if nothing is to be decided first; else UNKNOWN. See `Invocation.recall`."""
+        """The value of a remembered step if nothing must be decided first; else UNKNOWN. See `Invocation.recall`."""
         invocation = self._invocation
         if invocation is None or self._ready or self._current.thread_id != threading.get_ident():
             return UNKNOWN
         return invocation.recall(name, fn)
 
-    def take(self, call: StepCall) -> Any:
-        """A step call: wait until it is decided, then run it here or give its remembered outcome."""
+    def take(self, call: StepCall) -> object:
+        """Wait until a step call is decided, then run the step here or return its remembered outcome."""
         invocation = self._invocation
         assert invocation is not None
         branch = self._current
         if invocation.answer is None and in_body.get() is None and branch.thread_id != threading.get_ident():
             raise CodeError(
-                f"step {call.name!r} of function {invocation.call.function_id!r} is called from a thread of your own: "
-                "call steps in the function itself, and use step.parallel for several at once"
+                f"step {call.name!r} of function {invocation.call.function_id!r} is called from a thread that your "
+                "code started: call steps in the function itself, and use step.parallel for several at once"
             )
         try:
             step = invocation.arrive(call)
         except Interrupt:
-            if invocation.refused > _MAX_REFUSED:
-                # Code that swallows every interrupt in a loop would never come to rest: answer without it, and
-                # leave the thread to it.
+            if invocation.stuck:
+                # Code that catches every interrupt in a loop would never stop: answer without it, and block its
+                # thread here.
                 self.on_stuck()
                 threading.Event().wait()
             raise
         if not self._ready and invocation.follows(step):
-            return invocation.outcome(step)  # with no other line that could run, this is an idle moment
-        step.wake = lambda: self._let_go(branch)
+            return invocation.outcome(step)  # no other branch is ready, so this is an idle moment
+        step.wake = lambda: self._make_ready(branch)
         self._wait(branch)
-        if step.runs:
+        if step.runs_here:
             return step_through(run_step(invocation, step, self))
         return invocation.outcome(step)
 
-    def parallel(self, works: Sequence[Callable[[], Any]]) -> tuple[Any, ...]:
-        """Run branches side by side; when all have ended, give their results or raise the first error in order."""
+    def parallel(self, works: Sequence[Callable[[], object]]) -> tuple[object, ...]:
+        """Run branches in parallel; when all have ended, return their results or raise the first error in order."""
         outer = in_body.get()
         if outer is not None:
             raise NestedStepError(
@@ -178,55 +174,55 @@ class SyncRunner:
 
     # --- the baton ---------------------------------------------------------------------------------------------------
 
-    def _let_go(self, branch: _Branch) -> None:
-        if not branch.may_go:
-            branch.may_go = True
+    def _make_ready(self, branch: _Branch) -> None:
+        if not branch.ready:
+            branch.ready = True
             self._ready.append(branch)
 
     def _wait(self, branch: _Branch) -> None:
-        """Let others run until this branch may go on. Raises Interrupt once the invocation is decided."""
+        """Let other branches run until this one is ready. Raises Interrupt once the invocation has its answer."""
         self._waiting.append(branch)
-        following = self._choose()
+        following = self._next_branch()
         if following is not branch:
             self._hand_to(following)
             branch.baton.acquire()
         self._waiting.remove(branch)
         self._current = branch
-        branch.may_go = False
+        branch.ready = False
         if self._stopped:
             raise Interrupt
 
-    def _choose(self) -> _Branch:
+    def _next_branch(self) -> _Branch:
         """The next branch to run; decides steps when none is ready."""
         invocation = self._invocation
         assert invocation is not None
         while not self._ready:
             move, step = invocation.decide()
             if move is Move.GO_LIVE:
-                self._come_alive(invocation)
+                self._run_go_live(invocation)
             elif move is Move.ANSWERED:
                 self._stop()
             elif step is not None:
                 step.wake()
             else:
-                raise RuntimeError("all branches wait, for no step")
+                raise RuntimeError("all branches are waiting, but for no step")
         return self._ready.popleft()
 
-    def _come_alive(self, invocation: Invocation) -> None:
+    def _run_go_live(self, invocation: Invocation) -> None:
         if self._go_live is None:
             invocation.go_live()
             return
         try:
-            step_through(cast("Coroutine[Any, Any, None]", self._go_live()))
-        except Exception as error:  # noqa: BLE001 - a middleware's error is the function's
+            step_through(as_coroutine(self._go_live()))
+        except Exception as error:  # noqa: BLE001 - a middleware's error fails the function
             invocation.raised(error)
 
     def _stop(self) -> None:
         self._stopped = True
         for branch in self._waiting:
-            # A parent goes on when its branches have ended, so that each line is unwound from its inside.
+            # A parent continues when its branches have ended, so that the innermost branches are stopped first.
             if all(inner.done for inner in branch.waits_for):
-                self._let_go(branch)
+                self._make_ready(branch)
 
     def _hand_to(self, branch: _Branch) -> None:
         if branch.started:
@@ -243,15 +239,15 @@ class SyncRunner:
         self._current = branch
         try:
             if self._stopped or branch.work is None:
-                raise Interrupt  # noqa: TRY301 - not started any more
+                raise Interrupt  # noqa: TRY301 - the invocation has its answer, so do not start
             branch.result = branch.work()
         except BaseException as error:  # noqa: BLE001 - raised again where the parent waits
             branch.error = error
         branch.done = True
         parent = branch.parent
         if parent is not None and all(inner.done for inner in parent.waits_for):
-            self._let_go(parent)
-        self._hand_to(self._choose())
+            self._make_ready(parent)
+        self._hand_to(self._next_branch())
 
 
 def _not_awaitable(invocation: Invocation, result: object) -> object:
@@ -259,11 +255,7 @@ def _not_awaitable(invocation: Invocation, result: object) -> object:
         if inspect.iscoroutine(result):
             result.close()
         raise CodeError(
-            f"function {invocation.call.function_id!r} is a plain def that returned something to await: "
-            "write it as async def, or give its decorator functools.wraps and async def too"
+            f"function {invocation.call.function_id!r} is a plain def that returned an awaitable: "
+            "write it as async def; a decorator around it must be async def too, with functools.wraps"
         )
     return result
-
-
-async def _as_coroutine(awaitable: Any) -> Any:
-    return await awaitable

@@ -1,45 +1,47 @@
 """Requests from the app to a server: a small HTTP client over the standard library.
 
-It blocks; whoever needs it from an event loop calls it on a thread.
+It blocks: code on an event loop calls it on a thread.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from milepost._version import SDK_NAME
 from milepost.errors import ConfigError, SendError
 from milepost.protocol import Header, bearer
 
+from .tries import TRIES, pause_seconds
+
 if TYPE_CHECKING:
     from http.client import HTTPConnection
 
 __all__ = ["HttpApi", "Reply"]
 
-TRIES: Final = 5
-_FIRST_PAUSE_SECONDS: Final = 0.1
-
 
 @dataclass(frozen=True, slots=True)
 class Reply:
+    """The server's reply to a request of the app."""
+
     status: int
     body: bytes
 
 
 class HttpApi:
-    """A server's address with the keys to it.
+    """A server's address with the keys for it.
 
     Args:
-        base_url: Such as `"http://127.0.0.1:8288"`.
-        signing_key: Sent as a hash, never itself.
-        fallback_key: Tried once when the first is refused (401, 403).
-        timeout_seconds: For each try.
-        pause: Waits between tries; handed in by tests.
+        base_url: The address, such as `"http://127.0.0.1:8288"`.
+        signing_key: Authorizes requests; sent only as a hash.
+        fallback_key: Used instead once the server refuses the first key (401 or 403).
+        timeout_seconds: Limit for each try; default 30.
+        pause: Called with the seconds to wait between tries; for tests.
+
+    Raises ConfigError for an address that is not an HTTP URL.
     """
 
     def __init__(
@@ -65,13 +67,12 @@ class HttpApi:
     def request(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Reply:
-        """Send a request, up to five times while the server fails or cannot be reached. Raises SendError after that."""
+        """Send a request, in up to five tries while the server is unreachable or answers 5xx; then raises SendError."""
         keys = list(self._keys)
         problem = ""
         for attempt in range(TRIES):
             if attempt:
-                # Spread over half to all of the pause, so that many clients do not come back together.
-                self._pause(_FIRST_PAUSE_SECONDS * 2 ** (attempt - 1) * (0.5 + os.urandom(1)[0] / 510))
+                self._pause(pause_seconds(attempt))
             try:
                 reply = self._once(method, path, body, self._all_headers(headers, keys))
                 if reply.status in {401, 403} and len(keys) > 1:
@@ -84,7 +85,7 @@ class HttpApi:
                 return reply
             problem = f"HTTP {reply.status}: {reply.body[:200].decode('utf-8', 'replace')}"
         raise SendError(
-            f"{method} {self.base_url}{path} failed {TRIES} times, lastly with {problem}. Is the server running?"
+            f"{method} {self.base_url}{path} failed {TRIES} times; last error: {problem}. Is the server running?"
         )
 
     @staticmethod
@@ -95,7 +96,7 @@ class HttpApi:
         return {**known, **(headers or {})}
 
     def _once(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
-        from http.client import HTTPException  # noqa: PLC0415 - 25 ms of imports that only senders need
+        from http.client import HTTPException  # noqa: PLC0415 - takes 25 ms, needed only to send
 
         connection = self._connect()
         try:

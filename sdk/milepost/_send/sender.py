@@ -1,4 +1,4 @@
-"""Sends events: checks them, gives them ids that survive repetition, and hands them to a transport."""
+"""Sends events: checks them, gives them ids that stay the same in a retry, and passes them to a transport."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, Final, Protocol, cast, runtime_checkable
+from typing import Final, Protocol, cast, runtime_checkable
 from urllib.parse import quote
 
 from pydantic_core import from_json, to_json
 
 from milepost._values.current import Named, here
 from milepost._values.events import Sendable, wire_event
+from milepost._values.json_types import JsonObject
 from milepost._values.serializer import plain_json
 from milepost.errors import ConfigError, EventRefusedError, PayloadTooLargeError, SendError
-from milepost.middleware import Caller, Middlewares
+from milepost.middleware import HookCaller, Middlewares
 from milepost.protocol import MAX_EVENT_BYTES, MAX_EVENTS_PER_REQUEST, ULID_LETTERS, Header
 
 from .http import HttpApi
@@ -31,30 +32,40 @@ _ULID_LETTERS: Final = {letter: value for value, letter in enumerate(ULID_LETTER
 
 @dataclass(frozen=True, slots=True)
 class EventBatch:
-    """Events of one request, at most 5 000, as JSON objects.
+    """The events of one request, at most 5 000.
 
-    `seed` (`"<milliseconds>,<base64 of 10 bytes>"`) makes their ids: the same seed sent again makes the same ids, so
-    a repeated request starts nothing twice.
+    Attributes:
+        events: The events as JSON objects.
+        seed: `"<milliseconds>,<base64 of 10 bytes>"`. The server derives their ids from it: the same seed gives the
+            same ids, so a repeated request starts no second run.
     """
 
-    events: tuple[Mapping[str, Any], ...]
+    events: tuple[JsonObject, ...]
     seed: str
 
 
 @runtime_checkable
 class Transport(Protocol):
-    """Where events go. Called on a thread of its own, so it may block."""
+    """Where events are sent. It may block: on an event loop, the SDK calls it on another thread."""
 
     def send(self, batch: EventBatch) -> Sequence[str]:
-        """Hand over a batch; give the ids of its events in order.
+        """Send a batch; returns the ids of its events, in order.
 
-        Raises SendError when trying again may help, EventRefusedError when it does not.
+        Raises SendError if a retry may help, EventRefusedError if not.
         """
         ...
 
 
 class HttpTransport:
-    """Sends events by `POST <base url>/e/<event key>`, up to five times with the same ids."""
+    """Sends events by `POST <base url>/e/<event key>`, in up to five tries with the same ids.
+
+    Args:
+        base_url: Address of the server, such as `"http://127.0.0.1:8288"`.
+        event_key: Identifies the sender; default `NO_EVENT_KEY_SET`.
+        api: The HTTP client; by default one for `base_url`.
+
+    Raises ConfigError for an address that is not an HTTP URL.
+    """
 
     def __init__(self, base_url: str, event_key: str | None = None, *, api: HttpApi | None = None) -> None:
         self._api = api or HttpApi(base_url)
@@ -62,10 +73,14 @@ class HttpTransport:
 
     @property
     def base_url(self) -> str:
+        """Address of the server, without a slash at its end."""
         return self._api.base_url
 
     def send(self, batch: EventBatch) -> Sequence[str]:
-        """Hand over a batch."""
+        """Send a batch; returns the ids of its events, in order.
+
+        Raises SendError if the server fails or cannot be reached, EventRefusedError if it refuses an event.
+        """
         reply = self._api.request(
             "POST", self._path, to_json(list(batch.events)), {Header.EVENT_ID_SEED.value: batch.seed}
         )
@@ -73,44 +88,44 @@ class HttpTransport:
             answer = from_json(reply.body)
         except ValueError:
             answer = None
-        told: Mapping[str, object] = cast("Mapping[str, object]", answer) if isinstance(answer, Mapping) else {}
-        listed = told.get("ids")
+        fields: Mapping[str, object] = cast("Mapping[str, object]", answer) if isinstance(answer, Mapping) else {}
+        listed = fields.get("ids")
         ids = tuple(str(item) for item in cast("list[object]", listed)) if isinstance(listed, list) else ()
         if reply.status == 200 and len(ids) == len(batch.events):
             return ids
-        problem = told.get("error") or reply.body[:200].decode("utf-8", "replace")
+        problem = fields.get("error") or reply.body[:200].decode("utf-8", "replace")
         raise EventRefusedError(
-            f"{self.base_url}{self._path} took {len(ids)} of {len(batch.events)} events "
+            f"{self.base_url}{self._path} accepted {len(ids)} of {len(batch.events)} events "
             f"(HTTP {reply.status}): {problem}",
             ids,
         )
 
 
 class RecordingTransport:
-    """Keeps what is sent, for tests: `batches`, `events` and their `names`."""
+    """Records events instead of sending them, for tests. `batches` are the batches, in order."""
 
     def __init__(self) -> None:
         self.batches: list[EventBatch] = []
 
     @property
-    def events(self) -> list[Mapping[str, Any]]:
-        """All events that were sent, in order."""
+    def events(self) -> list[JsonObject]:
+        """All recorded events as JSON objects, in order."""
         return [event for batch in self.batches for event in batch.events]
 
     @property
     def names(self) -> list[str]:
-        """Their names."""
+        """The names of all recorded events, in order."""
         return [str(event["name"]) for event in self.events]
 
     def send(self, batch: EventBatch) -> Sequence[str]:
-        """Keep a batch; ids count from 1."""
+        """Record a batch; the ids are `event-1`, `event-2` and so on."""
         before = len(self.events)
         self.batches.append(batch)
         return [f"event-{before + position}" for position in range(1, len(batch.events) + 1)]
 
 
 class EventSender:
-    """Sends events for an app. `given`: the transport was named by the app's code, not by the environment."""
+    """Sends the events of an app. `given`: the transport comes from the app's code, not from the environment."""
 
     def __init__(
         self, transport: Transport | None, middlewares: Middlewares, now: Callable[[], datetime], *, given: bool = True
@@ -123,40 +138,40 @@ class EventSender:
 
     @contextmanager
     def default(self, transport: Transport) -> Generator[None, None, None]:
-        """Meanwhile send by this transport what would go where the environment says."""
+        """Inside the block, use this transport instead of the one from the environment."""
         self._defaults.append(transport)
         try:
             yield
         finally:
-            # Whatever order they end in: two harnesses may have the same app.
+            # The blocks may end in any order: two harnesses may use the same app.
             self._defaults.remove(transport)
 
-    def _choose(self) -> Transport | None:
+    def _current_transport(self) -> Transport | None:
         return self._defaults[-1] if self._defaults and not self._given else self._transport
 
     async def send(
         self,
         events: Sendable | Sequence[Sendable],
         *,
-        call: Caller,
+        call: HookCaller,
         hand_over: Callable[[Callable[[], Sequence[str]]], Awaitable[Sequence[str]]],
         seed: Callable[[int], str] | None = None,
         middlewares: Middlewares | None = None,
     ) -> list[str]:
-        """Check and send events; `seed` gives the seed of the n-th batch, `hand_over` runs what blocks."""
+        """Check and send events; `seed` gives the seed of the n-th batch, `hand_over` runs the blocking call."""
         hooks = self._middlewares if middlewares is None else middlewares
         wired = _listed(events)
         if not wired:
             return []
-        transport = self._choose()
+        transport = self._current_transport()
         if transport is None:
             raise ConfigError(
-                "there is nowhere to send events to: set MILEPOST_EVENT_URL, or MILEPOST_DEV=1 for the dev server, "
-                "or give App(transport=…)"
+                "the app does not know where to send events: set MILEPOST_EVENT_URL, or MILEPOST_DEV=1 for the dev "
+                "server, or pass App(transport=…)"
             )
         if hooks:
-            wired = list(await hooks.transform(call, "before_send_events", cast("Sequence[Any]", wired)))
-            wired = [plain_json(event, f"middleware: event {event.get('name')!r}{here()}", 1) for event in wired]
+            changed = await hooks.transform(call, "before_send_events", wired)
+            wired = [_plain_event(event) for event in changed]
         ids: list[str] = []
         for number, batch in enumerate(self._batches(wired, seed or self._fresh_seed)):
             try:
@@ -169,7 +184,7 @@ class EventSender:
             await hooks.notify(call, "after_send_events", wired, ids, inwards=False)
         return ids
 
-    def _batches(self, wired: Sequence[Mapping[str, Any]], seed: Callable[[int], str]) -> list[EventBatch]:
+    def _batches(self, wired: Sequence[JsonObject], seed: Callable[[int], str]) -> list[EventBatch]:
         for event in wired:
             _check_size(event)
         starts = range(0, len(wired), MAX_EVENTS_PER_REQUEST)
@@ -182,19 +197,25 @@ class EventSender:
         return _seed(round(self._now().timestamp() * 1000), os.urandom(10))
 
 
-def _listed(events: Sendable | Sequence[Sendable]) -> list[Mapping[str, Any]]:
+def _plain_event(event: JsonObject) -> JsonObject:
+    """An event from middleware as plain JSON: an object stays an object."""
+    what = f"middleware: event {event.get('name')!r}{here()}"
+    return cast("JsonObject", plain_json(event, what, 1))
+
+
+def _listed(events: Sendable | Sequence[Sendable]) -> Sequence[JsonObject]:
     with Named("send"):
-        # A text is a sequence too, but of letters: it is refused as a whole.
+        # A string is a sequence too, but of characters: it is refused as a whole.
         one = isinstance(cast("object", events), str | bytes) or not isinstance(events, Sequence)
         return [wire_event(event) for event in cast("Sequence[Sendable]", [events] if one else events)]
 
 
-def _check_size(event: Mapping[str, Any]) -> None:
+def _check_size(event: JsonObject) -> None:
     data = to_json(event)
     if len(data) > MAX_EVENT_BYTES:
         raise PayloadTooLargeError(
             f"event {event.get('name')!r}{here()} has {len(data)} bytes of JSON; at most {MAX_EVENT_BYTES} are "
-            "allowed. Store the content (in S3, for example) and send where it lies."
+            "allowed. Store the content (in S3, for example) and send a reference to it."
         )
 
 
@@ -203,7 +224,7 @@ def _seed(milliseconds: int, entropy: bytes) -> str:
 
 
 def step_seed(run_id: str, step_id: str) -> Callable[[int], str]:
-    """Seeds that are the same whenever the same step of the same run sends."""
+    """Seeds for the batches of one step: every attempt of the step in that run gets the same ones."""
     milliseconds = _ulid_milliseconds(run_id)
 
     def seed(number: int) -> str:
@@ -213,7 +234,7 @@ def step_seed(run_id: str, step_id: str) -> Callable[[int], str]:
 
 
 def _ulid_milliseconds(run_id: str) -> int:
-    """When a run id was made, one millisecond on: what it sends is never older than the run. 0 for other ids."""
+    """One millisecond after the run id was made, so that its events are newer than the run; 0 if it is not a ULID."""
     if len(run_id) != 26 or not all(letter in _ULID_LETTERS for letter in run_id.upper()):
         return 0
     value = 0

@@ -6,9 +6,9 @@ import asyncio
 import inspect
 import threading
 from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
-from milepost._values.stepping import step_through
+from milepost._values.stepping import as_coroutine, step_through
 
 if TYPE_CHECKING:
     from milepost._values.events import Sendable
@@ -17,24 +17,26 @@ if TYPE_CHECKING:
 
 __all__ = ["send_now"]
 
+T = TypeVar("T")
+
 
 def send_now(sender: EventSender, events: Sendable | Sequence[Sendable]) -> list[str]:
     """Send in the calling thread."""
-    return step_through(sender.send(events, call=_call, hand_over=_hand_over))
+    return step_through(sender.send(events, call=_call_hook, hand_over=_hand_over))
 
 
-async def _call(fn: Callable[..., object], *args: object) -> Any:
+async def _call_hook(fn: Callable[..., object], *args: object) -> object:
     result = fn(*args)
-    return _run_elsewhere(_as_coroutine(result)) if inspect.isawaitable(result) else result
+    return _run_elsewhere(as_coroutine(result)) if inspect.isawaitable(result) else result
 
 
 async def _hand_over(send: Callable[[], Sequence[str]]) -> Sequence[str]:
     return send()
 
 
-def _run_elsewhere(work: Coroutine[Any, Any, Any]) -> Any:
-    """Run an async middleware to its end. On a thread of its own: the caller's may have a loop that is running."""
-    results: list[Any] = []
+def _run_elsewhere(work: Coroutine[object, None, T]) -> T:
+    """Run an async middleware on another thread: the caller's may have a running event loop."""
+    results: list[T] = []
     errors: list[Exception] = []
 
     def run() -> None:
@@ -49,7 +51,3 @@ def _run_elsewhere(work: Coroutine[Any, Any, Any]) -> Any:
     if errors:
         raise errors[0]
     return results[0]
-
-
-async def _as_coroutine(awaitable: Any) -> Any:
-    return await awaitable

@@ -1,4 +1,4 @@
-"""Writes what an invocation has decided as an HTTP response (protocol §2.4)."""
+"""Writes the answer of an invocation as an HTTP response (protocol §2.4)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from datetime import datetime
 
 from pydantic_core import from_json
 
-from milepost._replay.invocation import CallRequest
-from milepost._replay.ops import Answer, Op, Raised, Returned, join
+from milepost._replay.ops import Answer, Op, Raised, Returned, join_ops
+from milepost._replay.requests import CallRequest
 from milepost._values.failure import Failure, is_final, retry_after_of
 from milepost._values.serializer import pack
 from milepost._values.web import json_response
 from milepost.errors import PayloadTooLargeError
-from milepost.middleware import Caller, Middlewares, StepOutput
+from milepost.middleware import HookCaller, Middlewares, StepOutput
 from milepost.protocol import MAX_RESPONSE_BYTES, Header, Opcode, Response
 
 __all__ = ["transform_answer", "transform_ops", "write_answer"]
@@ -27,12 +27,12 @@ def write_answer(answer: Answer, call: CallRequest, now: datetime) -> Response:
     elif isinstance(answer, Raised):
         response = _error_response(answer.error, now)
     else:
-        response = json_response(206, join(answer.ops), _retry_headers(answer.error, now))
+        response = json_response(206, join_ops(answer.ops), _retry_headers(answer.error, now))
     if len(response.body) <= MAX_RESPONSE_BYTES:
         return response
     error = PayloadTooLargeError(
-        f"the answer of function {call.function_id!r}, run {call.run_id}, has {len(response.body)} bytes; at most "
-        f"{MAX_RESPONSE_BYTES} are allowed. Let steps and the function return less, or a reference to stored content."
+        f"the response of function {call.function_id!r}, run {call.run_id}, has {len(response.body)} bytes; at most "
+        f"{MAX_RESPONSE_BYTES} are allowed. Return less from steps and the function, or references to stored content."
     )
     return _error_response(error, now)
 
@@ -47,12 +47,12 @@ def _error_response(error: BaseException, now: datetime) -> Response:
 
 
 def _retry_headers(error: BaseException | None, now: datetime) -> dict[str, str]:
-    wish = retry_after_of(error) if error is not None else None
-    return {Header.RETRY_AFTER.value: wish.header(now)} if wish is not None else {}
+    retry = retry_after_of(error) if error is not None else None
+    return {Header.RETRY_AFTER.value: retry.header(now)} if retry is not None else {}
 
 
-async def transform_answer(middlewares: Middlewares, caller: Caller, answer: Answer, call: CallRequest) -> Answer:
-    """The answer after `transform_output`, for each output in it."""
+async def transform_answer(middlewares: Middlewares, caller: HookCaller, answer: Answer, call: CallRequest) -> Answer:
+    """The answer with each output passed through `transform_output`."""
     if isinstance(answer, Raised) or not middlewares.overrides("transform_output"):
         return answer
     if isinstance(answer, Returned):
@@ -63,12 +63,12 @@ async def transform_answer(middlewares: Middlewares, caller: Caller, answer: Ans
     return replace(answer, ops=tuple(await transform_ops(middlewares, caller, answer.ops, call)))
 
 
-async def transform_ops(middlewares: Middlewares, caller: Caller, ops: Sequence[Op], call: CallRequest) -> list[Op]:
-    """Ops after `transform_output`; those without an output stay as they are."""
+async def transform_ops(middlewares: Middlewares, caller: HookCaller, ops: Sequence[Op], call: CallRequest) -> list[Op]:
+    """Ops with their outputs passed through `transform_output`; ops without an output stay unchanged."""
     return [await _transform_op(middlewares, caller, op, call) for op in ops]
 
 
-async def _transform_op(middlewares: Middlewares, caller: Caller, op: Op, call: CallRequest) -> Op:
+async def _transform_op(middlewares: Middlewares, caller: HookCaller, op: Op, call: CallRequest) -> Op:
     if op.data is None and op.failure is None:
         return op
     step = None if op.opcode is Opcode.RUN_COMPLETE else op.name
@@ -79,5 +79,5 @@ async def _transform_op(middlewares: Middlewares, caller: Caller, op: Op, call: 
     return replace(op, data=pack(output.data, None, f"middleware, for {op.name!r},"))
 
 
-async def _transform(middlewares: Middlewares, caller: Caller, output: StepOutput) -> StepOutput:
+async def _transform(middlewares: Middlewares, caller: HookCaller, output: StepOutput) -> StepOutput:
     return await middlewares.transform(caller, "transform_output", output, inwards=False)

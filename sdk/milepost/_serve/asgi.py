@@ -14,19 +14,21 @@ if TYPE_CHECKING:
 
 __all__ = ["AsgiApp", "asgi_app"]
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+Message = MutableMapping[str, Any]
+"""A scope or message of ASGI: its keys and the types of their values depend on its `type`."""
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+AsgiApp = Callable[[Message, Receive, Send], Awaitable[None]]
+"""An ASGI 3 application: `await app(scope, receive, send)`."""
 
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
-"""Far above any call of the protocol (4 MiB); bounds what a stranger can make the app keep in memory."""
+"""Far above any call of the protocol (4 MiB); limits the memory that an unauthenticated client can use."""
 
 
 def asgi_app(app: RequestHandler) -> AsgiApp:
-    """An ASGI application that serves the app at every path it is given."""
+    """An ASGI application that serves the app at every path. A body over 64 MiB is answered with 413."""
 
-    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+    async def serve(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)
         elif scope["type"] == "http":
@@ -67,11 +69,11 @@ async def _read_body(receive: Receive) -> bytes | None:
     return b"".join(parts)
 
 
-def _request(scope: Scope, body: bytes) -> Request:
+def _request(scope: Message, body: bytes) -> Request:
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
     query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True))
     host = headers.get("host") or ":".join(map(str, scope.get("server") or ("localhost",)))
-    # A server of the newer ASGI versions gives the full path; older ones give it without the mount point.
+    # Servers of newer ASGI versions give the full path; older ones give it without the mount point.
     root, path = scope.get("root_path", ""), scope.get("path", "")
     if root and not path.startswith(root):
         path = root + path

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from urllib.parse import parse_qsl
 
+from milepost._values.json_types import JsonObject
 from milepost.errors import ConfigError
 from milepost.protocol import Header, Request
 
@@ -24,24 +25,27 @@ __all__ = ["LambdaHandler", "budget_of", "lambda_handler", "read_event", "run_on
 
 T = TypeVar("T")
 
-LambdaHandler = Callable[[Mapping[str, Any], Any], dict[str, Any]]
 
-_SPARE: Final = 0.5
-"""Share of the remaining time in which further steps may begin: the last one needs time to end, too."""
+LambdaHandler = Callable[[JsonObject, object], dict[str, Any]]
+"""A handler of Function URL events: `handler(event, context)`."""
+
+_STEP_SHARE: Final = 0.5
+"""Share of the remaining time in which further steps may start: the last one needs time to finish."""
 
 
 def lambda_handler(
     app: RequestHandler, state_store: Callable[[str, str], RunStateStore] | None = None
 ) -> LambdaHandler:
-    """A handler for `lambda:Invoke` and Function URLs. `state_store` makes what reaches a run's store, by the
-    ids of the run and its function.
+    """A handler for `lambda:Invoke` and Function URLs.
+
+    `state_store` makes the RunStateStore of a run from the ids of the run and its function.
     """
 
-    def handler(event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:
+    def handler(event: JsonObject, context: object = None) -> dict[str, object]:
         request = read_event(event)
         run_id = request.headers.get(Header.RUN_ID.value)
-        keeps = state_store(run_id, request.query.get("fnId", "")) if state_store is not None and run_id else None
-        serving = app.handle(request, checkpointer=keeps, state_store=keeps, budget=budget_of(context))
+        store = state_store(run_id, request.query.get("fnId", "")) if state_store is not None and run_id else None
+        serving = app.handle(request, checkpointer=store, state_store=store, budget=budget_of(context))
         response = run_on_app_loop(serving)
         text, is_base64 = _encode(response.body)
         return {
@@ -54,15 +58,19 @@ def lambda_handler(
     return handler
 
 
-def run_on_app_loop(work: Coroutine[Any, Any, T]) -> T:
-    """Do the work on the loop that requests are handled on, where connections belong to it; to be called elsewhere."""
+def run_on_app_loop(work: Coroutine[object, None, T]) -> T:
+    """Run a coroutine on the event loop that handles requests, for example to share its connections; blocks.
+
+    Never call it on that loop: it would wait for itself.
+    """
     return asyncio.run_coroutine_threadsafe(work, _home()).result()
 
 
 @functools.cache
 def _home() -> asyncio.AbstractEventLoop:
-    """The loop that requests are handled on, for the life of the process: on a thread of its own, so that a handler
-    may be called from anywhere, a running loop included.
+    """The event loop that handles requests for the life of the process.
+
+    It has its own thread, so that a handler can be called from anywhere, even from a running loop.
     """
     loop = asyncio.new_event_loop()
 
@@ -81,32 +89,35 @@ def _home() -> asyncio.AbstractEventLoop:
     return loop
 
 
-def budget_of(context: Any) -> timedelta | None:
-    """Less than the app's own budget only if Lambda leaves less time."""
+def budget_of(context: object) -> timedelta | None:
+    """Half of the time that Lambda leaves, from the handler's context, if that is under 10 s; else None.
+
+    None means the app's own `checkpoint_budget`.
+    """
     remaining = getattr(context, "get_remaining_time_in_millis", None)
     if remaining is None:
         return None
-    left = timedelta(milliseconds=float(remaining()) * _SPARE)
+    left = timedelta(milliseconds=float(remaining()) * _STEP_SHARE)
     return left if left < timedelta(seconds=10) else None
 
 
-def read_event(event: Mapping[str, Any]) -> Request:
-    """The request within a Lambda event."""
-    context = event.get("requestContext")
-    http = cast("Mapping[str, Any]", context).get("http") if isinstance(context, Mapping) else None
+def read_event(event: JsonObject) -> Request:
+    """The request in a Lambda event. Raises ConfigError if the event is not of payload format 2.0."""
+    context: JsonObject = event.get("requestContext") or {}
+    http = context.get("http") if isinstance(cast("object", context), Mapping) else None
     if not isinstance(http, Mapping):
         raise ConfigError(
             "the Lambda event is not an HTTP request of payload format 2.0: invoke this function through Milepost, "
-            "or by a Function URL or HTTP API"
+            "a Function URL or an HTTP API"
         )
-    given: Mapping[str, Any] = event.get("headers") or {}
+    given: JsonObject = event.get("headers") or {}
     headers = {name.lower(): str(value) for name, value in given.items()}
     body = event.get("body") or ""
     raw = base64.b64decode(body) if event.get("isBase64Encoded") else body.encode("utf-8", "surrogatepass")
     query = dict(parse_qsl(event.get("rawQueryString") or "", keep_blank_values=True))
-    host = cast("Mapping[str, Any]", context).get("domainName") or headers.get("host") or ""
+    host = context.get("domainName") or headers.get("host") or ""
     path = event.get("rawPath") or "/"
-    method = str(cast("Mapping[str, Any]", http).get("method") or "POST")
+    method = str(cast("JsonObject", http).get("method") or "POST")
     return Request(method, query, headers, raw, f"https://{host}{path}" if host else "")
 
 

@@ -1,4 +1,4 @@
-"""Serves one call of a function: read it, run it on a worker, write the answer."""
+"""Serves one call of a function: reads it, runs it on a worker, writes the response."""
 
 from __future__ import annotations
 
@@ -6,22 +6,24 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from pydantic_core import from_json
 
-from milepost._declare.triggers import find_event, read_tick, receive
+from milepost._declare.triggers import find_events, read_tick, received_event
 from milepost._replay.async_runner import AsyncRunner
 from milepost._replay.context import Context, SyncContext
-from milepost._replay.invocation import CallRequest, Invocation
+from milepost._replay.invocation import Invocation
 from milepost._replay.logger import run_logger
 from milepost._replay.loop import Worker, pool, run_in_worker
 from milepost._replay.ops import Answer, Ops, Raised
+from milepost._replay.requests import CallRequest
 from milepost._replay.steps import Steps, SyncSteps
 from milepost._replay.sync_runner import SyncRunner
 from milepost._send.http import HttpApi
 from milepost._send.sender import step_seed
 from milepost._values.current import in_run
+from milepost._values.json_types import JsonObject
 from milepost._values.serializer import UnresolvedAnnotation, adapter_for, pack, returned_type
 from milepost.errors import MilepostError, RequestError
 from milepost.middleware import CallInput, call_and_wait
@@ -31,7 +33,7 @@ from .answer import transform_answer, transform_ops, write_answer
 from .checkpoint import HttpCheckpointer
 
 if TYPE_CHECKING:
-    from milepost._declare.function import Function
+    from milepost._declare.function import AnyFunction
     from milepost._replay.execute import Checkpointer, RunStateStore
     from milepost._send.sender import EventSender
     from milepost._values.events import Sendable
@@ -41,66 +43,64 @@ if TYPE_CHECKING:
 
 __all__ = ["CallHandler"]
 
-Json = Mapping[str, Any]
+AnyContext = Context[object] | SyncContext[object]
 
 _MAX_WARNED: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class _CallBody:
-    """The body of a call, read."""
+    """The parsed body of a call."""
 
-    context: Json
-    events: tuple[Json, ...]
-    steps: Json
+    context: JsonObject
+    events: tuple[JsonObject, ...]
+    steps: JsonObject
     order: tuple[str, ...]
 
     @property
-    def extension(self) -> Json | None:
-        """What only Milepost's server says."""
-        told = self.context.get("milepost")
-        return cast("Json", told) if isinstance(told, Mapping) else None
+    def extension(self) -> JsonObject | None:
+        """The fields that only Milepost's server sends; None from other servers."""
+        extension = self.context.get("milepost")
+        return cast("JsonObject", extension) if isinstance(extension, Mapping) else None
 
 
 class CallHandler:
-    """Runs functions for an app."""
+    """Serves the calls of an app's functions."""
 
     def __init__(self, settings: AppSettings, sender: EventSender) -> None:
         self._settings = settings
         self._sender = sender
 
-    async def invoke(
+    async def serve(
         self,
-        function: Function[Any, Any],
+        function: AnyFunction,
         request: Request,
         checkpointer: Checkpointer | None,
         state_store: RunStateStore | None,
         budget: timedelta,
     ) -> Response:
-        """Serve one call."""
+        """Serve one call. Raises RequestError for a call that cannot be read."""
         started_at = self._settings.now()
         body = await self._read(request, state_store)
         call = _read_call(function, body, request.query.get("stepId") or DISCOVERY)
         home = asyncio.get_running_loop() if checkpointer is not None else None
         checkpointer = checkpointer or self._http_checkpointer(function, body, started_at)
-        run = _Run(self._settings, self._sender, function, body, call)
+        serving = _Serving(self._settings, self._sender, function, body, call)
 
-        def job(worker: Worker) -> Response:
+        def work(worker: Worker) -> Response:
             kind = AsyncRunner if function.is_async else SyncRunner
-            return run.on(kind(worker, checkpointer, home), worker, saves=checkpointer is not None, budget=budget)
+            return serving.on(kind(worker, checkpointer, home), worker, saves=checkpointer is not None, budget=budget)
 
-        return await run_in_worker(job)
+        return await run_in_worker(work)
 
-    def _http_checkpointer(
-        self, function: Function[Any, Any], body: _CallBody, started_at: datetime
-    ) -> Checkpointer | None:
-        """Where the server takes finished steps, if it says that it does and the function asks for it."""
-        told = (body.extension or {}).get("checkpoint")
-        if function.mode != "checkpoint" or not told:
+    def _http_checkpointer(self, function: AnyFunction, body: _CallBody, started_at: datetime) -> Checkpointer | None:
+        """The server's checkpoint endpoint, if it offers one and the function is in checkpoint mode."""
+        offer = (body.extension or {}).get("checkpoint")
+        if function.mode != "checkpoint" or not offer:
             return None
         settings = self._settings
         api = settings.api
-        if isinstance(told, Mapping) and (url := cast("Json", told).get("url")):
+        if isinstance(offer, Mapping) and (url := cast("JsonObject", offer).get("url")):
             api = HttpApi(str(url), signing_key=settings.signing_key, fallback_key=settings.fallback_key)
         if api is None:
             return None
@@ -111,41 +111,41 @@ class CallHandler:
             raw = from_json(request.body)
         except ValueError as error:
             raise RequestError(f"the body of the call is not JSON: {error}", code="body_invalid") from None
-        told: dict[str, Any] = cast("dict[str, Any]", raw) if isinstance(raw, dict) else {}
-        ctx: dict[str, Any] = told.get("ctx") or {}
+        fields: JsonObject = cast("JsonObject", raw) if isinstance(raw, dict) else {}
+        ctx: JsonObject = fields.get("ctx") or {}
         if "run_id" not in ctx:
             raise RequestError("the body of the call has no ctx with a run_id", code="body_invalid")
-        events: Sequence[Json] = told.get("events") or [told.get("event") or {}]
-        steps: Json = told.get("steps") or {}
-        if told.get("use_api") or ctx.get("use_api"):
+        events: Sequence[JsonObject] = fields.get("events") or [fields.get("event") or {}]
+        steps: JsonObject = fields.get("steps") or {}
+        if fields.get("use_api") or ctx.get("use_api"):
             events, steps = await (state_store.load() if state_store else self._fetch(str(ctx["run_id"])))
         stack = ctx.get("stack")
-        order = cast("Json", stack).get("stack") if isinstance(stack, Mapping) else None
+        order = cast("JsonObject", stack).get("stack") if isinstance(stack, Mapping) else None
         return _CallBody(ctx, tuple(events), steps, tuple(map(str, order or ())))
 
-    async def _fetch(self, run_id: str) -> tuple[Sequence[Json], Json]:
-        """What was too large for the call."""
+    async def _fetch(self, run_id: str) -> tuple[Sequence[JsonObject], JsonObject]:
+        """The events and steps of a run, from the server's API: they were too large for the call."""
         api = self._settings.api
         if api is None:
             raise RequestError(
-                f"run {run_id} is too large to travel in one call and the app does not know where to fetch it: "
+                f"the state of run {run_id} is too large for one call, and the app does not know where to fetch it: "
                 "set MILEPOST_API_URL",
                 status=500, code="no_api",
             )  # fmt: skip
 
-        def get(path: str) -> Any:
+        def get(path: str) -> object:
             reply = api.request("GET", path)
             if reply.status != 200:
                 raise RequestError(f"GET {path} answered HTTP {reply.status}", status=500, code="state_unavailable")
-            return from_json(reply.body)
+            return cast("object", from_json(reply.body))
 
         events, steps = await asyncio.gather(
             asyncio.to_thread(get, f"/v0/runs/{run_id}/batch"), asyncio.to_thread(get, f"/v0/runs/{run_id}/actions")
         )
-        return events, steps
+        return cast("Sequence[JsonObject]", events), cast("JsonObject", steps)
 
 
-def _read_call(function: Function[Any, Any], body: _CallBody, target: str) -> CallRequest:
+def _read_call(function: AnyFunction, body: _CallBody, target: str) -> CallRequest:
     context = body.context
     most = context.get("max_attempts")
     return CallRequest(
@@ -156,8 +156,8 @@ def _read_call(function: Function[Any, Any], body: _CallBody, target: str) -> Ca
         target=target,
         order=body.order,
         memos=body.steps,
-        runs_steps=not context.get("disable_immediate_execution", False),
-        runs_on=body.extension is not None,
+        may_run_steps=not context.get("disable_immediate_execution", False),
+        may_continue=body.extension is not None,
         mode=function.mode,
     )
 
@@ -166,14 +166,14 @@ def _whole(value: object) -> int:
     return value if isinstance(value, int) else 0
 
 
-class _Run:
-    """One call on one worker, from middleware in to middleware out."""
+class _Serving:
+    """One call on one worker, from the first middleware hook to the last."""
 
     def __init__(
         self,
         settings: AppSettings,
         sender: EventSender,
-        function: Function[Any, Any],
+        function: AnyFunction,
         body: _CallBody,
         call: CallRequest,
     ) -> None:
@@ -183,13 +183,13 @@ class _Run:
         self._body = body
         self._call = call
         self._middlewares = settings.middlewares.within(function.middleware)
-        self._context: Context[Any] | SyncContext[Any] | None = None
+        self._context: AnyContext | None = None
         self._invocation: Invocation | None = None
 
     def on(self, runner: AsyncRunner | SyncRunner, worker: Worker, *, saves: bool, budget: timedelta) -> Response:
-        """Serve the call. What is awaited here suspends on an event loop, and is done at once on a plain thread."""
+        """Serve the call. The awaits suspend on an event loop; in a sync runner they finish without suspending."""
         if isinstance(runner, SyncRunner):
-            runner.on_stuck = lambda: self._leave(runner, worker)
+            runner.on_stuck = lambda: self._abandon(runner, worker)
         return runner.run(self._serve(runner, saves=saves, budget=budget))
 
     async def _serve(self, runner: AsyncRunner | SyncRunner, *, saves: bool, budget: timedelta) -> Response:
@@ -202,7 +202,7 @@ class _Run:
             context = self._context = self._make_context(runner, invocation)
             if invocation.answer is None:
                 await self._drive(runner, invocation, context)
-        except Exception as error:  # noqa: BLE001 - middleware and events that do not fit fail the run, not the app
+        except Exception as error:  # noqa: BLE001 - an error of middleware or in an event fails the run, not the app
             return await self._conclude(runner, (self._invocation and self._invocation.answer) or Raised(error))
         if invocation.answer is None:
             raise MilepostError(f"the invocation of {call.function_id!r}, run {call.run_id}, has no answer")
@@ -213,13 +213,11 @@ class _Run:
             return self._call
         call, body = self._call, self._body
         given = CallInput(call.function_id, call.run_id, call.attempt, body.events, body.steps)
-        given = await self._middlewares.transform(runner.call, "transform_input", given)
-        self._body = replace(body, events=tuple(given.events), steps=given.steps)
-        return replace(call, memos=given.steps)
+        changed = await self._middlewares.transform(runner.call, "transform_input", given)
+        self._body = replace(body, events=tuple(changed.events), steps=changed.steps)
+        return replace(call, memos=changed.steps)
 
-    async def _drive(
-        self, runner: AsyncRunner | SyncRunner, invocation: Invocation, context: Context[Any] | SyncContext[Any]
-    ) -> None:
+    async def _drive(self, runner: AsyncRunner | SyncRunner, invocation: Invocation, context: AnyContext) -> None:
         function = self._function
         what = f"function {function.slug!r}, run {self._call.run_id},"
         annotation = returned_type(function.handler)
@@ -245,7 +243,7 @@ class _Run:
         )
 
     async def _conclude(self, runner: AsyncRunner | SyncRunner, answer: Answer) -> Response:
-        """Middleware on the way out, and the answer."""
+        """Call the middleware hooks on the way out, and write the response."""
         call = self._call
         if not self._middlewares:
             return write_answer(answer, call, self._settings.now())
@@ -259,23 +257,22 @@ class _Run:
         await self._middlewares.notify(runner.call, "before_response", response, inwards=False)
         return response
 
-    def _leave(self, runner: SyncRunner, worker: Worker) -> None:
-        """The function will never come to rest: answer without it."""
+    def _abandon(self, runner: SyncRunner, worker: Worker) -> None:
+        """The function will never stop: answer without it."""
         self._warn(
-            f"function {self._call.function_id!r}, run {self._call.run_id}, catches the interrupt that ends an "
-            "invocation again and again; its thread is given up. Write 'except Exception', not a bare except."
+            f"function {self._call.function_id!r}, run {self._call.run_id}, keeps catching the interrupt that ends an "
+            "invocation, so its thread is abandoned. Write 'except Exception', not a bare except."
         )
         answer = self._invocation.answer if self._invocation is not None else None
         worker.deliver(runner.run(self._conclude(runner, answer or Ops(()))))
-        pool().give_up(worker)
+        pool().discard(worker)
 
-    def _make_context(
-        self, runner: AsyncRunner | SyncRunner, invocation: Invocation
-    ) -> Context[Any] | SyncContext[Any]:
+    def _make_context(self, runner: AsyncRunner | SyncRunner, invocation: Invocation) -> AnyContext:
         function, call, events = self._function, self._call, self._body.events
         where = f"function {function.slug!r}, run {call.run_id},"
         received = tuple(
-            receive(raw, find_event(function.triggers, str(raw.get("name") or "")), where) for raw in events or ({},)
+            received_event(raw, find_events(function.triggers, str(raw.get("name") or "")), where)
+            for raw in events or ({},)
         )
         logger = run_logger(self._settings.logger(), invocation)
         common = (received[0], received, call.run_id, call.attempt, call.max_attempts or 0, function.slug, logger)

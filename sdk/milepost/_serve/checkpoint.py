@@ -1,4 +1,4 @@
-"""Saves finished steps over HTTP while an invocation goes on (protocol §2.12)."""
+"""Saves finished steps over HTTP while an invocation continues (protocol §2.12)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from pydantic_core import to_json
 
@@ -21,13 +20,13 @@ class HttpCheckpointer:
     """Posts steps to `/v1/checkpoint/{run_id}/async`. `context` is the `ctx` of the call being served."""
 
     api: HttpApi
-    context: Mapping[str, Any]
+    context: Mapping[str, object]
     function_id: str
     now: Callable[[], datetime]
     started_at: datetime
 
     async def save(self, ops: Sequence[Mapping[str, object]]) -> None:
-        """Save ops. Raises CheckpointRefused when the server does not want them, SendError when it is out of reach."""
+        """Save ops. Raises CheckpointRefused if the server refuses them, SendError if it fails or is unreachable."""
         run_id = str(self.context["run_id"])
         body = {
             "run_id": run_id,
@@ -42,9 +41,9 @@ class HttpCheckpointer:
         reply = await asyncio.to_thread(self.api.request, "POST", f"/v1/checkpoint/{run_id}/async", to_json(body))
         if reply.status == 200:
             return
-        told = reply.body[:300].decode("utf-8", "replace")
+        problem = reply.body[:300].decode("utf-8", "replace")
         if reply.status in {404, 409}:
-            raise CheckpointRefused(told or "another invocation has taken over", stale=True)
+            raise CheckpointRefused(problem or "another invocation has taken over", stale=True)
         if reply.status in {400, 413}:
-            raise CheckpointRefused(f"HTTP {reply.status}: {told}", stale=False)
-        raise SendError(f"the checkpoint of run {run_id} failed with HTTP {reply.status}: {told}")
+            raise CheckpointRefused(f"HTTP {reply.status}: {problem}", stale=False)
+        raise SendError(f"the checkpoint of run {run_id} failed with HTTP {reply.status}: {problem}")

@@ -1,4 +1,4 @@
-"""What the ASGI application and the Lambda handler need of an app: that it answers requests."""
+"""The part of an app that the ASGI application and the Lambda handler use: it answers requests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["RequestHandler"]
 
 
 class RequestHandler(Protocol):
-    """Answers one request, whatever carried it; `App.handle` does."""
+    """Answers one request over any transport; `App.handle` is the implementation."""
 
     async def handle(
         self,

@@ -1,14 +1,13 @@
-"""What an app tells of itself: the registration of the wire protocol, with what Milepost adds under `milepost`."""
+"""Describes an app: the registration of the wire protocol, with Milepost's extension under the key `milepost`."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any
 from urllib.parse import urlencode
 
-from milepost._declare.function import Function, Timeouts
+from milepost._declare.function import AnyFunction, Timeouts
 from milepost._declare.triggers import Cron, Event, Trigger
 from milepost._values.current import Named
 from milepost._values.durations import to_duration, wire_duration
@@ -23,7 +22,7 @@ CAPABILITIES = {"in_band_sync": "v1", "trust_probe": "v1"}
 
 
 def registration(
-    settings: AppSettings, functions: Iterable[Function[Any, Any]], serve_url: str, webhooks: Iterable[str] = ()
+    settings: AppSettings, functions: Iterable[AnyFunction], serve_url: str, webhooks: Iterable[str] = ()
 ) -> dict[str, object]:
     """The body of `POST /fn/register`."""
     body: dict[str, object] = {
@@ -35,7 +34,7 @@ def registration(
         "sdk": SDK_NAME,
         "v": "0.1",
         "capabilities": dict(CAPABILITIES),
-        "functions": [_function(function, serve_url, settings) for function in functions],
+        "functions": [_describe_function(function, serve_url, settings) for function in functions],
     }
     if settings.version is not None:
         body["appVersion"] = settings.version
@@ -43,9 +42,9 @@ def registration(
 
 
 def in_band(
-    settings: AppSettings, functions: Iterable[Function[Any, Any]], serve_url: str, webhooks: Iterable[str] = ()
+    settings: AppSettings, functions: Iterable[AnyFunction], serve_url: str, webhooks: Iterable[str] = ()
 ) -> dict[str, object]:
-    """The answer to a sync that asks for the registration itself."""
+    """The response to an in-band sync, which asks for the registration itself."""
     listed = list(functions)
     return {
         "app_id": settings.app_id,
@@ -53,7 +52,7 @@ def in_band(
         "capabilities": dict(CAPABILITIES),
         "env": None,
         "framework": "milepost",
-        "functions": [_function(function, serve_url, settings) for function in listed],
+        "functions": [_describe_function(function, serve_url, settings) for function in listed],
         "inspection": inspection(settings, len(listed), signed=settings.verifies),
         "platform": None,
         "sdk_author": "milepost",
@@ -72,8 +71,8 @@ def _webhooks(names: Iterable[str]) -> dict[str, object]:
 
 
 def inspection(settings: AppSettings, function_count: int, *, signed: bool) -> dict[str, object]:
-    """What anyone may know, and more for who has signed. Keys are told by the first letters of their hashes only."""
-    told: dict[str, object] = {
+    """A description for anyone, with more fields for signed requests. Keys appear only as the start of their hashes."""
+    fields: dict[str, object] = {
         "schema_version": "2024-05-24",
         "extra": {"native_crypto": True},
         "function_count": function_count,
@@ -83,7 +82,7 @@ def inspection(settings: AppSettings, function_count: int, *, signed: bool) -> d
         "mode": "dev" if settings.dev else "cloud",
     }
     if signed:
-        told |= {
+        fields |= {
             "api_origin": settings.api.base_url if settings.api else None,
             "app_id": settings.app_id,
             "authentication_succeeded": True,
@@ -95,26 +94,26 @@ def inspection(settings: AppSettings, function_count: int, *, signed: bool) -> d
             "signing_key_hash": _hash(settings.signing_key and normalize_key(settings.signing_key)),
             "signing_key_fallback_hash": _hash(settings.fallback_key and normalize_key(settings.fallback_key)),
         }
-    return told
+    return fields
 
 
 def _hash(key: str | None) -> str | None:
     return hashlib.sha256(key.encode()).hexdigest()[:12] if key else None
 
 
-def _function(function: Function[Any, Any], serve_url: str, settings: AppSettings) -> dict[str, object]:
+def _describe_function(function: AnyFunction, serve_url: str, settings: AppSettings) -> dict[str, object]:
     query = urlencode({"fnId": function.slug, "stepId": DISCOVERY})
     separator = "&" if "?" in serve_url else "?"
     wire: dict[str, object] = {
         "id": function.slug,
         "name": function.name,
-        "triggers": [_trigger(trigger) for trigger in function.triggers],
+        "triggers": [_describe_trigger(trigger) for trigger in function.triggers],
         "steps": {
             "step": {
                 "id": "step",
                 "name": "step",
                 "runtime": {"type": "http", "url": f"{serve_url}{separator}{query}"},
-                "retries": {"attempts": function.retries.attempts},
+                "retries": {"attempts": function.retries.max_retries},
             }
         },
         "milepost": _extension(function, settings),
@@ -128,22 +127,22 @@ def _function(function: Function[Any, Any], serve_url: str, settings: AppSetting
     return wire
 
 
-def _extension(function: Function[Any, Any], settings: AppSettings) -> dict[str, object]:
+def _extension(function: AnyFunction, settings: AppSettings) -> dict[str, object]:
     with Named(f"function {function.id!r} of app {function.app_id!r}"):
         schemas = {
             trigger.name: schema
             for trigger in function.triggers
             if isinstance(trigger, Event) and (schema := trigger.schema()) is not None
         }
-    told: dict[str, object] = {"retries": function.retries.to_wire(), "mode": function.mode, "event_schemas": schemas}
+    wire: dict[str, object] = {"retries": function.retries.to_wire(), "mode": function.mode, "event_schemas": schemas}
     if settings.retention is not None:
-        told["retention"] = wire_duration(settings.retention)
+        wire["retention"] = wire_duration(settings.retention)
     if function.catch_up is not None:
-        told["catch_up"] = function.catch_up
-    return told
+        wire["catch_up"] = function.catch_up
+    return wire
 
 
-def _trigger(trigger: Trigger) -> dict[str, object]:
+def _describe_trigger(trigger: Trigger) -> dict[str, object]:
     if isinstance(trigger, Cron):
         wire: dict[str, object] = {"cron": trigger.wire_line}
         if trigger.jitter is not None:

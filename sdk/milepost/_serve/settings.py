@@ -1,4 +1,4 @@
-"""What an app is set to, once, when it is made."""
+"""The settings of an app, fixed when it is created."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["AppSettings"]
 
 @dataclass(frozen=True, slots=True)
 class AppSettings:
-    """Shared by everything that serves one app."""
+    """Settings shared by everything that serves one app."""
 
     app_id: str
     version: str | None
@@ -33,9 +33,9 @@ class AppSettings:
     now: Callable[[], datetime]
     logger: Callable[[], logging.Logger]
     warned: set[str] = field(default_factory=set[str])
-    """Warnings that were logged; each is worth one line, not one for every replay."""
+    """Warnings already logged; each is logged once, not in every replay."""
 
     @property
     def verifies(self) -> bool:
-        """Whether requests must be signed."""
+        """Whether requests must be signed: a signing key is set, and the app is not in dev mode."""
         return self.signing_key is not None and not self.dev

@@ -1,7 +1,7 @@
-"""Webhooks: signed requests of other services, turned into events by your code.
+"""Webhooks: signed requests of other services, which your code converts to events.
 
-The server hands on the request as it came. Here its signature is checked over the bytes that travelled, before
-anything of them is read; then your function makes events of it.
+The server forwards the request unchanged. Here its signature is checked over the received bytes, before the body is
+parsed; then your function returns the events.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from .signatures import HEADERS, Provider, flaw
 
 if TYPE_CHECKING:
     from milepost._values.events import Sendable
+    from milepost._values.json_types import JsonObject
     from milepost.protocol import Request, Response
 
     from .settings import AppSettings
@@ -33,7 +34,13 @@ _MAX_DELIVERY: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class WebhookRequest:
-    """A request whose signature is right. Header names are lower case; `json` is the body's value."""
+    """A request with a valid signature.
+
+    Attributes:
+        headers: Headers, with names in lower case.
+        body: The bytes as received.
+        json: The value of the body as JSON.
+    """
 
     headers: Mapping[str, str]
     body: bytes
@@ -43,12 +50,12 @@ class WebhookRequest:
 WebhookHandler = Callable[
     [WebhookRequest], "Sendable | Sequence[Sendable] | Awaitable[Sendable | Sequence[Sendable] | None] | None"
 ]
-"""Makes events of a request: one, several, or None for what does not matter to you."""
+"""Converts a request to events: one, several, or None for a request to ignore."""
 
 
 @dataclass(frozen=True, eq=False)
 class Webhook:
-    """A webhook of an app: what `App.webhook` makes of your code."""
+    """A registered webhook of an app, as `App.webhook` returns it."""
 
     app_id: str
     name: str
@@ -56,14 +63,16 @@ class Webhook:
     provider: Provider
     header: str
     secrets: Callable[[], Sequence[str]]
-    where_secret: str
+    secret_source: str
+    """What to set for a secret, as errors name it."""
 
     @property
     def what(self) -> str:
+        """The webhook as errors name it."""
         return f"webhook {self.name!r} of app {self.app_id!r}"
 
     async def receive(self, request: Request, settings: AppSettings) -> Response:
-        """Check and read a request; the answer carries the events. Raises RequestError when it is refused."""
+        """Verify and read a request; the response carries the events. Raises RequestError if it is rejected."""
         self._verify(request, settings.now())
         try:
             value = from_json(request.body, allow_inf_nan=False)
@@ -83,7 +92,7 @@ class Webhook:
         secrets = [secret for secret in self.secrets() if secret]
         if not secrets:
             raise RequestError(
-                f"{self.what} has no secret to check signatures with: set {self.where_secret}",
+                f"{self.what} has no secret to verify signatures with: set {self.secret_source}",
                 status=500, code="webhook_secret_missing",
             )  # fmt: skip
         given = request.headers.get(self.header, "")
@@ -91,41 +100,42 @@ class Webhook:
         if wrong:
             raise RequestError(f"{self.what}: the {self.header} header {wrong}", status=401, code="webhook_signature")
 
-    async def _events(self, given: WebhookRequest, settings: AppSettings) -> list[Mapping[str, Any]]:
-        from milepost._values.events import wire_event  # noqa: PLC0415 - only where a webhook is received
+    async def _events(self, given: WebhookRequest, settings: AppSettings) -> list[JsonObject]:
+        from milepost._values.events import wire_event  # noqa: PLC0415 - needed only to receive a webhook
         from milepost.middleware import call_and_wait  # noqa: PLC0415
 
-        made = await self._call(given)
+        made = await self._call_handler(given)
         if made is None:
             return []
         if isinstance(made, str | bytes):
-            raise ConfigError(f"{self.what} returned text: return Event.create(…), {{'name': …}}, a list or None")
+            raise ConfigError(
+                f"{self.what} returned text: return Event.create(…), {{'name': …}}, a list of them, or None"
+            )
         listed = cast("Sequence[Sendable]", made if isinstance(made, Sequence) else [made])
-        wired: list[Mapping[str, Any]] = [wire_event(event) for event in listed]
+        wired: Sequence[JsonObject] = [wire_event(event) for event in listed]
         if settings.middlewares:
-            hook = "before_send_events"
-            wired = list(await settings.middlewares.transform(call_and_wait, hook, cast("Sequence[Any]", wired)))
+            wired = await settings.middlewares.transform(call_and_wait, "before_send_events", wired)
         delivery = self._delivery(given)
         if delivery:
-            # Senders repeat what they think was lost: the same delivery starts nothing twice.
+            # Senders repeat a delivery that they consider lost: with the same ids it starts no second run.
             ids = (f"{self.app_id}/{self.name}/{delivery}/{place}" for place in range(len(wired)))
             wired = [{"id": id_, **event} for id_, event in zip(ids, wired, strict=True)]
-        return wired
+        return list(wired)
 
-    async def _call(self, given: WebhookRequest) -> object:
-        import asyncio  # noqa: PLC0415 - 30 ms that an importing module need not pay
+    async def _call_handler(self, given: WebhookRequest) -> object:
+        import asyncio  # noqa: PLC0415 - takes 30 ms, needed only here
         import inspect  # noqa: PLC0415
 
         if inspect.iscoroutinefunction(self.handler):
             return await self.handler(given)
-        # It may block, and must not hold up what else is served.
+        # It may block, and must not delay other requests.
         return await asyncio.to_thread(self.handler, given)
 
     def _delivery(self, given: WebhookRequest) -> str:
-        """What the sender calls this delivery, if it says so."""
+        """The sender's id of this delivery; empty if it gives none."""
         if self.provider == "stripe":
-            told: object = given.json
-            id_ = cast("Mapping[str, object]", told).get("id") if isinstance(told, Mapping) else None
+            body: object = given.json
+            id_ = cast("Mapping[str, object]", body).get("id") if isinstance(body, Mapping) else None
             return str(id_ or "")[:_MAX_DELIVERY]
         return next((found[:_MAX_DELIVERY] for name in _DELIVERY_HEADERS if (found := given.headers.get(name))), "")
 
@@ -141,15 +151,15 @@ def build_webhook(
     header: str | None,
     read_secrets: Callable[[str], Sequence[str]],
 ) -> Webhook:
-    """Check everything and make the webhook. Raises a ConfigError that names it."""
+    """Check all options and create the webhook. Raises ConfigError, which names it."""
     check_id("webhook", name)
     where = f"webhook {name!r} of app {app_id!r}"
     if provider not in HEADERS:
         raise ConfigError(f"{where} has provider {provider!r}: write one of {', '.join(map(repr, HEADERS))}")
     if (secret is None) == (secret_env is None):
-        raise ConfigError(f"{where} needs secret_env, the name of an environment variable, or secret: one of them")
+        raise ConfigError(f"{where} needs either secret_env, the name of an environment variable, or secret")
     if header is not None and provider != "generic":
-        raise ConfigError(f"{where} has a header, but {provider!r} has its own: leave it out")
+        raise ConfigError(f"{where} has a header, but {provider!r} uses its own: remove it")
     if not callable(handler):
         raise ConfigError(f"{where} decorates {handler!r}, which cannot be called")
     env = secret_env or ""

@@ -1,4 +1,4 @@
-"""Where the code of this context is, and errors that say so."""
+"""The run and step whose code is running in this context, and errors that name them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Named", "check_text", "here", "in_body", "in_run"]
 
 
 class CurrentCall(Protocol):
-    """The call that an invocation answers."""
+    """The call that an invocation serves."""
 
     @property
     def function_id(self) -> str: ...
@@ -26,14 +26,14 @@ class CurrentCall(Protocol):
 
 
 class CurrentRun(Protocol):
-    """The invocation whose code runs."""
+    """The invocation whose code is running."""
 
     @property
     def call(self) -> CurrentCall: ...
 
     @property
     def attempt(self) -> int:
-        """The attempt of the step that runs now."""
+        """The attempt of the step that is running, from 0."""
         ...
 
 
@@ -43,7 +43,7 @@ class NamedCall(Protocol):
 
 
 class CurrentStep(Protocol):
-    """The step whose body runs."""
+    """The step whose body is running."""
 
     @property
     def id(self) -> str: ...
@@ -53,10 +53,10 @@ class CurrentStep(Protocol):
 
 
 in_run: Final[ContextVar[CurrentRun | None]] = ContextVar("milepost_run", default=None)
-"""The invocation whose code runs in this context."""
+"""The invocation whose code is running in this context."""
 
 in_body: Final[ContextVar[CurrentStep | None]] = ContextVar("milepost_step", default=None)
-"""The step whose body runs in this context."""
+"""The step whose body is running in this context."""
 
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
@@ -71,7 +71,10 @@ def here() -> str:
 
 
 class Named:
-    """Errors of what is declared within begin with `what`, and with where it is called. `with Named("sleep 'nap'"):`"""
+    """Prefixes errors raised inside the block with `what` and, in a run, with its place: `with Named("sleep 'nap'"):`.
+
+    Applies to CodeError and EventMismatchError; other errors pass unchanged.
+    """
 
     __slots__ = ("_what",)
 
@@ -89,11 +92,11 @@ class Named:
 
 
 def check_text(value: object, what: str, refusal: type[ConfigError] = ConfigError) -> str:
-    """Refuse what is no text, or one that cannot travel or be stored. `what` names it in the error."""
+    """Refuse a value that is not a string, or a string that cannot be sent or stored. `what` names it in the error."""
     if not isinstance(value, str):
-        raise refusal(f"{what} is {value!r}, of type {type(value).__name__}: give a text")
+        raise refusal(f"{what} is {value!r}, of type {type(value).__name__}: pass a string")
     if "\0" in value:
-        raise refusal(f"{what} {value!r} has a NUL character: remove it")
+        raise refusal(f"{what} {value!r} contains a NUL character: remove it")
     if not value.isascii() and _SURROGATE.search(value):
-        raise refusal(f"{what} {value!r} has half a character (a surrogate), which JSON cannot carry: remove it")
+        raise refusal(f"{what} {value!r} contains a lone surrogate, which JSON cannot represent: remove it")
     return value

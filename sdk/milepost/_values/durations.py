@@ -1,4 +1,4 @@
-"""Reads what users write for durations and moments, and writes them for the wire."""
+"""Reads durations and moments as users write them, and formats them for the wire."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LONGEST_OPEN: Final = timedelta(days=MAX_OPEN_DAYS)
 
 
 def to_duration(value: Duration, what: str) -> timedelta:
-    """Read a duration that is not negative. `what` names it in the error."""
+    """Read a duration that is not negative, or raise BadDurationError. `what` names it in the error."""
     given = cast("object", value)
     try:
         if isinstance(given, timedelta):
@@ -39,7 +39,7 @@ def to_duration(value: Duration, what: str) -> timedelta:
 
 
 def open_duration(value: Duration, what: str) -> timedelta:
-    """Read the length of a sleep, wait or time-out: at most 366 days."""
+    """Read the length of a sleep, wait or time-out: at most 366 days, or BadDurationError."""
     read = to_duration(value, what)
     if read > _LONGEST_OPEN:
         raise BadDurationError(f"{what} is {read.days} days: at most {MAX_OPEN_DAYS} are allowed")
@@ -47,7 +47,7 @@ def open_duration(value: Duration, what: str) -> timedelta:
 
 
 def retention_duration(value: Duration, what: str) -> timedelta:
-    """Read how long something is kept: 1 to 366 days."""
+    """Read a retention period: 1 to 366 days, or BadDurationError."""
     read = to_duration(value, what)
     if not timedelta(days=MIN_RETENTION_DAYS) <= read <= timedelta(days=MAX_RETENTION_DAYS):
         raise BadDurationError(
@@ -57,9 +57,9 @@ def retention_duration(value: Duration, what: str) -> timedelta:
 
 
 def wire_duration(duration: timedelta) -> str:
-    """Seconds or milliseconds in one unit, rounded up; under ten letters up to 366 days.
+    """Seconds or milliseconds in one unit, rounded up; at most nine characters for up to 366 days.
 
-    The reference server takes texts of ten letters or more for dates.
+    The reference server reads a text of ten characters or more as a date.
     """
     milliseconds = math.ceil(duration / timedelta(milliseconds=1))
     if milliseconds % 1000 == 0 or milliseconds >= 10_000_000:
@@ -68,18 +68,21 @@ def wire_duration(duration: timedelta) -> str:
 
 
 def wire_moment(value: datetime | str, what: str) -> str:
-    """An aware datetime, or its ISO 8601 text with an offset, as UTC text with milliseconds."""
+    """An aware datetime, or its ISO 8601 text with an offset, as UTC text with milliseconds.
+
+    Raises BadDurationError for anything else.
+    """
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value)
         except ValueError:
             raise BadDurationError(
-                f"{what} {value!r} is not a date: write it like '2026-11-23T08:00:00Z' or give a datetime"
+                f"{what} {value!r} is not a date: write it like '2026-11-23T08:00:00Z', or pass a datetime"
             ) from None
     given = cast("object", value)
     if not isinstance(given, datetime):
         raise BadDurationError(
-            f"{what} is {given!r}, of type {type(given).__name__}: give an aware datetime or its text"
+            f"{what} is {given!r}, of type {type(given).__name__}: pass an aware datetime or its ISO 8601 text"
         )
     if given.tzinfo is None:
         raise BadDurationError(
@@ -88,4 +91,4 @@ def wire_moment(value: datetime | str, what: str) -> str:
     try:
         return given.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     except OverflowError:
-        raise BadDurationError(f"{what} {given.isoformat()} is at the end of all time: give an earlier one") from None
+        raise BadDurationError(f"{what} {given.isoformat()} is out of range in UTC: pass an earlier one") from None

@@ -1,11 +1,11 @@
-"""Events as they are sent and as a function receives them."""
+"""Events as you send them and as a function receives them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Generic, cast
+from typing import Final, Generic, cast
 
 from typing_extensions import TypeVar
 
@@ -13,11 +13,12 @@ from milepost.errors import ConfigError, EventMismatchError, ReservedEventNameEr
 from milepost.protocol import MAX_EVENT_NAME_CHARS
 
 from .current import check_text
+from .json_types import EventData
 from .serializer import plain_json
 
 __all__ = ["CronTick", "NewEvent", "ReceivedEvent", "check_sendable", "read_moment", "wire_event"]
 
-D_co = TypeVar("D_co", covariant=True, default=dict[str, Any])
+D_co = TypeVar("D_co", covariant=True, default=EventData)
 
 RESERVED_PREFIX: Final = "inngest/"
 
@@ -27,10 +28,13 @@ class NewEvent(Generic[D_co]):
     """An event to send. Made by `Event.create`, or directly for events without a model.
 
     Args:
-        name: What happened, such as `"order/created"`; at most 512 letters.
-        data: Anything that JSON carries as an object.
-        id: Two events with the same id start a function at most once within 24 hours.
-        ts: When it happened (aware); now by default. A run starts no earlier than this moment.
+        name: What happened, such as `"order/created"`; at most 512 characters.
+        data: A dict or model that can be written as a JSON object.
+        id: Identifies the event for deduplication: events with the same id start a function at most once in 24 hours.
+        ts: When it happened (an aware datetime); default now. A run starts no earlier than this moment.
+
+    It is checked when it is sent: ConfigError for a bad name or a ts without a time zone, ReservedEventNameError for a
+    name that begins with `inngest/`, EventMismatchError for data that is not an object.
     """
 
     name: str
@@ -41,7 +45,14 @@ class NewEvent(Generic[D_co]):
 
 @dataclass(frozen=True)  # with slots, ReceivedEvent[int](…) is a TypeError in Python 3.11
 class ReceivedEvent(Generic[D_co]):
-    """An event that started a run or ended a wait. `data` is the model that the `Event` declares, else a dict."""
+    """An event that started a run or ended a wait.
+
+    Attributes:
+        id: The event's id; empty if the server gave none.
+        name: The event's name.
+        data: An instance of the model that the `Event` declares, else a dict.
+        ts: When it happened, in UTC.
+    """
 
     id: str
     name: str
@@ -51,15 +62,21 @@ class ReceivedEvent(Generic[D_co]):
 
 @dataclass(frozen=True, slots=True)
 class CronTick:
-    """The tick that started a run: its cron line, when it was due and when it was fired (later with jitter)."""
+    """The tick that started a run.
+
+    Attributes:
+        cron: The cron line.
+        scheduled_at: When the tick was due.
+        fired_at: When it fired: later than `scheduled_at` if the cron has jitter.
+    """
 
     cron: str
     scheduled_at: datetime
     fired_at: datetime
 
 
-Sendable = NewEvent[Any] | ReceivedEvent[Any] | Mapping[str, object]
-"""What can be sent; a mapping has `name`, and maybe `data`, `id` and `ts` (milliseconds or datetime)."""
+Sendable = NewEvent[object] | ReceivedEvent[object] | Mapping[str, object]
+"""An event that can be sent; a mapping has `name` and, optionally, `data`, `id` and `ts` (milliseconds or datetime)."""
 
 
 def check_sendable(name: str) -> None:
@@ -69,14 +86,14 @@ def check_sendable(name: str) -> None:
         raise ConfigError("an event has no name: give it one such as 'order/created'")
     if name.startswith(RESERVED_PREFIX):
         raise ReservedEventNameError(
-            f"event name {name!r} is reserved: names that begin with {RESERVED_PREFIX!r} are sent by the engine only"
+            f"event name {name!r} is reserved: only the engine sends names that begin with {RESERVED_PREFIX!r}"
         )
     if len(name) > MAX_EVENT_NAME_CHARS:
         raise ConfigError(
-            f"event name {name[:40]!r}… has {len(name)} letters; at most {MAX_EVENT_NAME_CHARS} are allowed"
+            f"event name {name[:40]!r}… has {len(name)} characters; at most {MAX_EVENT_NAME_CHARS} are allowed"
         )
     if "*" in name:
-        raise ConfigError(f"event name {name!r} is a pattern: send an event under its full name")
+        raise ConfigError(f"event name {name!r} is a pattern: send the event with its full name")
 
 
 def wire_event(event: Sendable) -> dict[str, object]:
@@ -86,23 +103,25 @@ def wire_event(event: Sendable) -> dict[str, object]:
         known = dict(event)
     elif not isinstance(given, NewEvent | ReceivedEvent):
         raise ConfigError(
-            f"an event to send is {given!r}, of type {type(given).__name__}: give Event.create(…) or "
+            f"an event to send is {given!r}, of type {type(given).__name__}: pass Event.create(…) or "
             "{'name': …, 'data': …}"
         )
     else:
         known = {"name": event.name, "data": event.data, "id": event.id, "ts": event.ts}
     name = known.get("name")
     if not isinstance(name, str):
-        raise ConfigError(f"an event to send has the name {name!r}: give it a text such as 'order/created'")
+        raise ConfigError(f"an event to send has the name {name!r}: give it a string such as 'order/created'")
     check_sendable(name)
-    told: dict[str, object] = {key: value for key, value in known.items() if value is not None}
-    told.setdefault("data", {})
-    ts = told.get("ts")
+    fields: dict[str, object] = {key: value for key, value in known.items() if value is not None}
+    fields.setdefault("data", {})
+    ts = fields.get("ts")
     if isinstance(ts, datetime):
-        told["ts"] = _milliseconds(ts, name)
-    wire: dict[str, object] = plain_json(told, f"event {name!r}", 1)
+        fields["ts"] = _milliseconds(ts, name)
+    wire = cast("dict[str, object]", plain_json(fields, f"event {name!r}", 1))
     if not isinstance(wire["data"], dict):
-        raise EventMismatchError(f"event {name!r} has data of type {type(wire['data']).__name__}: give an object")
+        raise EventMismatchError(
+            f"event {name!r} has data of type {type(wire['data']).__name__}: pass an object (a dict or a model)"
+        )
     return wire
 
 
@@ -113,7 +132,7 @@ def _milliseconds(moment: datetime, name: str) -> int:
 
 
 def read_moment(milliseconds: object) -> datetime:
-    """A moment of the wire; 1970 if it is not a number."""
+    """A moment from the wire, in UTC; 1970-01-01 if it is not a number."""
     if isinstance(milliseconds, int | float) and not isinstance(milliseconds, bool):
         return datetime.fromtimestamp(milliseconds / 1000, UTC)
     return datetime.fromtimestamp(0, UTC)

@@ -1,4 +1,4 @@
-"""What is told of an error: its name, message, stack, data and cause, bounded in size."""
+"""Errors as they are reported: name, message, stack, data and cause, bounded in size."""
 
 from __future__ import annotations
 
@@ -24,7 +24,17 @@ _MAX_CAUSES: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An error as it travels."""
+    """An error as it is reported to the server.
+
+    Attributes:
+        name: Class name of the error.
+        message: Its text, shortened to 32 000 characters.
+        stack: Its traceback as text, shortened to 16 000 characters; empty for causes.
+        code: The stable code of a MilepostError, else None.
+        data: Its attribute `data` as a JSON value, if it has one that can be written as JSON.
+        cause: The error it was raised from; at most 5 levels.
+        no_retry: The error is final: a retry cannot help.
+    """
 
     name: str
     message: str
@@ -36,9 +46,8 @@ class Failure:
 
     @classmethod
     def of(cls, error: BaseException) -> Failure:
-        """Describe an error; a step's error that escaped keeps the words of the original."""
-        telling = _telling(error)
-        return _describe(telling, no_retry=is_final(error), depth=0)
+        """Describe an error; a StepError is described as the original error that the step raised."""
+        return _describe(_representative(error), no_retry=is_final(error), depth=0)
 
     def to_wire(self) -> dict[str, object]:
         """The JSON object; keys without a value are left out."""
@@ -64,17 +73,17 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 def is_final(error: BaseException) -> bool:
-    """Whether trying again cannot help. A group is final only if everything in it is."""
+    """Whether a retry cannot help. A group is final only if every error in it is."""
     return all(isinstance(leaf, FinalError | CodeError) for leaf in leaves(error))
 
 
 def retry_after_of(error: BaseException) -> RetryAfterError | None:
-    """The wish to be tried again later, alone or within a group."""
+    """The RetryAfterError, alone or in a group; None if there is none."""
     return next((leaf for leaf in leaves(error) if isinstance(leaf, RetryAfterError)), None)
 
 
-def _telling(error: BaseException) -> BaseException:
-    """What to tell of a group: its only error, or the first when all are final."""
+def _representative(error: BaseException) -> BaseException:
+    """The error that a group is reported as: its only one, or the first if all are final, else the group."""
     found = list(leaves(error))
     return found[0] if len(found) == 1 or is_final(error) else error
 
@@ -103,7 +112,7 @@ def _text(error: BaseException) -> str:
     try:
         return str(error)
     except Exception as broken:  # noqa: BLE001 - user classes may do anything
-        return f"<the text of this {type(error).__name__} could not be made: {type(broken).__name__}>"
+        return f"<str() of this {type(error).__name__} failed: {type(broken).__name__}>"
 
 
 def _jsonable(data: object) -> object:
@@ -117,7 +126,7 @@ def _jsonable(data: object) -> object:
 
 
 def _stack(error: BaseException) -> str:
-    """The traceback from the first frame of the user's code on."""
+    """The traceback, starting at the first frame of the user's code."""
     frames: TracebackType | None = error.__traceback__
     while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_HERE):
         frames = frames.tb_next
@@ -126,7 +135,7 @@ def _stack(error: BaseException) -> str:
 
 
 def _clip(text: str, limit: int) -> str:
-    """Keep both ends: a traceback tells most in its last lines."""
+    """Keep both ends: the last lines of a traceback matter most."""
     # Lone surrogates cannot be written as UTF-8.
     text = text.encode("utf-8", "backslashreplace").decode()
     if len(text) <= limit:
@@ -136,7 +145,7 @@ def _clip(text: str, limit: int) -> str:
 
 
 def read_failure(wire: Mapping[str, object]) -> StepError:
-    """The error to raise for a memoised failure."""
+    """The error to raise for a remembered failure."""
     cause = wire.get("cause")
     return StepError(
         str(wire.get("message") or ""),

@@ -1,10 +1,10 @@
-"""Carries values through JSON: what a step returns is what every later invocation gets back.
+"""Round-trips values through JSON, so that the first run and every replay see the same value.
 
 Rules
-- A value is written as JSON and read back before the caller sees it, the first time too.
-- If the callable's return annotation says more than JSON does (a model, a dataclass, a datetime …), the value is
-  read back as that type, both times. Without an annotation the plain JSON value is returned.
-- NaN and infinities are refused: JSON has no word for them and other readers would see null.
+- A value is written as JSON and read back before the caller sees it, in the first run too.
+- If the callable's return annotation names a type beyond JSON's own (a model, a dataclass, a datetime …), the value
+  is read back as that type every time. Without an annotation the plain JSON value is returned.
+- NaN and infinities are refused: JSON cannot represent them, and other readers would see null.
 """
 
 from __future__ import annotations
@@ -22,65 +22,70 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 from milepost.errors import NotSerializableError, PayloadTooLargeError
 from milepost.protocol import MAX_NESTING, MAX_STEP_OUTPUT_BYTES, nests_deeper
 
-__all__ = ["UnresolvedAnnotation", "adapter_for", "pack", "plain_json", "returned_type", "revive", "unpack"]
+__all__ = ["Adapter", "UnresolvedAnnotation", "adapter_for", "pack", "plain_json", "returned_type", "revive", "unpack"]
 
 _PLAIN: Final = frozenset({str, int, float, bool, None, types.NoneType, object, Any, dict, list})
 _ORIGINS: Final = frozenset({list, dict, typing.Union, types.UnionType})
 
 Adapter = TypeAdapter[Any]
+"""A pydantic adapter for a type that is known only at run time."""
 
 
 class UnresolvedAnnotation:
-    """A return annotation whose names cannot be found at run time."""
+    """A return annotation whose names cannot be resolved at run time. `text` is the annotation as written."""
 
     def __init__(self, text: str) -> None:
         self.text = text
 
 
 def pack(value: object, adapter: Adapter | None, what: str) -> bytes:
-    """Write a value as JSON. `what` names the step or function in errors; none of them is retried."""
+    """Write a value as JSON. `what` names the step or function in errors.
+
+    Raises NotSerializableError for a value that JSON cannot represent or that is nested too deeply, and
+    PayloadTooLargeError over 4 MiB. Neither is retried.
+    """
     try:
         data = to_json(value) if adapter is None else adapter.dump_json(value, by_alias=True, warnings="error")
     except (PydanticSerializationError, ValueError, RecursionError) as error:
         raise NotSerializableError(
-            f"{what} returned a {_type_name(value)} that JSON cannot carry: {error}. Return plain data, a dataclass or "
-            "a pydantic model, or keep the object out of the result."
+            f"{what} returned a {_type_name(value)} that JSON cannot represent: {error}. Return plain data, a "
+            "dataclass or a pydantic model, or leave the object out of the result."
         ) from None
     if len(data) > MAX_STEP_OUTPUT_BYTES:
         raise PayloadTooLargeError(
             f"{what} returned {len(data)} bytes of JSON; at most {MAX_STEP_OUTPUT_BYTES} are allowed. "
-            "Store the content (in S3, for example) and return where it lies."
+            "Store the content (in S3, for example) and return a reference to it."
         )
     _refuse_nan(data, what)
     if nests_deeper(data):
         raise NotSerializableError(
-            f"{what} returned a {_type_name(value)} nested more than {MAX_NESTING} levels deep, which not every reader "
-            "of JSON takes. Return it flatter, or as a text."
+            f"{what} returned a {_type_name(value)} nested more than {MAX_NESTING} levels deep, which some JSON "
+            "readers refuse. Return a flatter value, or a string."
         )
     return data
 
 
 def _refuse_nan(data: bytes, what: str) -> None:
-    # To search the bytes costs next to nothing; only what has such a word, maybe in a text, is parsed for it.
+    # Searching the bytes is cheap; only a text that contains one of the words, perhaps in a string, is parsed.
     if b"NaN" not in data and b"Infinity" not in data:
         return
     try:
         from_json(data, allow_inf_nan=False)
     except ValueError as error:
         raise NotSerializableError(
-            f"{what} returned a value with NaN or an infinity, which JSON cannot carry ({error}). "
-            "Return None or a text in its place."
+            f"{what} returned a value with NaN or an infinity, which JSON cannot represent ({error}). "
+            "Return None or a string instead."
         ) from None
 
 
-def unpack(data: bytes, adapter: Adapter | None, what: str) -> Any:
-    """Read back what `pack` has written, as the annotated type if there is one."""
+def unpack(data: bytes, adapter: Adapter | None, what: str) -> object:
+    """Read back what `pack` wrote, as the annotated type if there is one. Raises NotSerializableError if it fails."""
     try:
-        return from_json(data) if adapter is None else adapter.validate_json(data)
+        return cast("object", from_json(data) if adapter is None else adapter.validate_json(data))
     except ValidationError as error:
         raise NotSerializableError(
-            f"{what} returned a value that does not fit its return annotation once it has been through JSON: {error}. "
-            "Correct the annotation or the value."
+            f"{what} returned a value that does not match its return annotation after a round trip through JSON: "
+            f"{error}. Correct the annotation or the value."
         ) from None
     except ValueError as error:
         raise NotSerializableError(
@@ -88,25 +93,28 @@ def unpack(data: bytes, adapter: Adapter | None, what: str) -> Any:
         ) from None
 
 
-def plain_json(value: object, what: str, around: int = 0) -> Any:
-    """A value as plain JSON: dicts, lists, texts, numbers. `what` has it, in errors; `around` levels lie around it."""
+def plain_json(value: object, what: str, around: int = 0) -> object:
+    """A value as plain JSON: dicts, lists, strings, numbers. Raises NotSerializableError.
+
+    `what` names its owner in errors; `around` is the number of levels that enclose the data in `value`.
+    """
     try:
         data = to_json(value)
         if nests_deeper(data, MAX_NESTING + around):
             raise NotSerializableError(
-                f"{what} has data nested more than {MAX_NESTING} levels deep, which not every reader of JSON takes. "
-                "Give it flatter, or as a text."
+                f"{what} has data nested more than {MAX_NESTING} levels deep, which some JSON readers refuse. "
+                "Pass flatter data, or a string."
             )
-        return from_json(data, allow_inf_nan=False)
+        return cast("object", from_json(data, allow_inf_nan=False))
     except (PydanticSerializationError, ValueError, RecursionError) as error:
         raise NotSerializableError(
-            f"{what} has data that JSON cannot carry: {error}. Give plain data, a dataclass or a pydantic model, "
-            "without NaN, infinities or objects of other kinds."
+            f"{what} has data that JSON cannot represent: {error}. Pass plain data, a dataclass or a pydantic model, "
+            "without NaN, infinities or other objects."
         ) from None
 
 
-def revive(plain: object, adapter: Adapter, what: str) -> Any:
-    """Read a memoised plain JSON value as the annotated type."""
+def revive(plain: object, adapter: Adapter, what: str) -> object:
+    """Read a remembered JSON value as the annotated type. Raises NotSerializableError if it does not match."""
     return unpack(to_json(plain), adapter, what)
 
 
@@ -116,13 +124,13 @@ def _type_name(value: object) -> str:
 
 
 def adapter_for(annotation: object) -> Adapter | None:
-    """The adapter for an annotation, or None where plain JSON says as much (or pydantic knows nothing of it)."""
-    if annotation is _NOTHING or isinstance(annotation, UnresolvedAnnotation) or _is_plain(annotation):
+    """The adapter for an annotation; None if plain JSON already has that type, or pydantic does not support it."""
+    if annotation is _ABSENT or isinstance(annotation, UnresolvedAnnotation) or _is_plain(annotation):
         return None
     try:
         return _adapter(annotation)
     except TypeError:
-        # Annotated[...] with metadata that cannot be hashed.
+        # Annotated[...] with unhashable metadata.
         return _make_adapter(annotation)
 
 
@@ -153,30 +161,30 @@ def _is_plain(annotation: object) -> bool:
     return all(_is_plain(argument) for argument in arguments)
 
 
-class _Nothing:
+class _Absent:
     pass
 
 
-_NOTHING: Final = _Nothing()
+_ABSENT: Final = _Absent()
 
 
 def returned_type(fn: Callable[..., object]) -> object:
-    """What a callable says it returns; for a coroutine function, what awaiting it gives."""
-    target: Any = fn if isinstance(fn, types.FunctionType) else _annotated(fn)
+    """The return annotation of a callable; for a coroutine function, the type that awaiting it gives."""
+    target: object = fn if isinstance(fn, types.FunctionType) else _annotated(fn)
     if isinstance(target, type):
-        return target
+        return cast("object", target)
     try:
-        annotation = getattr(target, "__annotations__", {}).get("return", _NOTHING)
+        annotation = getattr(target, "__annotations__", {}).get("return", _ABSENT)
     except NameError as error:
-        # From Python 3.14 on annotations are evaluated when they are first asked for.
+        # Python 3.14 and later evaluate annotations on first access.
         return UnresolvedAnnotation(str(error))
-    if annotation is not _NOTHING and (isinstance(annotation, str) or _has_names(annotation)):
-        return _resolve(target, annotation)
+    if annotation is not _ABSENT and (isinstance(annotation, str) or _has_names(annotation)):
+        return _resolve_names(target, annotation)
     return annotation
 
 
 def _annotated(fn: Callable[..., object]) -> object:
-    """What carries the annotations of a callable."""
+    """The object that holds the annotations of a callable."""
     while isinstance(fn, functools.partial):
         fn = cast("Callable[..., object]", fn.func)
     target: object = fn if isinstance(fn, type) or hasattr(fn, "__code__") else getattr(fn, "__func__", None)
@@ -192,11 +200,11 @@ def _has_names(annotation: object) -> bool:
 
 _MOST_RESOLVED: Final = 1024
 _RESOLVED: Final[dict[int, tuple[object, object, object]]] = {}
-"""Code, module and type by the code's id: a replay asks again for each step, and evaluating a text takes 30 µs."""
+"""Code, module and type by the code's id: a replay needs them for each step, and evaluating a string takes 30 µs."""
 
 
-def _resolve(target: Any, annotation: object) -> object:
-    """Find the names of an annotation in the callable's module and in the scope it was defined in."""
+def _resolve_names(target: object, annotation: object) -> object:
+    """Resolve the names of an annotation in the callable's module and in the scope that defines it."""
     code = getattr(target, "__code__", None)
     names = getattr(target, "__globals__", {})
     known = _RESOLVED.get(id(code))
@@ -215,7 +223,7 @@ def _resolve(target: Any, annotation: object) -> object:
     except (NameError, AttributeError, TypeError, SyntaxError):
         return UnresolvedAnnotation(str(annotation))
     if code is not None and not code.co_freevars:
-        # The same code in the same module means the same types; with variables from around it, it may not.
+        # The same code in the same module means the same types, unless it uses variables of an enclosing scope.
         if len(_RESOLVED) >= _MOST_RESOLVED:
             _RESOLVED.clear()
         _RESOLVED[id(code)] = code, names, hints["return"]

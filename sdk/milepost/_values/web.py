@@ -1,4 +1,4 @@
-"""Responses with a JSON body and the headers that every answer of an SDK carries."""
+"""Responses with a JSON body and the headers that every SDK response carries."""
 
 from __future__ import annotations
 
@@ -21,6 +21,6 @@ _COMMON: Final = {
 
 
 def json_response(status: int, body: object, headers: Mapping[str, str] | None = None) -> Response:
-    """A response with what every answer carries. `body` is made JSON unless it is bytes already."""
+    """A response with the common headers. `body` is written as JSON, unless it is bytes: those are JSON already."""
     data = body if isinstance(body, bytes) else to_json(body)
     return Response(status, {**_COMMON, **(headers or {})}, data)

@@ -11,7 +11,7 @@ from milepost import App, Retries, SyncContext
 
 FOLDER = Path(os.environ.get("TRIALS_FOLDER", "/tmp"))
 
-app = App("patient", retries=Retries(attempts=2, first_delay=timedelta(seconds=1), factor=1))
+app = App("patient", retries=Retries(max_retries=2, first_delay=timedelta(seconds=1), factor=1))
 
 
 def tries(name: str) -> int:

@@ -15,7 +15,7 @@ from milepost import App, Context, Cron, Retries, SyncContext, WebhookRequest
 REVISION = os.environ.get("REVISION", "")
 FOLDER = Path(os.environ.get("TRIALS_FOLDER", "/tmp"))
 
-quick = Retries(attempts=2, first_delay=timedelta(seconds=1), factor=1)
+quick = Retries(max_retries=2, first_delay=timedelta(seconds=1), factor=1)
 
 app = App("trials", retries=quick)
 

@@ -1,18 +1,18 @@
-"""Serves an app's requests: PUT registers it, GET tells of it, POST calls a function or hands on a webhook.
+"""Answers an app's requests: PUT registers it, GET describes it, POST calls a function or delivers a webhook.
 
-Signatures are checked over the bytes that travelled, before anything of the body is read.
+Signatures are checked over the received bytes, before the body is parsed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlencode
 
 from pydantic_core import from_json, to_json
 
-from milepost._declare.function import Function
+from milepost._declare.function import AnyFunction
 from milepost._values.failure import Failure
 from milepost._values.web import json_response
 from milepost.errors import RequestError, SendError, SignatureError
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 
     from .webhooks import Webhook
 
-__all__ = ["Server"]
+__all__ = ["Endpoint"]
 
 
-class Server:
-    """Answers requests for one app."""
+class Endpoint:
+    """Answers the requests to one app."""
 
     def __init__(
         self,
         settings: AppSettings,
-        functions: Mapping[str, Function[Any, Any]],
+        functions: Mapping[str, AnyFunction],
         webhooks: Mapping[str, Webhook],
         sender: EventSender,
     ) -> None:
@@ -52,15 +52,15 @@ class Server:
         state_store: RunStateStore | None,
         budget: timedelta | None,
     ) -> Response:
-        """Answer one request; whatever goes wrong becomes an answer."""
+        """Answer one request; every error becomes a response."""
         try:
             response = await self._route(request, checkpointer, state_store, budget)
         except RequestError as error:
             response = _refusal(error)
-        except Exception as error:  # noqa: BLE001 - the server must hear of it, and try again
+        except Exception as error:  # noqa: BLE001 - the server must see a 500, and retry
             self._settings.logger().exception("milepost: a request could not be served")
             response = json_response(500, Failure.of(error).to_wire())
-        return self._signed(response)
+        return self._sign(response)
 
     async def _route(
         self,
@@ -74,17 +74,17 @@ class Server:
                 self._check_signature(request)
                 return json_response(200, b"")
             case "POST" if "webhook" in request.query:
-                # Signed by its sender with a secret of its own, which the webhook checks.
+                # Signed by its sender with another secret, which the webhook checks.
                 return await self._receive(request)
             case "POST":
                 self._check_signature(request)
-                return await self._call(request, checkpointer, state_store, budget)
+                return await self._serve_call(request, checkpointer, state_store, budget)
             case "PUT":
                 self._check_signature(request)
                 return await self._sync(request)
             case "GET":
-                told = inspection(self._settings, len(self._functions), signed=self._is_signed(request))
-                return json_response(200, told)
+                body = inspection(self._settings, len(self._functions), signed=self._is_signed(request))
+                return json_response(200, body)
             case method:
                 raise RequestError(
                     f"{method} is not served: use GET, PUT or POST", status=405, code="method_not_allowed"
@@ -105,15 +105,15 @@ class Server:
             return
         if Header.SIGNATURE.value not in request.headers:
             raise SignatureError(
-                f"the request has no {Header.SIGNATURE.value} header: give the server the app's signing key, "
-                "or set MILEPOST_DEV=1 on a laptop"
+                f"the request has no {Header.SIGNATURE.value} header: set the app's signing key on the server, "
+                "or set MILEPOST_DEV=1 for local development"
             )
         raise SignatureError(
-            f"the {Header.SIGNATURE.value} header does not fit: the signing keys differ, the clocks differ by more "
-            "than five minutes, or something between the server and the app changed the body"
+            f"the {Header.SIGNATURE.value} header is not valid: the signing keys differ, the clocks differ by more "
+            "than five minutes, or a proxy between the server and the app changed the body"
         )
 
-    def _signed(self, response: Response) -> Response:
+    def _sign(self, response: Response) -> Response:
         if not self._settings.verifies or not self._settings.signing_key:
             return response
         signature = sign(self._settings.signing_key, response.body, self._settings.now())
@@ -150,7 +150,7 @@ class Server:
         if deploy_id := request.query.get("deployId"):
             path += f"?{urlencode({'deployId': deploy_id})}"
         body = registration(self._settings, self._functions.values(), url, self._webhooks)
-        import asyncio  # noqa: PLC0415 - 30 ms that an importing module need not pay
+        import asyncio  # noqa: PLC0415 - takes 30 ms, needed only here
 
         try:
             reply = await asyncio.to_thread(api.request, "POST", path, to_json(body), headers)
@@ -160,30 +160,30 @@ class Server:
 
     # --- calls --------------------------------------------------------------------------------------------------------
 
-    async def _call(
+    async def _serve_call(
         self,
         request: Request,
         checkpointer: Checkpointer | None,
         state_store: RunStateStore | None,
         budget: timedelta | None,
     ) -> Response:
-        from .call_handler import CallHandler  # noqa: PLC0415 - event loops and threads, only where functions run
+        from .call_handler import CallHandler  # noqa: PLC0415 - loads event loops and threads, needed only for calls
 
         function_id = request.query.get("fnId", "")
         function = self._functions.get(function_id) or self._functions.get(f"{self._settings.app_id}-{function_id}")
         if function is None:
             raise RequestError(
                 f"app {self._settings.app_id!r} has no function {function_id!r}: "
-                "register the app again, or deploy the code that has it",
+                "register the app again, or deploy the code that defines it",
                 status=404, code="function_not_found",
             )  # fmt: skip
-        invoker = CallHandler(self._settings, self._sender)
+        handler = CallHandler(self._settings, self._sender)
         budget = self._settings.budget if budget is None else budget
-        return await invoker.invoke(function, request, checkpointer, state_store, budget)
+        return await handler.serve(function, request, checkpointer, state_store, budget)
 
 
 def _serve_url(request: Request) -> str:
-    """Where the app is served: as the server says, else as it was asked."""
+    """The app's address: the one in the sync request's body, else the one that the request was sent to."""
     if request.body.strip():
         try:
             body = from_json(request.body)
