@@ -20,7 +20,7 @@ from milepost_console.dev.dev_server import bind
 from milepost_console.dev.http_apps import Remotes
 from milepost_console.dev.live import Live
 from milepost_console.dev.local import LocalEngine, open_local
-from milepost_console.dev.run_log import RunLogMemory, RunLogs, keeping_lines
+from milepost_console.dev.run_log import RunLogMemory, RunLogs, collect_lines
 from milepost_console.server.app import build_app
 from milepost_console.server.backend import Backend
 from milepost_engine.adapters.clock import SystemClock
@@ -159,7 +159,7 @@ async def _run(
         ready.append(Served(url, backend, local, code, loop, notes))
         stop.append(lambda: loop.call_soon_threadsafe(ended.set))
         wake.set()
-        with keeping_lines(memory, live.tell_of_lines):
+        with collect_lines(memory, live.publish_log):
             await ended.wait()
         live.close()
         backend.live.close()

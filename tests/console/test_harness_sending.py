@@ -146,6 +146,6 @@ async def test_an_event_that_the_engine_does_not_accept_raises_where_it_is_sent(
         await h.send("go")
         run = await h.only_run()
         assert run["error"]["name"] == "EventRefusedError"
-        assert "1 of 2 events were taken: timestamp is before Jan 1, 1980" in run["error"]["message"]
+        assert "1 of 2 events were accepted: timestamp is before Jan 1, 1980" in run["error"]["message"]
         with pytest.raises(EventRefusedError, match="1980"):
             await app.send({"name": "bad", "ts": 1})

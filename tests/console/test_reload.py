@@ -44,7 +44,7 @@ def test_a_running_run_survives_a_reload_and_goes_on_with_the_new_code(server: D
     server.send("go")
     until(lambda: [span["name"] for span in server.only_run()["trace"]] == ["first", "signal"], told=server.log)
     # Not the file that has the app, but one that it imports.
-    change(server, "parts.py", 'def word(): return "new"\n', "code reloaded: 1 functions")
+    change(server, "parts.py", 'def word(): return "new"\n', "code reloaded: 1 function;")
     server.send("signal")
     until(lambda: server.only_run()["status"] == "Completed", told=server.log)
     assert server.only_run()["output"] == ["old", "new"]
@@ -64,13 +64,13 @@ def test_a_broken_change_is_told_with_its_place_and_the_old_code_goes_on(server:
     until(lambda: [span["name"] for span in server.only_run()["trace"]] == ["first", "signal"], told=server.log)
     for name, broken, said in BROKEN:
         good = (server.folder / name).read_text()
-        change(server, name, broken, "the change is not served; the code before it goes on")
+        change(server, name, broken, "the changed code could not be loaded; the previous code stays")
         assert said in server.log()
         # The old code still starts runs …
         assert [row["function_id"] for row in server.call("/api/functions")["functions"]] == ["story-f"]
-        change(server, name, good + "\n", "code reloaded: 1 functions")
-    change(server, "parts.py", "def (:\n", "is not served")
-    change(server, "parts.py", "def (:\n# saved again, as broken as before\n", "is not served")
+        change(server, name, good + "\n", "code reloaded: 1 function;")
+    change(server, "parts.py", "def (:\n", "could not be loaded")
+    change(server, "parts.py", "def (:\n# saved again, as broken as before\n", "could not be loaded")
     # … and ends those under way.
     server.send("signal")
     until(lambda: server.only_run()["status"] == "Completed", told=server.log)

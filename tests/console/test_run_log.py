@@ -147,7 +147,7 @@ def test_only_new_lines_are_asked_for_and_a_reader_is_told_of_them(server: Serve
         record = logging.LogRecord("late", logging.WARNING, __file__, 1, "late", None, None)
         record.run_id = run["run_id"]
         logging.getLogger().handle(record)
-        until(lambda: any(news.kind == "log" and news.row == {"run_id": run["run_id"]} for news in listener.news))
+        until(lambda: any(item.kind == "log" and item.row == {"run_id": run["run_id"]} for item in listener.updates))
         [late] = logs(server, run["run_id"], f"?after={before[-1]['number']}")["lines"]
         assert late["text"] == "late"
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from milepost import App, Context, Event, NonRetriableError
 from milepost.testing import Harness
-from milepost_console.dev.log_origin import place_of
+from milepost_console.dev.log_origin import origin_of
 from milepost_console.dev.terminal import JsonLines, Lines
 from milepost_engine.adapters.clock import WoundClock
 
@@ -27,7 +27,7 @@ class Told(logging.Handler):
         self.lines = lines
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.lines.logged(record.levelname, record.name, self.format(record), place_of(record))
+        self.lines.logged(record.levelname, record.name, self.format(record), origin_of(record))
 
 
 async def run(lines: Lines | JsonLines) -> str:

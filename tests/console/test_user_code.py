@@ -17,7 +17,7 @@ from milepost.errors import CheckpointRefused
 from milepost.protocol import Request, Response
 from milepost_console.code.host import KIND, CodeHost
 from milepost_console.code.loader import CodeProblem, parse_location
-from milepost_console.dev.log_origin import place_of
+from milepost_console.dev.log_origin import origin_of
 from milepost_engine.codec import dumps, loads
 from milepost_engine.ports import InvocationProblem, ProblemKind, Target
 
@@ -168,8 +168,8 @@ async def test_what_it_logs_is_logged_here_with_its_place_and_traceback(
     assert (record.getMessage(), record.levelname) == ("to Rome", "ERROR")
     assert record.exc_text is not None
     assert record.exc_text.endswith("OSError: no route")
-    place = place_of(record)
-    assert (place["run_id"], place["function_id"], place["step"]) == ("01RUN", "mine-logs", "say")
+    origin = origin_of(record)
+    assert (origin["run_id"], origin["function_id"], origin["step"]) == ("01RUN", "mine-logs", "say")
 
 
 @pytest.mark.parametrize(("status", "said"), [(3, "ended with exit status 3")])
@@ -216,7 +216,7 @@ async def test_after_a_change_the_old_process_ends_what_it_has_in_hand(host: Cod
 
 async def test_a_call_that_takes_too_long_is_given_up_and_its_late_answer_is_nobodys(host: CodeHost, tmp_path: Path):
     gate, began = tmp_path / "gate", tmp_path / "began"
-    with pytest.raises(InvocationProblem, match=r"within 0\.3 s; it may still run") as caught:
+    with pytest.raises(InvocationProblem, match=r"within 0\.3 s; it may still be running") as caught:
         await host.invoke(Target(KIND, "mine", 0.3), call("waits", until=str(gate), began=str(began)))
     assert caught.value.kind == ProblemKind.TIMEOUT
     gate.touch()
@@ -228,8 +228,8 @@ async def test_a_call_that_takes_too_long_is_given_up_and_its_late_answer_is_nob
     ("code", "said"),
     [
         ("import absent.module", r"mine.py:1: ModuleNotFoundError: No module named 'absent'"),
-        ("import os; os._exit(7)", r"mine.py: the process that loaded the code ended with exit status 7 before"),
-        ("import os; os.kill(os.getpid(), 9)", r"the process that loaded the code was ended by SIGKILL before"),
+        ("import os; os._exit(7)", r"mine.py: the process loading the code ended with exit status 7 before"),
+        ("import os; os.kill(os.getpid(), 9)", r"the process loading the code was ended by SIGKILL before"),
         ("raise SystemExit('no key')", r"mine.py:1: SystemExit: no key"),
         ("from milepost import App\napp = App('a'); other = App('a')", r"two apps have the id 'a'"),
     ],
@@ -320,7 +320,7 @@ def test_code_that_kills_its_process_costs_an_attempt_and_the_server_goes_on(ser
     assert last["status"] == "Completed"
     assert attempt["error"]["name"] == "AppCrashed"
     assert "the process that runs your code ended with exit status 9" in attempt["error"]["message"]
-    assert "the process with your code ended with exit status 9; it is started again" in server.log()
+    assert "the process with your code ended with exit status 9; restarting it" in server.log()
     assert (server.folder / "before").read_text() == "x"
 
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from milepost_console.cli.client import ClientProblem
 from milepost_console.cli.main import cli
-from milepost_console.stack.deploy import PINNED_CLI, Wish, check_account, command, find_cli
+from milepost_console.stack.deploy import PINNED_CLI, DeployRequest, check_account, command, find_cli
 
 from .rig import REGION
 
@@ -75,7 +75,7 @@ def test_the_cdk_cli_is_called_with_the_stack_and_the_entries(programs: Path):
 
 
 def test_growing_permissions_are_asked_about_unless_told_otherwise():
-    words = command(["cdk"], Wish("shop", (Path("app.py"),)), verb="deploy", ask=True)
+    words = command(["cdk"], DeployRequest("shop", (Path("app.py"),)), verb="deploy", ask=True)
     assert words[-2:] == ["--require-approval", "broadening"]
 
 
@@ -118,7 +118,7 @@ def test_only_writing_the_template_asks_nothing_of_aws(programs: Path):
 
 def test_what_is_no_python_file_is_refused():
     done = CliRunner().invoke(cli, ["deploy", "pyproject.toml"])
-    assert (done.exit_code, "no Python file" in done.output) == (2, True)
+    assert (done.exit_code, "not a Python file" in done.output) == (2, True)
 
 
 def test_the_account_is_the_callers():

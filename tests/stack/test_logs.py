@@ -79,7 +79,7 @@ async def test_a_run_that_no_log_names_is_said_to_have_no_lines():
         announce(aws)
         await aws.send("order/created")
         told = await milepost("logs", (await aws.only_run())["run_id"])
-        assert (told.code, "do not name this run" in told.text) == (1, True)
+        assert (told.code, "No log line names this run" in told.text) == (1, True)
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command, or say what to install: the package without extras is enough for code that declares functions."""
+    """Run the command, or say what to install: the bare package only lets code declare functions."""
     try:
         from .main import main as run  # noqa: PLC0415 - its packages may be missing
     except ModuleNotFoundError as missing:

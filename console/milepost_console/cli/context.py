@@ -213,7 +213,7 @@ def moment(text: str, option: str) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """ "1 run", "2 runs"."""
+    """A count with its noun: `1 run`, `2 runs`."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 

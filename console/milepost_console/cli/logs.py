@@ -18,7 +18,7 @@ _STYLES: Final = {"ERROR": "red", "CRITICAL": "red", "WARNING": "yellow", "WARN"
 _EMPTY: Final = {
     "memory": "No log output since the dev server started.",
     "elsewhere": "This run's app is served at its own address: its logs are kept where it runs.",
-    "cloudwatch": "No log line names this run. Lines can take a minute to arrive and are kept for the stack's log retention.",
+    "cloudwatch": "No log line names this run. Lines arrive up to a minute late and expire with the log.",
 }
 
 Line = Mapping[str, Any]
