@@ -139,5 +139,5 @@ def test_a_function_that_was_passed_over_is_named_with_the_reason(world: World, 
     world.serve(shop())
     world.here.run(world.here.engine.registry.pause("shop-order", paused=True))
     world.put(envelope("order/placed", {}))
-    [line] = [record for record in lines.records if record.getMessage() == "functions passed over"]
+    [line] = [record for record in lines.records if record.getMessage() == "functions skipped"]
     assert line.why == {"shop-order": "the function is paused"}  # type: ignore[attr-defined]

@@ -110,9 +110,9 @@ async def test_dead_letters_are_seen_and_delivered_again_to_the_queue_that_they_
         by_body = {row["body"]: row for row in listed}
         assert by_body["never came"]["problem"] == "NO_PERMISSIONS: the queue refused"
         chosen = by_body["about a run"]
-        assert "1 messages" in (await milepost("redrive", chosen["id"])).text
+        assert "1 message redriven" in (await milepost("redrive", chosen["id"])).text
         assert bodies(sqs, aws.stack.queue) == ["about a run"]
-        assert "2 messages" in (await milepost("redrive", "--all")).text
+        assert "2 messages redriven" in (await milepost("redrive", "--all")).text
         assert bodies(sqs, aws.stack.intake_queue) == ["from the bus", "never came"]
         assert (await milepost("dead-letters", "list", "--json")).json["dead_letters"] == []
         sqs.close()
