@@ -195,8 +195,8 @@ def _compile(built: Path, platform: Platform) -> None:
     if interpreter is None:
         raise PackingError(
             "MP601",
-            f"The Lambdas run Python {platform.python}, whose bytecode only python{platform.python} can compile, and it "
-            f"is not installed here. Install it, or choose another version: Platform(python={_HERE!r}).",
+            f"The Lambdas run Python {platform.python}, whose bytecode only python{platform.python} can compile. It is "
+            f"not installed here: install it, or choose another version: Platform(python={_HERE!r}).",
         )
     quiet = ["-m", "compileall", "-q", "-q", "--invalidation-mode", "unchecked-hash"]
     # Exit status 1: some files are not valid Python of this version (templates, test data). That is fine.

@@ -48,7 +48,7 @@ def test_what_is_no_event_is_refused_with_its_reason(
         answer = world.put(body)
     assert len(answer["batchItemFailures"]) == 1
     [record] = [record for record in caplog.records if record.getMessage() == "message failed"]
-    assert "[MP501] An event cannot be taken in" in record.error  # type: ignore[attr-defined]
+    assert "[MP501] An event cannot be processed" in record.error  # type: ignore[attr-defined]
     assert told in record.error  # type: ignore[attr-defined]
     assert "EventsRefused" in capsys.readouterr().out
 

@@ -184,7 +184,7 @@ def test_a_function_of_their_own_that_runs_longer_than_milepost_waits_is_refused
         stack, "Own", code=code, handler="index.handler", runtime=lambda_.Runtime.PYTHON_3_12,
         timeout=Duration.seconds(120),
     )  # fmt: skip
-    with pytest.raises(InfraError, match=r"MP608.*120 s.*compose the app from entry="):
+    with pytest.raises(InfraError, match=r"MP608.*120 s.*use entry="):
         MilepostApp(milepost, "Shop", function=function)
 
 

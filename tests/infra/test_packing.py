@@ -86,7 +86,7 @@ def test_the_engine_needs_what_the_extra_aws_names():
 
 
 def test_a_requirement_without_a_wheel_is_told_with_pips_own_words(assets):
-    with pytest.raises(PackingError, match=r"(?s)MP603.*pip said"):
+    with pytest.raises(PackingError, match=r"(?s)MP603.*pip's output"):
         assets.build(SDK_PACKAGES, ("/nowhere/nothing-1.0-py3-none-any.whl",))
 
 

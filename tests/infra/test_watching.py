@@ -76,7 +76,7 @@ def test_the_dashboard_is_valid_and_shows_every_metric(plain):
     shown = json.loads(body)
     titles = [widget["properties"].get("title", "") for widget in shown["widgets"]]
     assert "Step latency (ms)" in titles
-    assert "Dollars an hour, Milepost's own part at list price" in titles
+    assert "Cost of Milepost itself, dollars per hour at list price" in titles
     assert len(titles) == len(set(titles))
     missing = [metric for metric in MetricName if metric.value not in body]
     assert missing == []
