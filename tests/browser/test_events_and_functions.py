@@ -1,4 +1,4 @@
-"""Events and what came of them; functions and what they are told to do; apps and where they are."""
+"""Events and what they started; functions and their configuration; apps and where they are served."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_an_event_is_sent_again_with_its_data(shop: Served, open_page: OpenPage)
     shop.ended(2)
 
 
-def test_a_function_tells_its_configuration_in_words_is_paused_resumed_and_run_by_hand(
+def test_a_function_shows_its_configuration_in_words_is_paused_resumed_and_run_by_hand(
     shop: Served, open_page: OpenPage
 ):
     page = open_page(f"{shop.url}/functions")
@@ -86,7 +86,7 @@ def test_a_function_tells_its_configuration_in_words_is_paused_resumed_and_run_b
     until(lambda: len(shop.runs(function="store-fulfil", status="Completed")) == 1)
 
 
-def test_a_function_tells_its_backlog_and_what_its_runs_wait_for(shop: Served, open_page: OpenPage):
+def test_a_function_shows_its_backlog_and_what_its_runs_wait_for(shop: Served, open_page: OpenPage):
     page = open_page(f"{shop.url}/functions/store-deliver")
     backlog = page.locator("section", has=page.get_by_role("heading", name="Backlog"))
     expect(backlog).to_contain_text("Empty: every run has ended.")
@@ -110,7 +110,7 @@ def test_charts_have_their_numbers_as_a_table_too(shop: Served, open_page: OpenP
     expect(page.locator(".number-card").last).to_contain_text("0 of them queued")
 
 
-def test_apps_tell_where_they_are_and_an_app_is_linked_to_its_functions(shop: Served, open_page: OpenPage):
+def test_apps_show_where_they_are_served_and_link_to_their_functions(shop: Served, open_page: OpenPage):
     page = open_page(f"{shop.url}/apps")
     expect(page.locator(".app")).to_contain_text("By a process of the dev server")
     page.locator(".app").get_by_role("link", name="store-fulfil").click()

@@ -32,9 +32,7 @@ def waiting(shop: Served) -> str:
     return shop.runs(status="Running")[0]["run_id"]
 
 
-def test_a_wait_shows_what_would_match_sends_it_and_the_run_goes_on_before_the_readers_eyes(
-    shop: Served, open_page: OpenPage
-):
+def test_a_wait_shows_what_would_match_sends_it_and_the_run_continues_on_the_page(shop: Served, open_page: OpenPage):
     run_id = waiting(shop)
     page = open_page(f"{shop.url}/runs/{run_id}")
     expect(page.get_by_role("button", name="3 in parallel")).to_contain_text("3 of 3 done")

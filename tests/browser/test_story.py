@@ -42,7 +42,7 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
     made.stop()
 
 
-def test_a_person_sees_an_order_fail_mends_the_database_and_replays_it_to_success(shop: Shop, open_page: OpenPage):
+def test_a_person_sees_an_order_fail_fixes_the_database_and_replays_it_to_success(shop: Shop, open_page: OpenPage):
     page = open_page(f"{shop.url}/")
     expect(page.get_by_role("heading", name="No runs yet")).to_be_visible()
 

@@ -119,7 +119,7 @@ async def once(ctx: Context) -> None: ...
 """
 
 
-def test_why_an_event_started_nothing_is_still_told_after_a_restart_and_what_is_not_known_any_more_is_said(
+def test_why_an_event_started_nothing_is_still_shown_after_a_restart_and_what_is_unknown_is_said(
     tmp_path: Path, open_page: OpenPage
 ):
     (tmp_path / "picky.py").write_text(PICKY)
@@ -128,7 +128,7 @@ def test_why_an_event_started_nothing_is_still_told_after_a_restart_and_what_is_
     try:
         server.send("order", {"cents": 500, "cart": 1})
         event_id = server.send("order", {"cents": 5, "cart": 1})
-        until(lambda: server.call(f"/api/events/{event_id}")["started"] == [], told=server.log)
+        until(lambda: server.call(f"/api/events/{event_id}")["started"] == [], details=server.log)
         server.stop()
         server.start()
         page = open_page(f"{server.url}/events/{event_id}", errors=True)
@@ -149,7 +149,7 @@ def test_why_an_event_started_nothing_is_still_told_after_a_restart_and_what_is_
         server.stop()
 
 
-def test_a_stack_that_tells_no_news_is_read_again_from_time_to_time_and_the_page_says_so(open_page: OpenPage):
+def test_a_stack_without_live_updates_is_polled_and_the_page_says_so(open_page: OpenPage):
     app, _ = make_app()
     with served(app, stack="milepost-test") as server:
         page = open_page(f"{server.url}/runs")
@@ -159,7 +159,7 @@ def test_a_stack_that_tells_no_news_is_read_again_from_time_to_time_and_the_page
         expect(page.locator(".virtual > .run-row")).to_have_count(1, timeout=15_000)
 
 
-def test_a_run_that_is_not_there_is_told_with_what_to_do(hostile: Served, open_page: OpenPage):
+def test_a_missing_run_is_reported_with_what_to_do(hostile: Served, open_page: OpenPage):
     page = open_page(f"{hostile.url}/runs/01NOSUCHRUN", errors=True)
     expect(page.get_by_role("alert").filter(has_text="Run not found.")).to_contain_text("MP301")
     page.get_by_role("link", name="All runs").click()

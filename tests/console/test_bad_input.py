@@ -214,6 +214,6 @@ def test_hostile_expressions_are_refused_or_evaluated_in_no_time(server: Served,
     server.ask("DELETE", "/api/apps/hostile")
 
 
-def test_nothing_was_given_up_in_all_of_this(server: Served):
+def test_none_of_this_made_a_dead_letter(server: Served):
     still_works(server)
     assert server.get("/api/dead-letters")["dead_letters"] == []

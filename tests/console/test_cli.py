@@ -114,7 +114,7 @@ def test_runs_list_filters_and_pages(cli: Command):
     assert {run["function_id"] for run in found} == {"shop-patient"}
 
 
-def test_runs_show_tells_each_step_with_its_attempts_and_takes_the_last_letters_of_an_id(cli: Command):
+def test_runs_show_prints_each_step_with_its_attempts_and_takes_the_last_letters_of_an_id(cli: Command):
     [run] = sent(cli, "order/created", data={"bad": True, "name": "Žofie 🎈"})["runs"]
     shown = cli("runs", "show", run["run_id"][-8:].lower())
     assert shown.code == 0
@@ -217,7 +217,7 @@ def test_erased_runs_and_events_are_gone(cli: Command):
     assert cli("erase", "--event", event["ids"][0], "--yes", "--json").json["done"] == event["ids"]
 
 
-def test_messages_that_were_given_up_are_shown_and_delivered_again(server: Served, cli: Command):
+def test_dead_letters_are_listed_and_redriven(server: Served, cli: Command):
     assert cli("dead-letters", "list").out.strip() == "No dead letters."
 
     async def bury() -> None:
@@ -291,8 +291,8 @@ def test_what_the_server_refuses_ends_with_1_and_a_sentence_that_says_why(
 def test_wrong_usage_ends_with_2_and_names_the_option(cli: Command, words: tuple[str, ...], said: str):
     result = cli(*words)
     assert result.code == 2
-    told = " ".join(result.err.split())
-    assert said in told
+    printed = " ".join(result.err.split())
+    assert said in printed
     assert "Traceback" not in result.err
     for_programs = cli(*words, "--json")
     assert (for_programs.code, json.loads(for_programs.err)["code"]) == (2, "usage")
@@ -312,12 +312,12 @@ def test_without_a_server_commands_end_with_3_and_say_how_to_start_one(cli: Comm
 
 
 @pytest.mark.parametrize("url", ["nonsense", "http://", "http://[", "ftp://127.0.0.1:1"])
-def test_an_address_that_is_none_is_told_as_such(cli: Command, url: str):
+def test_an_invalid_address_is_reported(cli: Command, url: str):
     result = cli("runs", "list", url=url)
     assert (result.code, "no server answers at" in result.err) == (3, True)
 
 
-def test_something_else_than_a_milepost_server_is_told_as_such(cli: Command):
+def test_a_server_that_is_not_milepost_is_reported(cli: Command):
     with served() as other:
         result = cli("runs", "list", url=f"{other.url}/somewhere")
     assert (result.code, "MP322" in result.err) == (1, True)
@@ -366,15 +366,15 @@ def test_the_shell_completes_commands_and_function_ids(server: Served, typed: st
     assert expected in done.stdout.split(), done
 
 
-def test_the_version_is_told(cli: Command):
+def test_the_version_is_printed(cli: Command):
     assert cli.bare("--version").out.startswith("milepost 0.")
     assert sys.version_info >= (3, 11)
 
 
 def test_what_a_run_logged_is_printed_with_its_step_or_it_is_said_that_there_is_nothing(cli: Command):
     [run] = sent(cli, "talk")["runs"]
-    told = cli("logs", run["run_id"][-8:])
-    assert "WARNING [greet] hello from a step" in told.out
+    printed = cli("logs", run["run_id"][-8:])
+    assert "WARNING [greet] hello from a step" in printed.out
     [line] = cli("logs", run["run_id"], "--json").json
     assert (line["text"], line["step"], line["attempt"]) == ("hello from a step", "greet", 0)
     [silent] = sent(cli, "order/created", data={"order_id": "1"})["runs"]

@@ -103,7 +103,7 @@ async def test_a_step_that_sends_is_repeated_by_a_crash_at_any_point_and_starts_
     assert at > 20
 
 
-async def test_what_the_test_sends_by_the_app_is_taken_in_when_the_harness_works():
+async def test_what_the_test_sends_through_the_app_is_accepted_when_the_harness_next_works():
     app = App("a")
     listens(app)
     async with Harness(app) as h:

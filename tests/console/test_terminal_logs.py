@@ -61,7 +61,7 @@ async def test_lines_stand_in_the_columns_of_their_run():
     assert outside.endswith("error   terminal.test  outside of runs")
 
 
-async def test_json_lines_name_the_place():
+async def test_json_lines_name_the_origin():
     out = io.StringIO()
     run_id = await run(JsonLines(Console(file=out, width=200), WoundClock(START)))
     inside, outside = map(json.loads, out.getvalue().splitlines())
@@ -82,8 +82,8 @@ async def test_a_failed_run_ends_with_what_its_code_raised():
         run = await h.engine.runs.load(str((await h.only_run())["run_id"]))
     assert run is not None
     assert run.ended is not None
-    plain, told = io.StringIO(), io.StringIO()
+    plain, as_json = io.StringIO(), io.StringIO()
     Lines(Console(file=plain, width=200), WoundClock(START)).recorded(run, run.ended)
-    JsonLines(Console(file=told, width=200), WoundClock(START)).recorded(run, run.ended)
+    JsonLines(Console(file=as_json, width=200), WoundClock(START)).recorded(run, run.ended)
     assert "NonRetriableError: the card has expired" in plain.getvalue()
-    assert json.loads(told.getvalue())["error"] == "NonRetriableError: the card has expired"
+    assert json.loads(as_json.getvalue())["error"] == "NonRetriableError: the card has expired"

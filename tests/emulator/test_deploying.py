@@ -17,7 +17,7 @@ def until_it_waits(cloud: Cloud, function: str, name: str) -> None:
         found = cloud.runs(function, name)
         return bool(found) and any(span["name"] == "go" for span in cloud.run(found[0]["run_id"])["trace"])
 
-    eventually(waits, f"the run of {function} for {name!r} waits", told=cloud.emulator.told)
+    eventually(waits, f"the run of {function} for {name!r} waits", details=cloud.emulator.output)
 
 
 def test_a_stack_goes_through_its_life(empty_cloud: Cloud):
@@ -53,7 +53,7 @@ def test_a_stack_goes_through_its_life(empty_cloud: Cloud):
 
     # An app that is gone starts nothing any more.
     cloud.deploy(revision="2", apps="trials")
-    listed = {app["app_id"] for app in cloud.desk.get("/apps")["apps"]}
+    listed = {app["app_id"] for app in cloud.stack_client.get("/apps")["apps"]}
     assert "trials" in listed
 
     # Taken down: nothing is left but the data.
