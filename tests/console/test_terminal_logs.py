@@ -19,7 +19,7 @@ from milepost_engine.adapters.clock import WoundClock
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
 
-class Told(logging.Handler):
+class PrintingHandler(logging.Handler):
     """Prints records through the terminal's own lines, as the dev server does."""
 
     def __init__(self, lines: Lines | JsonLines) -> None:
@@ -34,7 +34,7 @@ async def run(lines: Lines | JsonLines) -> str:
     """An app that logs once in a step, and somebody else who logs outside of runs; the run's id."""
     logger = logging.getLogger("terminal.test")
     logger.propagate = False
-    logger.addHandler(Told(lines))
+    logger.addHandler(PrintingHandler(lines))
     app = App("shop", logger=logger)
 
     @app.function(id="f", trigger=Event("go"))

@@ -106,7 +106,7 @@ class CodeProcess:
         return started
 
     async def ready(self, seconds: float) -> bool:
-        """Wait up to so many seconds; whether the code is loaded. Raises CodeProblem when it cannot be."""
+        """Wait up to `seconds`; returns whether the code is loaded. Raises CodeProblem when it cannot be."""
         await asyncio.wait({self._loaded}, timeout=seconds)
         if self._loaded.done():
             self._loaded.result()
