@@ -85,7 +85,7 @@ def test_an_old_cdk_gives_way_to_the_pinned_one_of_npx(programs: Path):
     assert find_cli(lambda name: str(programs / name)) == [str(programs / "npx"), "--yes", PINNED_CLI]
 
 
-@pytest.mark.parametrize(("version", "told"), [("2.1000.0", "older than 2.1148.0"), ("", "is missing")])
+@pytest.mark.parametrize(("version", "reason"), [("2.1000.0", "older than 2.1148.0"), ("", "is missing")])
 def test_without_node_the_message_says_to_install_it(programs: Path, version: str, reason: str):
     if version:
         put_program(programs, "cdk", version)
