@@ -203,7 +203,7 @@ class Cloud:
         client.update_function_configuration(FunctionName=known["FunctionName"], MemorySize=known["MemorySize"] ^ 1)
 
     def idle(self, output: str) -> bool:
-        """Whether a queue has nothing that is due or being worked off; what is delayed does not count."""
+        """Whether a queue has nothing that is due or being processed; what is delayed does not count."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         attributes = self.client("sqs").get_queue_attributes(QueueUrl=self.outputs[output], AttributeNames=names)
         return all(attributes["Attributes"][name] == "0" for name in names)

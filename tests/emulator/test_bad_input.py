@@ -1,4 +1,4 @@
-"""What cannot be worked off in a deployed stack: the log says why, the message is kept, and nobody else is stopped.
+"""Messages that a deployed stack cannot process: the log says why, the message is kept, and others are not blocked.
 
 That an alarm watches each of these is looked up in the template (`tests/infra/test_watching.py`). Every other kind of
 bad event is tried in `tests/handlers/test_bad_input.py`; one of each way in is tried here.
@@ -39,7 +39,7 @@ def test_an_invalid_event_is_logged_becomes_a_complete_dead_letter_and_blocks_no
     cloud.send("trial/once", {"name": "behind-poison"})
     assert cloud.ended("trials-once", "behind-poison")["status"] == "Completed"
     for said in ("must be a JSON object, it is list", "event name is reserved", "the message is not JSON"):
-        logged(cloud, "Intake", "[MP501] An event cannot be taken in", said)
+        logged(cloud, "Intake", "[MP501] An event cannot be processed", said)
     letters: list[str] = []
 
     def dead() -> bool:

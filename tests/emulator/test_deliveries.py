@@ -51,5 +51,5 @@ def test_work_messages_that_come_twice_and_in_reverse_order_change_nothing(cloud
         assert cloud.ended("trials-once", name)["output"] == 1
     for body in bodies:  # and once more when all is over
         cloud.client("sqs").send_message(QueueUrl=queue, MessageBody=body)
-    eventually(lambda: cloud.idle("MilepostQueueUrl"), "the late ones are worked off", details=cloud.emulator.output)
+    eventually(lambda: cloud.idle("MilepostQueueUrl"), "the late ones are processed", details=cloud.emulator.output)
     assert [cloud.tries(name) for name in names] == [1, 1, 1, 1]

@@ -50,7 +50,8 @@ async def welcome(console: Console, backend: Backend, address: str, file: Path |
         sent = json.dumps({"name": name, "data": data})
         out("or         ", (f"curl -sX POST {address}/e/dev -d {shlex.quote(sent)}", "green"))
         out("then       ", (f"milepost runs list{option}", "green"))
-    out(("Press Ctrl-C to stop. Runs resume when the server is started again.", "dim"))
+    resumes = "" if file == ":memory:" else " Runs resume when the server is started again."
+    out((f"Press Ctrl-C to stop.{resumes}", "dim"))
     out()
 
 
