@@ -84,7 +84,7 @@ def test_a_person_sees_an_order_fail_fixes_the_database_and_replays_it_to_succes
     expect(lines.get_by_text("Attempt 5", exact=True)).to_be_visible()
     picture(page, "failed")
 
-    # Mended and replayed: the charge is kept, the rest runs.
+    # Fixed and replayed: the charge is kept, the rest runs.
     shop.switch("fix", "database")
     charged = shop.charges()
     diagnosis.get_by_role("button", name="Replay from create fulfilment").click()

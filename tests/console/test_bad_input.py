@@ -30,7 +30,7 @@ def server() -> Iterator[Served]:
 
 
 def still_works(server: Served) -> None:
-    """An event after all of that is taken in, runs and ends."""
+    """An event sent after all of that is processed, and its run ends."""
     before = len(server.runs(function="echo-f"))
     server.send({"name": "go", "data": {"last": True}})
     server.ended(before + 1, function="echo-f")

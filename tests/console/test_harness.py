@@ -92,7 +92,7 @@ async def test_a_message_that_the_engine_cannot_process_fails_the_test_and_says_
         await h.engine.sender.send({"t": "nonsense", "run": run_id, "fn": "shop-order"})
         with pytest.raises(AssertionError, match=rf"failed 3 times .* 'nonsense' of function shop-order, run {run_id}"):
             await h.until_idle()
-        # It is gone then, and all else goes on.
+        # The message is dropped, and everything else continues.
         await h.advance("4d")
         assert (await h.only_run())["status"] == "Completed"
 

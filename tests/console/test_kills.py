@@ -210,7 +210,7 @@ def _ended(server: Forked, count: int) -> list[dict]:
     def details() -> str:
         live = [server.run(run["run_id"]) for run in found if not run["ended_at"]]
         letters = server.call("/api/dead-letters")["dead_letters"]
-        return f"{len(found)} of {count} runs; live: {live[:3]}; given up: {letters[:3]}; {server.log()}"
+        return f"{len(found)} of {count} runs; live: {live[:3]}; dead letters: {letters[:3]}; {server.log()}"
 
     until(check, seconds=60 + KILLS / 4, details=details)
     return found

@@ -1,4 +1,4 @@
-"""Changing the code while the dev server runs: live runs go on with it, and a broken change takes nothing down."""
+"""Changing the code while the dev server runs: live runs continue with it, and a broken change stops nothing."""
 
 from __future__ import annotations
 

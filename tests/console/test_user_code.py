@@ -250,9 +250,9 @@ async def test_code_that_never_finishes_loading_is_loaded_again_once_it_is_fixed
     file.write_text(f"from pathlib import Path\nPath({str(begun)!r}).touch()\nwhile True: pass\n")
     loading = asyncio.create_task(host.load())
     await until_there(begun)
-    file.write_text(CODE.replace("os.getpid()", "'mended'"))
+    file.write_text(CODE.replace("os.getpid()", "'fixed'"))
     host.serve(await loading)
-    assert result(await host.invoke(MINE, call("pid"))) == "mended"
+    assert result(await host.invoke(MINE, call("pid"))) == "fixed"
     assert len(host._processes) <= 2, "what was cut off is gone"
 
 
@@ -290,7 +290,7 @@ def grips(ctx: SyncContext) -> None:
     import re
     (HERE / "pid").write_text(str(os.getpid()))
     (HERE / "hangs").touch()
-    re.match(r"(a+)+$", "a" * 60 + "b")  # for years, and lets no other thread go on
+    re.match(r"(a+)+$", "a" * 60 + "b")  # takes years and blocks all other threads
 
 @app.function(id="prints", trigger="prints")
 def prints(ctx: SyncContext) -> None:

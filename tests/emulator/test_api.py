@@ -1,4 +1,4 @@
-"""The HTTP door of a deployed stack: real requests through the emulator's HTTP API to the api Lambda.
+"""The HTTP endpoints of a deployed stack: real requests through the emulator's HTTP API to the api Lambda.
 
 The emulator serves the API under a path of its own instead of a host name; routes, payloads and the Lambda are real.
 """

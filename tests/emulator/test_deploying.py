@@ -45,7 +45,7 @@ def test_a_stack_goes_through_its_life(empty_cloud: Cloud):
     assert cloud.ended("trials-leaving", "early")["output"] == "ended on the code that had it"
     assert cloud.runs("trials-leaving", "too-late") == []
 
-    # An app that cannot be registered fails the deployment with its reason, and what ran goes on.
+    # An app that cannot be registered fails the deployment with its reason, and live runs continue.
     with pytest.raises(CdkFailedError, match="throttle"):
         cloud.deploy(revision="2", apps="shop,trials,broken")
     cloud.send("trial/once", {"name": "after-the-refusal"})

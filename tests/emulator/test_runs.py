@@ -99,12 +99,12 @@ def test_a_run_that_failed_is_replayed_from_its_failed_step_when_the_cause_is_fi
     failed = cloud.ended("trials-fail", "ledge")
     assert failed["status"] == "Failed"
     assert "ledge is broken" in failed["error"]["message"]
-    (cloud.outside / "ledge.mended").touch()
+    (cloud.outside / "ledge.fixed").touch()
     new = cloud.stack_client.post(f"/runs/{failed['run_id']}/replay", {"from_step": "need"})["run_id"]
     replayed = eventually(
         lambda: run if (run := cloud.run(new))["ended_at"] else None, "the replay ends", details=cloud.emulator.output
     )
-    assert (replayed["status"], replayed["output"]) == ("Completed", "mended")
+    assert (replayed["status"], replayed["output"]) == ("Completed", "fixed")
     assert cloud.tries("ledge-before") == 1, "the step before was taken over"
 
 

@@ -132,7 +132,7 @@ class World:
         return [self.call(name, json.loads(body)) for name, body in accepted]
 
     def call(self, name: str, event: Any) -> Any:
-        """One call of a Lambda that nobody waits for."""
+        """One asynchronous invocation of a Lambda."""
         try:
             return self.lambdas.functions[name](event)
         except FunctionError as error:

@@ -1,4 +1,4 @@
-"""The HTTP door on AWS: who may knock, and what comes in."""
+"""The HTTP endpoints on AWS: which requests are accepted, and what they do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What cannot be worked off says why, ends in the dead letters, and harms nothing beside it."""
+"""Messages that cannot be processed: the reason is logged, they become dead letters, and others are not affected."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ async def test_reasons_why_a_call_is_not_handed_over_are_distinguished_too(
     assert problem.value.kind == kind
 
 
-async def test_a_call_is_handed_over_with_its_slip(invoker: LambdaInvoker, lambda_service: LambdaService):
+async def test_a_call_is_handed_over_with_its_token(invoker: LambdaInvoker, lambda_service: LambdaService):
     lambda_service.functions[ARN] = failing(AssertionError("it is not called"))
     await invoker.hand_over(TARGET, CALL, {"run": "R1"})
     [(name, body)] = lambda_service.accepted

@@ -14,8 +14,8 @@ from milepost_engine.runs.reports import CallToken, failure_body
 
 from .recorded import failure_record
 
-SLIP = CallToken("R1", "shop-order", "step#0", 1, "O1", 0, 1_772_442_000_000)
-EVENT = {"version": "2.0", "body": "{}", "milepost": SLIP.wire()}
+TOKEN = CallToken("R1", "shop-order", "step#0", 1, "O1", 0, 1_772_442_000_000)
+EVENT = {"version": "2.0", "body": "{}", "milepost": TOKEN.wire()}
 
 FAILURES: list[tuple[str, Mapping[str, str] | None, str, str]] = [
     ("RetriesExhausted", {"errorType": "Sandbox.Timedout", "errorMessage": "Task timed out after 900.00 seconds"},
@@ -42,8 +42,8 @@ FAILURES: list[tuple[str, Mapping[str, str] | None, str, str]] = [
 def test_each_failure_has_its_kind_and_says_what_to_do(
     condition: str, error: Mapping[str, str] | None, kind: str, reason: str
 ):
-    slip, problem = read_record(failure_record(EVENT, condition, error))
-    assert slip == SLIP
+    token, problem = read_record(failure_record(EVENT, condition, error))
+    assert token == TOKEN
     assert (problem.kind, reason in problem.detail) == (kind, True), problem.detail
 
 
@@ -55,6 +55,6 @@ def test_the_failure_of_an_event_of_somebody_else_is_refused(payload: Any):
 
 def test_a_record_is_no_message_of_the_engine_and_the_other_way_round():
     record = failure_record(EVENT, "EventAgeExceeded")
-    slip, problem = read_record(record)
+    token, problem = read_record(record)
     assert is_record(record)
-    assert not is_record(json.loads(failure_body(slip, problem)))
+    assert not is_record(json.loads(failure_body(token, problem)))

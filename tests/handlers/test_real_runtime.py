@@ -1,4 +1,4 @@
-"""The user's Lambda under AWS's own runtime client: what kills it, and how its run goes on."""
+"""The user's Lambda under AWS's own runtime client: what kills it, and how its run continues."""
 
 from __future__ import annotations
 

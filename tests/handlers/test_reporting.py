@@ -1,4 +1,4 @@
-"""A function that may run for long is waited for by nobody: it is handed its calls, and reports back itself."""
+"""A long-running function is invoked asynchronously: it is handed its calls, and reports its results."""
 
 from __future__ import annotations
 
