@@ -1,13 +1,13 @@
-"""The optional HTTP door: events, webhooks, and what SDKs of apps outside of AWS ask.
+"""The optional HTTP API: events, webhooks, and the endpoints for SDKs of apps outside AWS.
 
     POST /e/{key}                     events; the key is one of the secret's event keys
-    POST /webhooks/{name}             a signed request of another service; the app that has the webhook checks it
+    POST /webhooks/{name}             a signed request from another service, verified by the webhook's app
     POST /fn/register                 an HTTP app registers             ┐
     GET  /v0/runs/{id}/actions        a run's steps                     │ Authorization: Bearer <hash of a signing key>
     GET  /v0/runs/{id}/batch          a run's events                    │
     POST /v1/checkpoint/{id}/async    steps of a running invocation     ┘
-Keys are compared in constant time and read again every five minutes, so that they can be changed without a deployment:
-put the new one before the old one, with a comma.
+Keys are compared in constant time and read again every five minutes, so they can be changed without a deployment: put
+the new key before the old one, separated by a comma.
 """
 
 from __future__ import annotations
@@ -47,17 +47,17 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 @routes.post("/e/<key>")
 def accept(key: str) -> Response[str]:
-    """Take events in."""
+    """Accept events."""
     here = deployment()
     if not _matches(key, _keys(here, Variable.EVENT_KEY_SECRET, here.event_key_secret)):
         logger.warning("wrong event key")
-        return _error(401, "[MP505] The event key is not one of this server's: see the secret EventKey of the stack.")
+        return _error(401, "[MP505] The event key is not valid. The valid keys are in the stack's secret EventKey.")
     return _answer(here, accept_events(here.engine, _body(), _header(Header.EVENT_ID_SEED.value)))
 
 
 @routes.post("/webhooks/<name>")
 def receive(name: str) -> Response[str]:
-    """Turn a signed request of another service into events."""
+    """Turn a signed request from another service into events."""
     here = deployment()
     headers = {key.lower(): str(value) for key, value in (routes.current_event.headers or {}).items()}
     try:
@@ -103,7 +103,7 @@ def checkpoint(run_id: str) -> Response[str]:
 
 @routes.exception_handler(SchemaMismatch)  # type: ignore[untyped-decorator]
 def mismatch(error: SchemaMismatch) -> Response[str]:
-    """Nothing was taken in; the sender is to try again."""
+    """Nothing was accepted; the sender should retry."""
     logger.error("schema mismatch", exc_info=error)
     return _error(503, str(error))
 
@@ -120,7 +120,7 @@ def _signed(here: Deployment, work: Coroutine[Any, Any, Answer]) -> Response[str
     if not _matches(given, allowed):
         work.close()
         logger.warning("wrong signing key")
-        return _error(401, "[MP506] The request is not authorised: give the app the stack's SigningKey.")
+        return _error(401, "[MP506] The request is not authorised: configure the app with the stack's SigningKey.")
     return _answer(here, work)
 
 
@@ -156,13 +156,13 @@ def _keys(here: Deployment, variable: str, secret: str | None) -> list[str]:
 
 
 def _matches(given: str, allowed: list[str]) -> bool:
-    # Every key is compared, so that the time tells neither how much of one fits nor which one.
+    # Compares every key, so that timing reveals neither which key matched nor how much of one.
     fits = [hmac.compare_digest(given.encode(), key.encode()) for key in allowed]
     return any(fits)
 
 
 def _body() -> bytes:
-    """The very bytes that were sent: signatures cover them."""
+    """The exact bytes that were sent, because signatures cover them."""
     request = routes.current_event
     raw = request.body or ""
     return base64.b64decode(raw) if request.is_base64_encoded else raw.encode("utf-8", "surrogatepass")

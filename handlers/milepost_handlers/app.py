@@ -1,11 +1,11 @@
-"""A user's app as Lambda handler that reaches its runs' store itself: `MilepostApp` packs it around the app.
+"""A user's app as a Lambda handler with direct access to its runs' store; `MilepostApp` packs it around the app.
 
-In checkpoint mode each finished step is saved by one conditional write before the next begins; what is too large for
-a call is read from the table. Both are set up when a run first needs them, so that other calls start as fast as ever.
-A call that comes with a token is one that nobody waits for: its answer is reported (`reporting.py`).
+In checkpoint mode each finished step is saved by one conditional write before the next starts; state too large for a
+call is read from the table. Both are set up when a run first needs them, so that other calls do not start more slowly.
+A call with a token is an asynchronous invocation: its answer is reported to the work queue (`reporting.py`).
 
 MILEPOST_TABLE, MILEPOST_BUCKET     the store; without them the app behaves like `app.lambda_handler()`
-MILEPOST_QUEUE_URL                  the work queue, of an app that reports
+MILEPOST_QUEUE_URL                  the work queue, for an app that reports
 MILEPOST_RETENTION_DAYS             how long ended runs are kept; 30 by default
 """
 
@@ -35,7 +35,7 @@ def lambda_handler(app: App) -> LambdaHandler:
         token = event.get("milepost")
         if token is None:
             return answer(event, context)
-        from .reporting import run_and_report  # noqa: PLC0415 - 0.2 s of imports that only some calls need
+        from .reporting import run_and_report  # noqa: PLC0415 - 0.2 s of imports that few calls need
 
         return run_and_report(app, event, context, token, stores())
 

@@ -1,8 +1,8 @@
-"""Works a batch of queue messages off, all at once; what fails comes again by itself, after a pause that grows.
+"""Processes a batch of queue messages concurrently; failed ones are redelivered after a growing pause.
 
-    receive 1   fails ── hidden for 5 s ──► receive 2 fails ── hidden for 10 s ──► … ──► dead letters after the tenth
-Without that pause a message would come again only after the queue's visibility time-out, which covers a crash of the
-Lambda and is six times its life.
+    receive 1   fails ── hidden for 5 s ──► receive 2 fails ── hidden for 10 s ──► … ──► dead letter after the tenth
+Without these pauses a message would be redelivered only after the queue's visibility time-out, which covers a crash of
+the Lambda and is six times its time-out.
 """
 
 from __future__ import annotations
@@ -28,47 +28,47 @@ _POISON_PAUSE_SECONDS: Final = 1
 
 
 class PoisonMessage(Exception):
-    """A message that no retry will mend: it goes to the dead letters as fast as the queue allows."""
+    """A message that no retry can fix: it becomes a dead letter as fast as the queue allows."""
 
 
 def receives(record: SQSRecord) -> int:
-    """How often the message was handed out, this time included."""
+    """How often the message was delivered, including this time."""
     return int(record.attributes.approximate_receive_count or 1)
 
 
 def work(
-    place: Deployment,
+    here: Deployment,
     event: Mapping[str, Any],
     handle: Callable[[SQSRecord], Awaitable[object]],
     *,
     together: bool = False,
 ) -> PartialItemFailureResponse:
-    """Handle every message; the answer names those that failed. `together`: what they send is sent together."""
-    return place.run(_work(place, event, handle, together=together))
+    """Handle every message; the answer lists those that failed. `together` batches the messages they send."""
+    return here.run(_work(here, event, handle, together=together))
 
 
 async def _work(
-    place: Deployment, event: Mapping[str, Any], handle: Callable[[SQSRecord], Awaitable[object]], *, together: bool
+    here: Deployment, event: Mapping[str, Any], handle: Callable[[SQSRecord], Awaitable[object]], *, together: bool
 ) -> PartialItemFailureResponse:
     async def one(record: SQSRecord) -> None:
         try:
-            await place.ready()
+            await here.ready()
             await handle(record)
         finally:
             if together:
-                await place.outbox.leave()
+                await here.outbox.leave()
 
     if together:
-        place.outbox.join(len(event["Records"]))
+        here.outbox.join(len(event["Records"]))
     batch = _Batch(EventType.SQS, raise_on_entire_batch_failure=False)
     answer = await batch.process_at_once(list(event["Records"]), one)
     failed = zip(cast("list[SQSRecord]", batch.fail_messages), batch.exceptions, strict=True)
-    await asyncio.gather(*(_failed(place, record, error[1]) for record, error in failed))
+    await asyncio.gather(*(_failed(here, record, error[1]) for record, error in failed))
     return answer
 
 
 class _Batch(AsyncBatchProcessor):
-    """Powertools' processor on the loop that is running already, for connections belong to it."""
+    """Powertools' processor on the running loop, because connections belong to that loop."""
 
     async def process_at_once(
         self, records: list[dict[str, Any]], handle: Callable[..., Awaitable[object]]
@@ -78,8 +78,8 @@ class _Batch(AsyncBatchProcessor):
         return self.response()
 
 
-async def _failed(place: Deployment, record: SQSRecord, error: BaseException | None) -> None:
-    """Say why, and let the message come again sooner than its visibility time-out would."""
+async def _failed(here: Deployment, record: SQSRecord, error: BaseException | None) -> None:
+    """Log the error, and have the message redelivered before its visibility time-out ends."""
     number = receives(record)
     logger.error(
         "message failed",
@@ -88,11 +88,14 @@ async def _failed(place: Deployment, record: SQSRecord, error: BaseException | N
     )
     pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2 ** (number - 1))
     request = {
-        "QueueUrl": place.queue_address(record.event_source_arn),
+        "QueueUrl": here.queue_address(record.event_source_arn),
         "ReceiptHandle": record.receipt_handle,
         "VisibilityTimeout": _POISON_PAUSE_SECONDS if isinstance(error, PoisonMessage) else pause,
     }
     try:
-        await place.sqs.call("ChangeMessageVisibility", request, repeatable=True)
+        await here.sqs.call("ChangeMessageVisibility", request, repeatable=True)
     except (AwsRefused, AwsUnreachable) as refusal:
-        logger.warning("the message's pause could not be set; it comes again after the queue's own", exc_info=refusal)
+        logger.warning(
+            "could not shorten the pause of a failed message; it is redelivered after the visibility time-out",
+            exc_info=refusal,
+        )

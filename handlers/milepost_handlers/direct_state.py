@@ -1,4 +1,4 @@
-"""The store of the runs of a user's app, reached from the app's own Lambda; opened when a run first needs it."""
+"""Direct access from an app's Lambda to the store of its runs; opened when a run first needs it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["DirectStateStore", "stores"]
 @functools.cache
 def stores() -> RunStores:
     """The stores of this process."""
-    from .store import open_stores  # noqa: PLC0415 - 0.2 s of imports that only some calls need
+    from .store import open_stores  # noqa: PLC0415 - 0.2 s of imports that few calls need
 
     return open_stores(os.environ)
 
@@ -39,5 +39,5 @@ class DirectStateStore:
         await self.checkpointer.save(ops)
 
     async def load(self) -> tuple[Sequence[Mapping[str, Any]], Mapping[str, Any]]:
-        """The run's events and finished steps. Raises LookupError when the run is gone."""
+        """The run's events and finished steps. Raises LookupError when the run no longer exists."""
         return await stores().state(self.run_id, self.function_id)

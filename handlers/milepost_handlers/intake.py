@@ -1,4 +1,4 @@
-"""Takes events in: a batch of EventBridge envelopes becomes runs and ended waits."""
+"""Processes events: a batch of EventBridge envelopes starts runs and ends waits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["handler"]
 
 @traced
 def handler(event: Mapping[str, Any], context: Any) -> PartialItemFailureResponse:  # noqa: ARG001 - Lambda's shape
-    """Called with a batch of the intake queue. What is no event is refused and ends in the dead letters."""
+    """Called with a batch of the event queue. A message that is not a valid event becomes a dead letter."""
     here = deployment()
 
     async def take(record: SQSRecord) -> None:
@@ -43,6 +43,6 @@ def _read(here: Deployment, record: SQSRecord) -> Event:
     if receives(record) == 1:
         here.metrics.count(MetricName.EVENTS_REFUSED)
     raise PoisonMessage(
-        f"[MP501] An event cannot be taken in: {problem}. Nothing was started; the message goes to the dead letters "
-        "of the intake. Mend the sender and send it again."
+        f"[MP501] An event cannot be processed: {problem}. Nothing was started; the message becomes a dead letter of "
+        "the event queue. Fix the sender, then send the event again."
     )

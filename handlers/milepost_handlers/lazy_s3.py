@@ -1,4 +1,4 @@
-"""S3's caller, made when a value is too large for the table: its client takes 0.1 s, and few runs need it."""
+"""S3's caller, created for the first value too large for the table: creating it takes 0.1 s, and few runs need it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["LazyS3"]
 
 
 class LazyS3:
-    """Implements `Caller` over a boto client."""
+    """Implements `Caller` with a boto client."""
 
     def __init__(self) -> None:
         self._caller: Caller | None = None

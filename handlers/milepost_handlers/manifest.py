@@ -1,8 +1,8 @@
 """Registers apps at deploy, as the Lambda of a CloudFormation custom resource.
 
     Create, Update   ask the app at `Address` for its manifest and store it: new runs start on that version
-    Delete           forget the app, unless it is registered at another address by now
-What goes wrong is CloudFormation's answer: the deployment fails with it, and the version before is put back.
+    Delete           remove the app, unless it is registered at another address by now
+Errors are reported to CloudFormation: the deployment fails with the message and rolls back to the previous version.
 Source: "Custom resource request and response objects" in the CloudFormation user guide.
 """
 
@@ -24,26 +24,26 @@ __all__ = ["handler"]
 _NOTHING: Final = "app:none"
 _PREFIX: Final = "app:"
 _MOST_REASON_BYTES: Final = 3000
-"""CloudFormation takes an answer of 4096 bytes."""
+"""CloudFormation accepts answers of up to 4096 bytes."""
 _ANSWER_SECONDS: Final = 10
 
 
 @traced
 def handler(event: Mapping[str, Any], context: Any) -> None:  # noqa: ARG001 - Lambda's shape
-    """Called by CloudFormation, which waits for the answer at a URL, not for what is returned."""
+    """Called by CloudFormation, which expects the answer at a URL, not as the return value."""
     resource, reason = str(event.get("PhysicalResourceId") or _NOTHING), ""
-    told: Mapping[str, Any] = {}
+    attributes: Mapping[str, Any] = {}
     try:
         here = deployment()
-        resource, told = here.run(_apply(here, event, resource))
+        resource, attributes = here.run(_apply(here, event, resource))
     except Exception as error:  # noqa: BLE001 - without an answer the deployment hangs until its time-out
         logger.exception("registration failed")
         reason = str(error) or type(error).__name__
-    _answer(event, resource, reason, told)
+    _answer(event, resource, reason, attributes)
 
 
 async def _apply(here: Deployment, event: Mapping[str, Any], resource: str) -> tuple[str, dict[str, Any]]:
-    """The resource's id and its attributes."""
+    """Registers or removes the app; returns the resource's id and attributes."""
     await here.ready()
     properties = event["ResourceProperties"]
     address = str(properties["Address"])
@@ -63,7 +63,7 @@ async def _apply(here: Deployment, event: Mapping[str, Any], resource: str) -> t
     return f"{_PREFIX}{app.app_id}", {"AppId": app.app_id, "Functions": str(len(functions))}
 
 
-def _answer(event: Mapping[str, Any], resource: str, reason: str, told: Mapping[str, Any]) -> None:
+def _answer(event: Mapping[str, Any], resource: str, reason: str, attributes: Mapping[str, Any]) -> None:
     body = {
         "Status": "FAILED" if reason else "SUCCESS",
         "Reason": reason.encode()[:_MOST_REASON_BYTES].decode("utf-8", "ignore"),
@@ -71,9 +71,9 @@ def _answer(event: Mapping[str, Any], resource: str, reason: str, told: Mapping[
         "StackId": event["StackId"],
         "RequestId": event["RequestId"],
         "LogicalResourceId": event["LogicalResourceId"],
-        "Data": dict(told),
+        "Data": dict(attributes),
     }
-    # The URL is signed for a request without content type.
+    # The URL is signed for a request without a content type.
     request = urllib.request.Request(  # noqa: S310 - CloudFormation's own URL
         event["ResponseURL"], json.dumps(body).encode(), {"Content-Type": ""}, method="PUT"
     )

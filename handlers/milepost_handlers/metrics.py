@@ -1,7 +1,7 @@
-"""What the engine's Lambdas tell: metrics by EMF, and log lines. A payload is never told.
+"""Metrics (in EMF) and log lines of the engine's Lambdas. Payloads are never logged.
 
-Metrics have the dimensions `service`, and `service` with `function_id`: each combination is billed as a metric of its
-own, so there are no others. Logs: one line for a run that went well, every detail for one that did not.
+Metrics have the dimensions `service`, and `service` with `function_id`. There are no other dimensions, because each
+combination is billed as a separate metric. A completed run logs one line; a failed run also logs its error and event.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ logger: Final = Logger()
 
 _NAMESPACE: Final = "Milepost"
 _MOST_VALUES: Final = 90
-"""CloudWatch takes 100 values of a metric in one line."""
+"""CloudWatch accepts up to 100 values of a metric per line."""
 _WAITING: Final = frozenset({Opcode.SLEEP, Opcode.WAIT_FOR_EVENT, Opcode.INVOKE_FUNCTION})
 
 
 class MetricName:
-    """Names of the metrics; `milepost_infra.names` says the same."""
+    """Names of the metrics; `milepost_infra.names` has the same."""
 
     RUNS_STARTED: Final = "RunsStarted"
     RUNS_COMPLETED: Final = "RunsCompleted"
@@ -56,24 +56,24 @@ _IN_MILLISECONDS: Final = frozenset({MetricName.STEP_LATENCY, MetricName.FIRST_S
 
 
 class Metrics:
-    """Implements the engine's Observer; `flush` writes the metrics of an invocation, under the name of the stack."""
+    """Implements the engine's Observer; `flush` writes an invocation's metrics, with the stack's name as `service`."""
 
     def __init__(self, service: str) -> None:
         self._service = service
         self._values: dict[tuple[str, str], list[float]] = {}
 
-    # --- the engine's news ----------------------------------------------------------------------------------------
+    # --- observer -------------------------------------------------------------------------------------------------
 
     def event_received(
         self,
         event: Event,
-        started: tuple[str, ...],  # noqa: ARG002 - each start is told by itself
+        started: tuple[str, ...],  # noqa: ARG002 - run_started covers each
         skipped: Mapping[str, str],
     ) -> None:
-        """Nothing is told of an event that was taken in; why it started no function is worth a line."""
+        """Logs functions that the event did not start, with the reason."""
         if skipped:
             logger.info(
-                "functions passed over",
+                "functions skipped",
                 extra={"event_id": event.event_id, "event_name": event.name, "why": dict(skipped)},
             )
 
@@ -82,7 +82,7 @@ class Metrics:
         self.count(MetricName.RUNS_STARTED, run.function_id)
 
     def invoked(self, run: Run, call: Call) -> None:
-        """The first call of a run tells how long its event had to wait."""
+        """At a run's first call, measures how long its event waited."""
         if not run.discovered and call.attempt == 0 and not call.order:
             self._add(
                 MetricName.FIRST_STEP_DELAY, run.function_id, _ms(call.started_at - (run.start_at or run.queued_at))
@@ -101,23 +101,23 @@ class Metrics:
                 pass
 
     def rescued(self, run: Run) -> None:
-        """The sweeper asked for overdue work again."""
+        """The sweeper requested overdue work again."""
         self.count(MetricName.RUNS_RESCUED, run.function_id)
         logger.warning("run rescued: its next step was overdue", extra=_ids(run))
 
     def throttled(self, problem: InvocationProblem, function_id: str) -> None:
-        """An invocation came to nothing; counted if Lambda was too busy."""
+        """An invocation failed; counted if Lambda throttled it."""
         if problem.kind == ProblemKind.THROTTLED:
             self.count(MetricName.INVOCATIONS_THROTTLED, function_id)
 
     # --- metrics --------------------------------------------------------------------------------------------------
 
     def count(self, name: str, function_id: str = "") -> None:
-        """One more; without a function only the total grows."""
+        """Add one; without a function, to the total only."""
         self._add(name, function_id, 1.0)
 
     def flush(self) -> None:
-        """Write what came together: a line for each function."""
+        """Write the collected metrics: a line for each function."""
         values, self._values = self._values, {}
         lines: dict[str, list[tuple[str, list[float]]]] = {}
         for (function_id, name), numbers in values.items():
@@ -142,7 +142,7 @@ class Metrics:
                 **_ids(run),
                 "step": tried.name or tried.job,
                 "attempt": tried.attempt,
-                "error": _told(tried.error),
+                "error": _without_data(tried.error),
                 "next_at": tried.next_at.isoformat(),
             },
         )
@@ -150,16 +150,16 @@ class Metrics:
     def _ended(self, run: Run, ended: RunEnded) -> None:
         self.count(_ENDS[ended.status], run.function_id)
         took = _ms(ended.ended_at - (run.start_at or run.queued_at))
-        told: dict[str, object] = {**_ids(run), "took_ms": took, "steps": len(run.closed), **_slowest(run)}
+        fields: dict[str, object] = {**_ids(run), "took_ms": took, "steps": len(run.closed), **_slowest(run)}
         if ended.status is RunStatus.COMPLETED:
-            logger.info("run completed", extra=told)
+            logger.info("run completed", extra=fields)
         elif ended.status is RunStatus.CANCELLED:
-            logger.info("run cancelled", extra={**told, "outcome": ended.outcome.value})
+            logger.info("run cancelled", extra={**fields, "outcome": ended.outcome.value})
         else:
             logger.error(
                 "run failed",
                 extra={
-                    **told,
+                    **fields,
                     "event_id": run.event_ids[0],
                     "event_name": run.event_name,
                     "outcome": ended.outcome.value,
@@ -170,11 +170,11 @@ class Metrics:
 
 
 class CountingInvoker:
-    """Calls and hands over through Lambda, and counts how often Lambda was too busy."""
+    """Calls apps through Lambda, waiting or handing over, and counts throttled calls."""
 
     def __init__(self, inner: LambdaInvoker, metrics: Metrics) -> None:
         self._inner = inner
-        self._teller = metrics
+        self._metrics = metrics
 
     async def invoke(self, target: Target, request: Request) -> Response:
         """See `Invoker`."""
@@ -191,7 +191,7 @@ class CountingInvoker:
         try:
             yield
         except InvocationProblem as problem:
-            self._teller.throttled(problem, request.query.get("fnId", ""))
+            self._metrics.throttled(problem, request.query.get("fnId", ""))
             raise
 
 
@@ -220,21 +220,21 @@ def _slowest(run: Run) -> dict[str, object]:
     return {"slowest_step": slowest.name, "slowest_step_ms": _ms(slowest.closed_at - slowest.started_at)}
 
 
-def _told(error: Mapping[str, Any]) -> dict[str, object]:
-    """What went wrong and where; what the error carries besides (a cause's data) stays in the table."""
+def _without_data(error: Mapping[str, Any]) -> dict[str, object]:
+    """The error without its data, which may be a payload and stays in the table."""
     return {key: error[key] for key in ("name", "message", "stack", "code") if error.get(key)}
 
 
 def _error_in(ended: RunEnded) -> object:
     if not isinstance(ended.output, bytes):
-        return {"message": "the error is too large for a log line; see the run"}
+        return {"message": "the error is too large for a log line; open the run to read it"}
     try:
         output = json.loads(ended.output)
     except ValueError:
         return None
     nested = output.get("error") if isinstance(output, dict) else None
     error = nested if isinstance(nested, dict) else output
-    return _told(error) if isinstance(error, dict) else str(error)
+    return _without_data(error) if isinstance(error, dict) else str(error)
 
 
 def _ms(span: timedelta) -> float:

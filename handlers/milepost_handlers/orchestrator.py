@@ -1,4 +1,4 @@
-"""Drives runs: a batch of work messages, their waiting for user code overlapped."""
+"""Drives runs: processes a batch of work messages concurrently, so that waits for user code overlap."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["handler"]
 
 @traced
 def handler(event: Mapping[str, Any], context: Any) -> PartialItemFailureResponse:
-    """Called with a batch of the work queue. While time is left a run goes on here, else its baton goes back."""
+    """Called with a batch of the work queue. A run continues here while time is left, then through the queue."""
     here = deployment()
     deadline = here.deadline(context)
 
@@ -34,14 +34,16 @@ def handler(event: Mapping[str, Any], context: Any) -> PartialItemFailureRespons
 
 
 def _message(here: Deployment, body: str) -> str | None:
-    """The engine's message; None for what is nothing to it. What Lambda tells of a failure becomes a report."""
-    told = loads(body) if '"requestPayload"' in body else None
-    if not is_record(told):
+    """The engine's message, or None. Lambda's record of a failed invocation becomes a report."""
+    record = loads(body) if '"requestPayload"' in body else None
+    if not is_record(record):
         return body
     try:
-        token, problem = read_record(cast("Mapping[str, Any]", told))
+        token, problem = read_record(cast("Mapping[str, Any]", record))
     except ValueError as error:
-        logger.warning("a record of Lambda's was passed over", extra={"error": str(error)})
+        logger.warning(
+            "ignored a failure record of Lambda's that does not belong to a run", extra={"error": str(error)}
+        )
         return None
     here.metrics.throttled(problem, token.fn)
     return failure_body(token, problem)

@@ -1,4 +1,4 @@
-"""Serves a call that nobody waits for; a report that cannot be sent fails the invocation, and Lambda tells of that."""
+"""Serves an asynchronous invocation. If its report cannot be sent, it fails and Lambda reports the failure."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["run_and_report"]
 
 
 def run_and_report(
-    app: App, event: Mapping[str, Any], context: Any, told: Mapping[str, Any], stores: RunStores
+    app: App, event: Mapping[str, Any], context: Any, fields: Mapping[str, Any], stores: RunStores
 ) -> dict[str, bool]:
-    """What is returned is for whoever invokes the Lambda by hand: Lambda itself drops it."""
+    """Serve the call and report its answer. Lambda drops the return value; it helps when invoking by hand."""
     if stores.queue is None:
         raise LookupError(
-            "[MP507] MILEPOST_QUEUE_URL is not set, so the app cannot report what its functions answer. MilepostApp "
-            "sets it for an app whose timeout is longer than longest_invocation: deploy the app with it."
+            "[MP507] MILEPOST_QUEUE_URL is not set, so the app cannot report the answers of its functions. "
+            "MilepostApp sets it for apps whose timeout exceeds longest_invocation: deploy the app with MilepostApp."
         )
     reporter = Reporter(stores.runs, stores.blobs, stores.queue, stores.clock, stores.random_source)
 
@@ -35,6 +35,6 @@ def run_and_report(
         answer = await app.handle(request, checkpointer=kept, state_store=kept, budget=budget_of(context))
         return Response(answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.body)
 
-    token = CallToken.read(told)
+    token = CallToken.read(fields)
     reported = run_on_app_loop(reporter.serve(token, call, lambda: context.get_remaining_time_in_millis() / 1000))
     return {"reported": reported}

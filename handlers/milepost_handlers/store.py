@@ -1,4 +1,4 @@
-"""What the user's side of a run may touch, over the same adapters as the engine: its steps, its events, its report."""
+"""The stores that an app may access, on the engine's adapters: a run's steps, its events and its report."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = ["RunStores", "open_stores"]
 
 @dataclass(frozen=True, slots=True)
 class RunStores:
-    """The stores of runs and events; `queue` takes the report of an invocation that nobody waits for."""
+    """The stores of runs and events; `queue` receives the reports of asynchronous invocations."""
 
     runs: RunStore
     events: EventStore
@@ -42,24 +42,24 @@ class RunStores:
     random_source: RandomSource
 
     def checkpointer(self, run_id: str, function_id: str) -> CheckpointWriter:
-        """Saves the steps of an invocation that has just begun."""
+        """Saves the steps of an invocation that has just started."""
         started_at = self.clock.now()
         return CheckpointWriter(
             lambda: open_session(run_id, function_id, started_at, runs=self.runs, clock=self.clock, observer=Silent())
         )
 
     async def state(self, run_id: str, function_id: str) -> tuple[Sequence[Mapping[str, Any]], Mapping[str, Any]]:
-        """The events and finished steps of a run. Raises LookupError when they are gone."""
+        """The events and finished steps of a run. Raises LookupError when they no longer exist."""
         run = await self.runs.load(run_id, function_id)
         if run is None:
-            raise LookupError(f"run {run_id} is gone; retention or an erasure removed it")
+            raise LookupError(f"run {run_id} no longer exists: it expired or was erased")
         events = [await self.events.load(event_id) for event_id in run.event_ids]
         steps = loads(await memo_json(run, run.order, self.values))
         return [event.wire() for event in events if event is not None], cast("Mapping[str, Any]", steps)
 
 
 def open_stores(environment: Mapping[str, str]) -> RunStores:
-    """The stores that the environment names; nothing is called yet."""
+    """The stores named by the environment. Makes no calls."""
     clock, random_source = SystemClock(), SystemRandom()
     retries = AwsRetries(clock, random_source)
     region = environment.get("AWS_REGION") or "us-east-1"

@@ -1,4 +1,4 @@
-"""The tick of every minute: timers that are due soon, cron lines, the sweeper."""
+"""The tick of every minute: timers due soon, cron schedules, the sweeper."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["handler"]
 
 @traced
 def handler(event: Mapping[str, Any], context: Any) -> None:  # noqa: ARG001 - Lambda's shape
-    """Called by a rule each minute. A tick that fails raises; the next one makes it good."""
+    """Called by a rule every minute. A failed tick raises; the next one catches up."""
     here = deployment()
     here.run(_tick(here))
 

@@ -1,10 +1,10 @@
-"""What one Lambda process holds for its life: the engine over AWS. The only module here that reads the environment.
+"""Wires the engine to AWS, once per Lambda process. Reads the environment.
 
 MILEPOST_TABLE                  name of the table
 MILEPOST_BUCKET                 bucket of large values
 MILEPOST_QUEUE_URL              the work queue
 MILEPOST_RETENTION_DAYS         how long ended runs are kept; 30 by default
-MILEPOST_INVOCATION_SECONDS     longest invocation that is waited for; 60 by default
+MILEPOST_INVOCATION_SECONDS     longest synchronous invocation; 60 by default
 MILEPOST_EVENT_KEY_SECRET       ARN of the secret with the event keys       (api)
 MILEPOST_SIGNING_KEY_SECRET     ARN of the secret with the signing keys     (api, orchestrator)
 POWERTOOLS_TRACE_DISABLED       "false" for X-Ray; off by default
@@ -46,12 +46,12 @@ T = TypeVar("T")
 H = TypeVar("H", bound=Callable[..., Any])
 
 _SPARE: Final = timedelta(seconds=8)
-"""Left of an orchestrator's life after its longest invocation: five that an answer may be late, three for saving it."""
+"""Reserved after the longest invocation: five seconds for a late answer, three for saving it."""
 _LAMBDA_CONNECTIONS: Final = 512
 
 
 class Variable:
-    """Names of environment variables; `milepost_infra.names` says the same."""
+    """Names of environment variables; `milepost_infra.names` has the same."""
 
     TABLE: Final = "MILEPOST_TABLE"
     BUCKET: Final = "MILEPOST_BUCKET"
@@ -65,18 +65,18 @@ class Variable:
 
 
 class MissingVariable(Exception):
-    """The Lambda was deployed without something that it needs."""
+    """The Lambda was deployed without a variable that it needs."""
 
     def __init__(self, name: str) -> None:
         super().__init__(
             f"[MP504] The environment variable {name} is not set. The Milepost construct sets it: deploy this Lambda "
-            "with it."
+            "with that construct."
         )
 
 
 @dataclass
 class Deployment:
-    """Everything that handlers use. Made once; connections, credentials and caches outlive the invocation."""
+    """Everything that handlers use. Created once per process; connections, credentials and caches are reused."""
 
     engine: Engine
     table: Table
@@ -95,14 +95,14 @@ class Deployment:
     _checked: bool = False
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do the work on the process's one event loop; then tell the metrics."""
+        """Do the work on the process's event loop, then write the metrics."""
         try:
             return self.runner.run(work)
         finally:
             self.metrics.flush()
 
     def close(self) -> None:
-        """Let go of connections and loop; a Lambda never does, a test must."""
+        """Close connections and loop. Only tests need it."""
         for each in self.connections:
             self.runner.run(each.close())
         self.runner.close()
@@ -114,19 +114,19 @@ class Deployment:
             self._checked = True
 
     def deadline(self, context: Any) -> datetime:
-        """When no further invocation of user code may begin, so that even the longest still ends in time."""
+        """After this time no invocation of user code may start, so that even the longest ends before the Lambda."""
         left = timedelta(milliseconds=context.get_remaining_time_in_millis())
         return self.clock.now() + left - self.longest_invocation - _SPARE
 
 
 @functools.cache
 def deployment() -> Deployment:
-    """The one deployment of the process."""
+    """The deployment of this process."""
     return wire(os.environ)
 
 
 def traced(handler: H) -> H:
-    """Shows a handler's work in X-Ray where that is on; its library takes 0.1 s to import, so only there."""
+    """Trace a handler with X-Ray if enabled. Otherwise the tracer, which takes 0.1 s to import, is not loaded."""
     if os.environ.get(Variable.TRACING_OFF) != "false":
         return handler
     from aws_lambda_powertools import Tracer  # noqa: PLC0415 - as above
@@ -135,7 +135,7 @@ def traced(handler: H) -> H:
 
 
 def wire(environment: Mapping[str, str]) -> Deployment:
-    """Read the environment and put the parts together; nothing is called yet. Raises MissingVariable."""
+    """Build the deployment from the environment; calls only Secrets Manager, if at all. Raises MissingVariable."""
     clock, random_source = SystemClock(), SystemRandom()
     retries = AwsRetries(clock, random_source)
     region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or "us-east-1"
@@ -191,14 +191,14 @@ def _needed(environment: Mapping[str, str], name: str) -> str:
 
 
 def _queue_address(endpoint: str, arn: str) -> str:
-    """The URL of the queue that a message came from."""
+    """The URL of a queue, from its ARN."""
     account, name = arn.split(":")[4:6]
     return f"{endpoint}/{account}/{name}"
 
 
 def read_keys(name: str) -> list[str]:
-    """The keys in a secret, separated by commas; the first one signs, all of them are accepted."""
-    from botocore.session import get_session  # noqa: PLC0415 - 0.15 s of imports that only some Lambdas need
+    """The keys in a secret, separated by commas. The first signs; all are accepted."""
+    from botocore.session import get_session  # noqa: PLC0415 - 0.15 s of imports that few Lambdas need
 
     client = get_session().create_client("secretsmanager")
     try:
@@ -209,7 +209,7 @@ def read_keys(name: str) -> list[str]:
 
 
 class _HttpApps:
-    """Calls apps that live elsewhere; its client is imported with the first of them."""
+    """Calls apps outside AWS; the HTTP client is imported at the first call."""
 
     def __init__(self) -> None:
         self._invoker: Invoker | None = None

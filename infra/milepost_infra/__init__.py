@@ -1,4 +1,4 @@
-"""What a CDK app imports: `Milepost`, `MilepostApp`, and how their Lambdas are packed."""
+"""The public constructs: `Milepost`, `MilepostApp`, and the packing of their Lambdas."""
 
 from .milepost import Milepost
 from .milepost_app import MilepostApp

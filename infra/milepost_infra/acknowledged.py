@@ -1,4 +1,4 @@
-"""Findings of cdk-nag that stand on purpose, each with its reason, recorded in the construct tree for audits."""
+"""cdk-nag findings that are accepted on purpose, each with a reason, recorded in the construct tree for audits."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ __all__ = ["DEAD_LETTERS", "RUNTIME", "TRACES", "acknowledge", "wildcard"]
 
 RUNTIME: Final = (
     "AwsSolutions-L1",
-    "The app runs on the Python that its author tried it on; `Platform(python=…)` chooses another.",
+    "The app runs on the Python version that its author uses; `Platform(python=…)` chooses another.",
 )
-TRACES: Final = ("AwsSolutions-IAM5[Resource::*]", "X-Ray has no resources: whoever may write traces names none.")
-DEAD_LETTERS: Final = ("AwsSolutions-SQS3", "This queue holds dead letters itself; an alarm watches it.")
+TRACES: Final = ("AwsSolutions-IAM5[Resource::*]", "X-Ray has no resource-level permissions for writing traces.")
+DEAD_LETTERS: Final = ("AwsSolutions-SQS3", "This queue is itself a dead-letter queue; an alarm watches it.")
 
 
 def wildcard(grantee: IConstruct, resource: str, reason: str) -> None:
-    """Acknowledge that a role may use all that begins so; cdk-nag wants the very resource named."""
+    """Acknowledge a wildcard permission of a role. cdk-nag requires the exact resource."""
     named = _named(Stack.of(grantee).resolve(resource))
     acknowledge(grantee, (f"AwsSolutions-IAM5[Resource::{named}]", reason))
 
 
 def acknowledge(construct: IConstruct, *rules: tuple[str, str]) -> None:
-    """Record that findings of a construct are known, and why they stand."""
+    """Record that findings of a construct are accepted, and why."""
     Validations.of(construct).acknowledge(*(Acknowledgment(id=rule, reason=reason) for rule, reason in rules))
 
 

@@ -1,4 +1,4 @@
-"""Alarms: each says what it means and where to read what to do. Silence means that nobody needs to look."""
+"""Alarms. Each description says what it means and where to read what to do. No alarm means no action is needed."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ _OWN: Final = {
     "RefusedEvents": MetricName.EVENTS_REFUSED,
 }
 _MEANINGS: Final = {
-    "FailedRuns": "Runs failed after all their attempts. List them, mend the function, then replay them.",
-    "StuckRuns": "The sweeper found runs whose next step was overdue and asked for it again. A message got lost or "
+    "FailedRuns": "Runs failed after all their attempts. List them, fix the function, then replay them.",
+    "StuckRuns": "The sweeper found runs whose next step was overdue and requested it again. A message was lost or "
     "a Lambda was killed: read the orchestrator's log.",
-    "RefusedEvents": "Events came in that cannot be read. Each lies in the dead letters of Events; the log of the "
-    "intake says what is wrong with it.",
-    "DeadLetters": "Messages could not be worked off. Read the log, mend the cause, then run `milepost redrive`.",
-    "OldestMessage": f"The oldest message of a queue waits longer than {_OLDEST_SECONDS} s: raise max_concurrency, "
-    "or see why the Lambda behind it fails.",
-    "LambdaErrors": "A Lambda of the engine itself fails; its log says why. Nothing is lost: messages come again.",
+    "RefusedEvents": "Events were received that cannot be read. Each is in the dead-letter queue of Events; the log of "
+    "the intake says what is wrong with it.",
+    "DeadLetters": "Messages could not be processed. Read the log, fix the cause, then run `milepost redrive --all`.",
+    "OldestMessage": f"The oldest message of a queue has waited longer than {_OLDEST_SECONDS} s: raise "
+    "max_concurrency, or find out why the Lambda that reads the queue fails.",
+    "LambdaErrors": "A Lambda of the engine itself fails; its log says why. Nothing is lost: messages are redelivered.",
 }
 
 
 class Alarms(Construct):
-    """All alarms of one Milepost. With a topic, each also tells it, and tells it again when it is over."""
+    """All alarms of one Milepost. A topic is notified when an alarm starts and when it ends."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Alarms(Construct):
         super().__init__(scope, construct_id)
         self._topic = topic
         self.all: list[cloudwatch.Alarm] = []
-        # No metric has a label here: with one the CDK writes an alarm on metric math, which costs more.
+        # Metrics have no labels here: with a label the CDK creates an alarm on metric math, which costs more.
         for alarm, metric in _OWN.items():
             self._add(alarm, alarm, measures.total(metric), 1)
         for name, queue in dead_letters.items():

@@ -1,4 +1,4 @@
-"""The optional door from outside: an HTTP API for event keys and for apps that live elsewhere. Off unless asked for."""
+"""The optional HTTP API, for event keys, webhooks and apps outside AWS. Off by default."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ __all__ = ["Api"]
 
 _OWN_KEYS: Final = (
     "AwsSolutions-APIG4",
-    "The Lambda compares event keys and signing keys itself, in constant time: senders of webhooks know no IAM.",
+    "The Lambda compares event keys and signing keys itself, in constant time: webhook senders do not support IAM.",
 )
 _ROTATION: Final = (
     "AwsSolutions-SMG4",
-    "Senders and apps hold the same key, so it is changed by hand, with the old one valid meanwhile.",
+    "Senders and apps hold the same key, so it is rotated manually while the old key stays valid.",
 )
 
 _KEY_DIGITS: Final = 64
-"""256 bits in hex: the only form of a signing key that the official SDKs take, and safe in an address."""
+"""256 bits in hex: the only signing key format that the official SDKs accept, and safe in URLs."""
 _NOT_HEX: Final = "".join(sorted({*string.ascii_letters, *string.punctuation} - {*string.hexdigits.lower()}))
 
 _LOG_FIELDS: Final = json.dumps(
@@ -47,7 +47,7 @@ _LOG_FIELDS: Final = json.dumps(
 
 
 class Api(Construct):
-    """The HTTP API with its Lambda, its keys in Secrets Manager and a log of requests without their content."""
+    """The HTTP API with its Lambda, its keys in Secrets Manager, and an access log without request contents."""
 
     def __init__(
         self,
@@ -60,14 +60,14 @@ class Api(Construct):
         work: QueuePair,
     ) -> None:
         super().__init__(scope, construct_id)
-        self.event_key = self._secret("EventKey", "Whoever knows this key may send events")
+        self.event_key = self._secret("EventKey", "Key for sending events")
         self.signing_key = self._secret("SigningKey", "Signs calls to and from apps that are reached over HTTP")
         self.engine = EngineLambda(
             self,
             "Lambda",
             shared=shared,
             handler=Handler.API,
-            purpose="Milepost api: takes events and registrations in over HTTP",
+            purpose="Milepost API: accepts events and registrations over HTTP",
             timeout=Duration.seconds(29),
             environment={
                 Variable.EVENT_KEY_SECRET.value: self.event_key.secret_arn,
@@ -97,7 +97,7 @@ class Api(Construct):
         _log_requests(stage, requests)
 
     def share_signing_key(self, engine: EngineLambda) -> None:
-        """Let another Lambda of the engine sign its calls to apps."""
+        """Allow another engine Lambda to sign its calls to apps."""
         engine.function.add_environment(Variable.SIGNING_KEY_SECRET.value, self.signing_key.secret_arn)
         self.signing_key.grant_read(engine.role)
 
@@ -122,7 +122,7 @@ class Api(Construct):
 
 
 def _log_requests(stage: gateway.HttpStage, log_group: logs.LogGroup) -> None:
-    # On the plain resource: the construct's own setting takes a Node object that Python cannot make.
+    # Set on the L1 resource: the construct's property needs an object that cannot be created from Python.
     resource = stage.node.default_child
     assert isinstance(resource, gateway.CfnStage)
     resource.access_log_settings = gateway.CfnStage.AccessLogSettingsProperty(

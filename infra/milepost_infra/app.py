@@ -2,7 +2,7 @@
 
 cdk deploy                                      the shop sample
 cdk deploy -c entry=app.py -c stack=my-stack    an app of your own
--c api=true   -c python=3.13   -c architecture=x86_64     (arm64, and the Python that runs this, by default)
+-c api=true   -c python=3.13   -c architecture=x86_64     (default: arm64 and the Python running this)
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def _title(entry: Path) -> str:
-    """A construct's name for an entry file: `samples/shop/app.py` is `Shop`, `billing.py` is `Billing`."""
+    """The construct id for an entry file: `Shop` for `samples/shop/app.py`, `Billing` for `billing.py`."""
     name = entry.resolve().parent.name if entry.stem in {"app", "main", "__init__"} else entry.stem
     return name.replace("_", " ").replace("-", " ").title().replace(" ", "")
 

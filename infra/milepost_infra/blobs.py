@@ -1,4 +1,4 @@
-"""The bucket for values too large for the table: private, encrypted, only over TLS, kept when the stack goes."""
+"""The bucket for values too large for the table: private, encrypted, TLS only, kept when the stack is deleted."""
 
 from __future__ import annotations
 
@@ -16,15 +16,13 @@ __all__ = ["BlobBucket"]
 
 _NO_ACCESS_LOG: Final = (
     "AwsSolutions-S1",
-    "Only Milepost's own Lambdas reach this bucket, by IAM; CloudTrail data events tell more than access logs would.",
+    "Only Milepost's own Lambdas reach this bucket, through IAM; CloudTrail data events say more than access logs.",
 )
-_ANY_OBJECT: Final = (
-    "Large values are objects of this one bucket, which belongs to Milepost; their keys are not known beforehand."
-)
+_ANY_OBJECT: Final = "Large values are objects in Milepost's own bucket; their keys are not known at deployment."
 
 
 class BlobBucket(Construct):
-    """Values by key. An object outlives the longest wait of a run that may still read it, then it expires."""
+    """Values by key. Objects expire after the longest possible wait of a run that may still read them."""
 
     def __init__(
         self,
@@ -54,14 +52,14 @@ class BlobBucket(Construct):
         acknowledge(self.bucket, _NO_ACCESS_LOG)
 
     def grant_use(self, role: iam.Role) -> None:
-        """Reads and writes of objects. Without the right to list, S3 calls a missing object forbidden."""
+        """Allow reading and writing objects. Without ListBucket, S3 answers 403 instead of 404 for a missing object."""
         objects = self.bucket.arn_for_objects("*")
         self._grant(role, ["s3:GetObject", "s3:PutObject"], objects)
         self._grant(role, ["s3:ListBucket"], self.bucket.bucket_arn)
         wildcard(role, objects, _ANY_OBJECT)
 
     def grant_steps(self, role: iam.Role) -> None:
-        """What an app takes: large steps and events of runs, and saving such a step."""
+        """Allow an app to read large steps and events of runs, and to save large steps."""
         for folder, actions in {"runs": ["s3:GetObject", "s3:PutObject"], "events": ["s3:GetObject"]}.items():
             objects = self.bucket.arn_for_objects(f"{folder}/*")
             self._grant(role, actions, objects)

@@ -1,6 +1,6 @@
-"""The event bus, and the one rule that brings all its events to the intake queue.
+"""The event bus, and a single rule that sends all its events to the event queue.
 
-One rule and our own matching: a bus may have 300 rules, an app any number of triggers.
+The engine matches triggers itself, because a bus is limited to 300 rules while an app may have any number of triggers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _EVERYTHING: Final = events.EventPattern(source=events.Match.prefix(""))
 
 
 class Bus(Construct):
-    """`bus` takes events in; `feed` lets a rule of any bus bring its events to the same intake queue."""
+    """`bus` receives events; `feed` adds a rule that sends events of any bus to the same event queue."""
 
     def __init__(self, scope: Construct, construct_id: str, *, intake: QueuePair) -> None:
         super().__init__(scope, construct_id)
@@ -37,13 +37,13 @@ class Bus(Construct):
         *,
         bus: events.IEventBus | None = None,
     ) -> events.Rule:
-        """Bring the matching events of a bus (the account's default bus, unless given) to the intake."""
+        """Send matching events of a bus (by default the account's default bus) to the event queue."""
         rule = events.Rule(self, construct_id, event_bus=bus, event_pattern=pattern)
         rule.add_target(self.target(self._intake))
         return rule
 
     def target(self, queue: sqs.IQueue) -> targets.SqsQueue:
-        """The intake as target of a rule; EventBridge retries for 24 hours before an event counts as undelivered."""
+        """The event queue as a rule's target. EventBridge retries for 24 hours before an event is undelivered."""
         return targets.SqsQueue(
             queue, dead_letter_queue=self.undelivered, max_event_age=Duration.hours(24), retry_attempts=185
         )

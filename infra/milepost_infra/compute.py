@@ -1,4 +1,4 @@
-"""An engine Lambda: own role with grants only, own log group, JSON logs with the platform's chatter off."""
+"""An engine Lambda: its own role with explicit grants only, its own log group, JSON logs without platform lines."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ __all__ = [
     "write_only_role",
 ]
 
-_ANY_VERSION: Final = "Runs are pinned to published versions of this one function, so all of them may be invoked."
+_ANY_VERSION: Final = "Runs are pinned to published versions of this function, so all versions may be invoked."
 
 
 @dataclass(frozen=True)
 class EngineCode:
-    """What all engine Lambdas of one Milepost share."""
+    """Settings shared by all engine Lambdas of one Milepost."""
 
     code: lambda_.Code
     platform: Platform
@@ -41,7 +41,7 @@ class EngineCode:
 
 
 class EngineLambda(Construct):
-    """One Lambda of the engine. What it may do is granted by whoever composes it."""
+    """One Lambda of the engine. The enclosing construct grants its permissions."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class EngineLambda(Construct):
             # START, END and REPORT lines are the largest avoidable cost of a busy stack.
             system_log_level_v2=lambda_.SystemLogLevel.WARN,
             tracing=lambda_.Tracing.ACTIVE if shared.tracing else lambda_.Tracing.DISABLED,
-            # A queue that feeds its own consumer looks like a loop and is cut off after 16 turns, unless allowed.
+            # A Lambda that sends to its own queue looks like a loop, which Lambda stops after 16 turns unless allowed.
             recursive_loop=lambda_.RecursiveLoop.ALLOW if recursive else lambda_.RecursiveLoop.TERMINATE,
         )
         acknowledge(self.function, RUNTIME)
@@ -88,7 +88,7 @@ class EngineLambda(Construct):
 
 
 def grant_invoke(role: iam.Role, function: lambda_.IFunction) -> iam.Grant:
-    """Let a role call an app in any of its published versions."""
+    """Allow a role to invoke all published versions of an app."""
     any_version = f"{function.function_arn}:*"
     wildcard(role, any_version, _ANY_VERSION)
     return iam.Grant.add_to_principal(
@@ -97,28 +97,28 @@ def grant_invoke(role: iam.Role, function: lambda_.IFunction) -> iam.Grant:
 
 
 def write_only_role(scope: Construct, construct_id: str, log_group: logs.LogGroup) -> iam.Role:
-    """A role of a Lambda that may write its own log, and nothing else yet: no managed policy."""
+    """A Lambda role that may only write its own log; no managed policies."""
     role = iam.Role(scope, construct_id, assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
     log_group.grant_write(role)
     return role
 
 
 def grant_network(role: iam.Role) -> None:
-    """Let a Lambda have network interfaces in a VPC. The CDK grants it to roles that it makes itself, not to ours.
+    """Allow a Lambda to use network interfaces in a VPC. The CDK grants this only to roles that it creates itself.
 
-    See "Giving Lambda functions access to resources in an Amazon VPC": Lambda asks for these six, for any resource.
+    See "Giving Lambda functions access to resources in an Amazon VPC": Lambda needs these six actions on any resource.
     """
     actions = ("CreateNetworkInterface", "DescribeNetworkInterfaces", "DescribeSubnets", "DeleteNetworkInterface")
     names = [f"ec2:{action}" for action in (*actions, "AssignPrivateIpAddresses", "UnassignPrivateIpAddresses")]
-    wildcard(role, "*", "Network interfaces are made by Lambda itself; their names are not known beforehand.")
+    wildcard(role, "*", "Lambda itself creates the network interfaces; their names are not known at deployment.")
     iam.Grant.add_to_principal(grantee=role, actions=names, resource_arns=["*"]).assert_success()
 
 
 def runtime_of(platform: Platform) -> lambda_.Runtime:
-    """The managed runtime of a platform's Python."""
+    """The managed runtime for a platform's Python."""
     return lambda_.Runtime(f"python{platform.python}", lambda_.RuntimeFamily.PYTHON)
 
 
 def architecture_of(platform: Platform) -> lambda_.Architecture:
-    """The processor of a platform."""
+    """The processor architecture of a platform."""
     return lambda_.Architecture.ARM_64 if platform.architecture == "arm64" else lambda_.Architecture.X86_64

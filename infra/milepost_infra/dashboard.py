@@ -1,4 +1,4 @@
-"""The CloudWatch dashboard: runs, steps, queues, rescues, and what all of it costs."""
+"""The CloudWatch dashboard: runs, steps, queues, rescues and cost."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Dashboard"]
 _HOUR: Final = Duration.hours(1)
 _WIDTH: Final = 12
 
-# List prices of us-east-1 in November 2026, in dollars; docs/cost.md says where they come from.
+# List prices of us-east-1 in November 2026, in dollars; docs/cost.md has the sources.
 _PER_REQUEST: Final = 0.20e-6
 _PER_GB_MS: Final = 0.0000133334 / 1000
 _PER_WRITE_UNIT: Final = 0.625e-6
@@ -61,7 +61,7 @@ class Dashboard(Construct):
                 ],
             ),
             self._graph(
-                "Dollars an hour, Milepost's own part at list price", [self._cost(queues, lambdas, table, bus)]
+                "Cost of Milepost itself, dollars per hour at list price", [self._cost(queues, lambdas, table, bus)]
             ),
         )
 
@@ -80,7 +80,7 @@ class Dashboard(Construct):
         delay = [m.total(MetricName.FIRST_STEP_DELAY, s, statistic=s) for s in ("p50", "p99")]
         return [
             self._graph("Step latency (ms)", latency, width=8),
-            self._graph("From event to first step (ms)", delay, width=8),
+            self._graph("Time from event to first step (ms)", delay, width=8),
             self._graph("Retries", [m.by_function(MetricName.STEP_RETRIES)], width=8),
         ]
 
@@ -106,7 +106,7 @@ class Dashboard(Construct):
         table: dynamodb.ITableV2,
         bus: events.IEventBus,
     ) -> cloudwatch.MathExpression:
-        """What the last hour cost. Storage and logs are not in it, nor the apps' own Lambdas."""
+        """The cost of each hour, without storage, logs and the apps' own Lambdas."""
         used: dict[str, cloudwatch.IMetric] = {}
         terms: list[str] = []
 

@@ -1,4 +1,4 @@
-"""Finds what a user's entry file needs: the folder to pack, the module to import, the requirements beside it."""
+"""Finds what belongs to an entry file: the folder to pack, the module to import, and the requirements."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .packing import AppSource
 __all__ = ["ENTRY_HANDLER", "Entry", "read_entry"]
 
 ENTRY_HANDLER: Final = "_milepost_entry.handler"
-_SHIM: Final = '''"""The Lambda's entry point: hands calls to the app."""
+_SHIM: Final = '''"""The Lambda's entry point: passes calls to the app."""
 
 from milepost_handlers.app import lambda_handler
 
@@ -24,7 +24,7 @@ handler = lambda_handler({attribute})
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An entry file, understood."""
+    """A parsed entry file."""
 
     source: AppSource
     module: str
@@ -33,19 +33,20 @@ class Entry:
 
     @property
     def shim(self) -> dict[str, str]:
-        """The file that makes a Lambda handler of the app, by name."""
+        """The file that wraps the app in a Lambda handler, by name."""
         return {"_milepost_entry.py": _SHIM.format(module=self.module, attribute=self.attribute)}
 
 
 def read_entry(path: str | Path, attribute: str = "app") -> Entry:
-    """Understand an entry file.
+    """Parse an entry file.
 
-    A file within a package (folders with `__init__.py`) is packed with its topmost package and imported by its full
-    name; any other file with the folder that it lies in. `requirements.txt` is read from there or one folder above.
+    A file in a package (folders with `__init__.py`) is packed with its topmost package and imported by its full name;
+    any other file is packed with its folder. `requirements.txt` is read from the file's folder or the one that contains
+    the topmost package. Raises InfraError when the file is not a Python file.
     """
     file = Path(path).resolve()
     if not file.is_file() or file.suffix != ".py":
-        raise InfraError("MP606", f"The entry {str(path)!r} is no Python file; give the file that makes the App.")
+        raise InfraError("MP606", f"The entry {str(path)!r} is not a Python file; give the file that defines the App.")
     top = file.parent
     names = [file.stem]
     while (top / "__init__.py").is_file():

@@ -1,10 +1,10 @@
-"""What can be wrong with a stack before it is deployed. Everything here asks the author of the CDK app to fix code."""
+"""Errors found before deployment. The author of the CDK app has to fix the code."""
 
 __all__ = ["InfraError", "PackingError"]
 
 
 class InfraError(Exception):
-    """The stack as written cannot work; `code` is explained in docs/errors.md."""
+    """The stack cannot work as written; `code` is explained in docs/errors.md."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"[{code}] {message}")

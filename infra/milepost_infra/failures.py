@@ -1,6 +1,7 @@
-"""What Lambda does about an app's invocations that nobody waits for: no retries of its own, failures to the work queue.
+"""How Lambda handles failures of asynchronous invocations: no retries, and a record to the work queue.
 
-Milepost counts attempts and paces them itself. Lambda calls again only what it could not begin, while it is young.
+Milepost itself counts attempts and schedules retries. Lambda only retries an invocation that it could not start, for up
+to four minutes.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from constructs import Construct
 __all__ = ["LATEST_START", "failures_to", "keep_with"]
 
 LATEST_START: Final = Duration.minutes(4)
-"""An event that could not begin by then is given back; the signature of its call is good for five minutes."""
+"""Lambda reports an invocation that it could not start by then; the call's signature is valid for five minutes."""
 
 
 def failures_to(
     scope: Construct, queue: sqs.IQueue, function: lambda_.IFunction, qualifier: str
 ) -> lambda_.EventInvokeConfig:
-    """Configure a version or an alias. Grants the function to send to the queue: Lambda sends in its name."""
+    """Configure a version or an alias. Allows the function to send to the queue, because Lambda uses its role."""
     return lambda_.EventInvokeConfig(
         scope,
         "Failures",
@@ -35,12 +36,12 @@ def failures_to(
 
 
 def keep_with(config: lambda_.EventInvokeConfig, version: lambda_.Version) -> None:
-    """Let the configuration stay with its version: runs that are pinned to it go on after the next one came."""
+    """Keep the configuration with its version: pinned runs continue on it after newer versions are deployed."""
     resource = config.node.default_child
     named = version.node.default_child
     assert isinstance(resource, lambda_.CfnEventInvokeConfig)
     assert isinstance(named, lambda_.CfnVersion)
-    # What a failed deployment made goes: the next one would find it in its way.
+    # Removed if the deployment that creates it fails; otherwise it would block the next deployment.
     resource.apply_removal_policy(RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE)
-    # A resource of its own for each version, or the next one would take its place.
+    # Each version needs its own resource, or the next version would replace this one.
     resource.override_logical_id(f"Failures{named.logical_id}")

@@ -1,4 +1,4 @@
-"""Intake: reads events from its queue, keeps them, starts runs and wakes waits."""
+"""Intake: reads events from the event queue, stores them, starts runs and ends waits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BATCH = 10
 
 
 class Intake(Construct):
-    """The intake Lambda on its queue."""
+    """The intake Lambda on the event queue."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class Intake(Construct):
         super().__init__(scope, construct_id)
         self.engine = EngineLambda(
             self, "Lambda", shared=shared, handler=Handler.INTAKE, timeout=TIMEOUT,
-            purpose="Milepost intake: takes events in, starts runs, wakes waits",
+            purpose="Milepost intake: processes events, starts runs, ends waits",
         )  # fmt: skip
         self.engine.function.add_event_source(
             sources.SqsEventSource(

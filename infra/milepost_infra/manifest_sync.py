@@ -1,7 +1,7 @@
-"""Registers apps at deploy: a custom resource asks each app for its manifest, validates and stores it.
+"""Registers apps at deployment: a custom resource asks each app for its manifest, validates and stores it.
 
-A manifest that cannot be registered fails the deployment with the list of its problems, and CloudFormation puts the
-version before back, its registration included. The Lambda answers CloudFormation itself: no provider framework.
+An invalid manifest fails the deployment with a list of its problems, and CloudFormation rolls back to the previous
+version and its registration. The Lambda answers CloudFormation itself, without the CDK's provider framework.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class ManifestSync(Construct):
         timeout_seconds: float,
         reports: bool = False,
     ) -> CustomResource:
-        """Register an app under the address that its runs will call; again whenever `revision` changes."""
+        """Register an app under the address that its runs call, and again whenever `revision` changes."""
         grant = grant_invoke(self.engine.role, function)
         registration = CustomResource(
             scope,
@@ -61,7 +61,7 @@ class ManifestSync(Construct):
                 **({"Reports": "true"} if reports else {}),
             },
         )
-        # Without the permissions the very first registration would be refused; without the log nobody knew why.
+        # The first registration needs the permissions, and the log to explain a failure.
         grant.apply_before(registration)
         registration.node.add_dependency(self.engine, self._table)
         return registration

@@ -1,4 +1,4 @@
-"""Metrics as dashboards and alarms read them: our own by function, and those that AWS services bring."""
+"""Metrics for dashboards and alarms: Milepost's own and those of AWS services."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PERIOD = Duration.minutes(5)
 
 @dataclass(frozen=True)
 class Measures:
-    """The metrics of one Milepost; `service` tells it from others in the account."""
+    """The metrics of one Milepost; `service` identifies it within the account."""
 
     service: str
 
@@ -29,7 +29,7 @@ class Measures:
         )  # fmt: skip
 
     def by_function(self, name: MetricName, *, statistic: str = "Sum", prefix: str = "") -> cloudwatch.MathExpression:
-        """A line for each function, also for those that will be deployed later."""
+        """A line for each function, including functions deployed later."""
         search = (
             f'SEARCH(\'{{{NAMESPACE},service,function_id}} MetricName="{name.value}" service="{self.service}"\', '
             f"'{statistic}', {_PERIOD.to_seconds():.0f})"

@@ -1,4 +1,4 @@
-"""Milepost in a stack: bus, table, bucket, queues, intake, orchestrator, timers, alarms, dashboard – composed."""
+"""The `Milepost` construct: bus, table, bucket, queues, intake, orchestrator, timers, alarms and dashboard."""
 
 from __future__ import annotations
 
@@ -36,22 +36,23 @@ _RETENTION = Duration.days(30)
 
 
 class Milepost(Construct):
-    """Everything that runs durable functions, in one construct; at most one in a stack.
+    """Everything needed to run durable functions, in one construct; at most one per stack.
 
     Args:
-        longest_invocation: Longest invocation that the orchestrator waits for. 60 s by default, at most 870 s; an app
-            with a longer time-out reports back itself. A run whose orchestrator dies is taken up again after six
-            times as long.
+        longest_invocation: Longest invocation that the orchestrator waits for. 60 s by default, at most 870 s. An app
+            with a longer time-out is invoked asynchronously. A run whose orchestrator dies resumes after six times
+            the orchestrator's time-out, which is this value plus 30 s.
         retention: How long ended runs and their events are kept. 30 days by default.
-        max_concurrency: Most orchestrators at once, each with ten runs: 2 to 1000. 50 by default.
+        max_concurrency: Maximum number of concurrent orchestrators, each with up to ten runs: 2 to 1000. 50 by
+            default.
         orchestrator_memory_mb: 512 by default.
-        api: Whether there is an HTTP API, for event keys and for apps outside of AWS. Off by default.
-        alarm_topic: Told when an alarm begins and ends.
+        api: Whether to create an HTTP API, for event keys, webhooks and apps outside AWS. Off by default.
+        alarm_topic: Notified when an alarm starts and ends.
         tracing: X-Ray for the engine's Lambdas. Off by default.
-        log_retention: Of the engine's and the apps' logs. One month by default.
-        saved_queries: Whether Logs Insights queries are saved.
-        removal_policy: What happens to table and bucket when the stack goes: kept by default.
-        assets: Packs the Lambdas' code; wheels for Arm and the Python that runs the synthesis by default.
+        log_retention: How long the engine's and the apps' logs are kept. One month by default.
+        saved_queries: Whether to save queries for CloudWatch Logs Insights. On by default.
+        removal_policy: What happens to table and bucket when the stack is deleted. Kept by default.
+        assets: Packs the Lambdas' code. By default, wheels for Arm and the Python version running the synthesis.
     """
 
     def __init__(
@@ -100,7 +101,7 @@ class Milepost(Construct):
                 self.api.share_signing_key(engine)
         self._watch(alarm_topic)
         self._queries = SavedQueries(self, "Queries", folder=self.service) if saved_queries else None
-        self._tell(retention)
+        self._write_outputs(retention)
         self._log_groups: list[logs.ILogGroup] = []
         self._logs_output = CfnOutput(self, f"Output{Output.LOG_GROUPS.value}", value="")
         self._logs_output.override_logical_id(Output.LOG_GROUPS.value)
@@ -118,24 +119,24 @@ class Milepost(Construct):
         *,
         bus: events.IEventBus | None = None,
     ) -> events.Rule:
-        """Let the matching events of another bus start functions; of the account's default bus, unless one is given.
+        """Let matching events of another bus, by default the account's default bus, start functions.
 
-        An event of an AWS service is named by its source and detail type, `aws.s3/Object Created` for example.
+        Events of AWS services are named by source and detail type, for example `aws.s3/Object Created`.
         """
         return self._bus.feed(construct_id, pattern, bus=bus)
 
     def may_invoke(self, function: lambda_.IFunction) -> None:
-        """Let the engine call an app: the orchestrator for its runs, the api for its webhooks."""
+        """Allow the engine to call an app: the orchestrator for runs, the API for webhooks."""
         self.orchestrator.may_invoke(function)
         if self.api:
             grant_invoke(self.api.engine.role, function).assert_success()
 
     def grant_send(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody send events."""
+        """Allow a grantee to send events."""
         return self.bus.grant_put_events_to(grantee)
 
     def include_logs(self, *log_groups: logs.ILogGroup) -> None:
-        """Let the saved queries and `milepost logs` read further logs; those of apps with an entry are included."""
+        """Add logs to the saved queries and `milepost logs`. Logs of apps with `entry` are added automatically."""
         self._log_groups += log_groups
         self._logs_output.value = ",".join(group.log_group_name for group in self._log_groups)
         if self._queries:
@@ -143,7 +144,7 @@ class Milepost(Construct):
 
     @property
     def app_environment(self) -> dict[str, str]:
-        """What an app's Lambda is told: where events go, and where its runs keep their steps."""
+        """Environment variables of an app's Lambda: the event bus, and the store of its runs."""
         return {
             Variable.EVENT_BUS.value: self.bus.event_bus_name,
             Variable.TABLE.value: self.table.table.table_name,
@@ -189,9 +190,9 @@ class Milepost(Construct):
             table=self.table.table, bus=self.bus,
         ).dashboard  # fmt: skip
 
-    def _tell(self, retention: Duration) -> None:
+    def _write_outputs(self, retention: Duration) -> None:
         dead = (self.events.dead_letters, self.work.dead_letters, self._bus.undelivered)
-        told = {
+        outputs = {
             Output.BUS: self.bus.event_bus_name,
             Output.TABLE: self.table.table.table_name,
             Output.BUCKET: self.blobs.bucket.bucket_name,
@@ -202,8 +203,8 @@ class Milepost(Construct):
             Output.DASHBOARD: self.dashboard.dashboard_name,
         }
         if self.api:
-            told[Output.API] = self.api.url
-        for output, value in told.items():
+            outputs[Output.API] = self.api.url
+        for output, value in outputs.items():
             CfnOutput(self, f"Output{output.value}", value=value).override_logical_id(output.value)
 
 

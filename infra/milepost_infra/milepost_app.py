@@ -1,4 +1,4 @@
-"""A user's app in a stack: its Lambda, published in versions that runs are pinned to, registered at every deploy."""
+"""A user's app in a stack: its Lambda, published in versions, and registered at every deployment."""
 
 from __future__ import annotations
 
@@ -34,25 +34,25 @@ class MilepostApp(Construct):
     """Durable functions served by one Lambda: `MilepostApp(milepost, "Shop", entry="shop/app.py")`.
 
     Args:
-        milepost: What runs the app.
-        entry: The file that makes the `App`. Its folder (or topmost package) is packed with the requirements of
+        milepost: The `Milepost` that runs the app.
+        entry: The file that defines the `App`. Its folder (or topmost package) is packed with the requirements in
             `requirements.txt` and the SDK.
-        function: An existing function instead, container images included, whose handler is `app.lambda_handler()`.
-        saves_steps: Let `function` reach its runs' steps itself, as apps with an entry do: then its handler must be
-            `milepost_handlers.app.lambda_handler(app)`. Without it, checkpoint mode saves through the api, if there is
-            one, or is step mode, and a run whose results are over 4 MB together cannot be called.
+        function: Instead of `entry`, an existing function, including container images, whose handler is
+            `app.lambda_handler()`.
+        saves_steps: Allow `function` direct access to its runs' steps, as apps with `entry` have. Its handler must then
+            be `milepost_handlers.app.lambda_handler(app)`. Without it, checkpoint mode saves through the API, if there
+            is one, and otherwise works like step mode; a run whose results exceed 4 MB in total cannot be called.
         attribute: Name of the `App` in the entry file.
         environment: Environment variables.
-        requirements: Further requirements, besides those of `requirements.txt`.
+        requirements: Requirements in addition to `requirements.txt`.
         memory_mb: 256 by default.
-        timeout: Longest invocation of a step, at most 900 s; 60 s by default. One longer than the `longest_invocation`
-            of the Milepost is waited for by nobody: an app with an entry reports back itself.
-        versioning: `"pinned"`: a run stays on the code that it started with. `"latest"`: it goes on with the newest.
+        timeout: Longest invocation, at most 900 s; 60 s by default. An app with `entry` and a time-out above the
+            Milepost's `longest_invocation` is invoked asynchronously and reports its results.
+        versioning: `"pinned"`: a run stays on the code that it started with. `"latest"`: it continues with the newest.
         layers, vpc: As for any Lambda.
-        revision: For a `function` imported from elsewhere: change it whenever its code changes, so that it is
-            registered again.
+        revision: For an imported `function`: change it whenever its code changes, so that it is registered again.
 
-    `function` is the Lambda; grant it what the steps need (`bucket.grant_read(app.function)`).
+    The attribute `function` is the Lambda; grant it what the steps need (`bucket.grant_read(app.function)`).
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class MilepostApp(Construct):
         self._failures: lambda_.EventInvokeConfig | None = None
         if (entry is None) == (function is None):
             raise InfraError(
-                "MP607", f"The app {construct_id!r} needs either entry= (a file) or function= (a Lambda), not both."
+                "MP607", f"The app {construct_id!r} needs exactly one of entry= (a file) and function= (a Lambda)."
             )
         self._reports = entry is not None and timeout.to_seconds() > milepost.longest_invocation.to_seconds()
         if entry is not None:
@@ -132,9 +132,9 @@ class MilepostApp(Construct):
             logging_format=lambda_.LoggingFormat.JSON,
             system_log_level_v2=lambda_.SystemLogLevel.WARN,
             tracing=lambda_.Tracing.ACTIVE if milepost.tracing else lambda_.Tracing.DISABLED,
-            # Orchestrator and app call each other by turns, which looks like a loop and would be cut off after 16.
+            # Orchestrator and app call each other in turn, which looks like a loop; Lambda would stop it after 16.
             recursive_loop=lambda_.RecursiveLoop.ALLOW if self._reports else None,
-            # Versions stay when a newer one comes: runs are pinned to them.
+            # Old versions are retained because runs are pinned to them.
             current_version_options=lambda_.VersionOptions(removal_policy=RemovalPolicy.RETAIN),
         )
         self._grant_steps(role)
@@ -149,14 +149,14 @@ class MilepostApp(Construct):
         return made
 
     def _let_save(self, construct_id: str, function: lambda_.IFunction | None) -> None:
-        """What an app with an entry has from the start."""
+        """Grant what apps with `entry` have by default."""
         role = function.role if isinstance(function, lambda_.Function) else None
         if not isinstance(function, lambda_.Function) or not isinstance(role, iam.Role):
             raise InfraError(
                 "MP612",
-                f"The app {construct_id!r} cannot be given saves_steps=True: its function or its role is made "
-                "elsewhere, so this stack can neither set its environment nor grant it anything. Make both here, or "
-                "leave saves_steps out.",
+                f"The app {construct_id!r} cannot use saves_steps=True: its function or role is imported, so this "
+                "stack can neither set its environment nor grant it permissions. Define both in this stack, or leave "
+                "saves_steps out.",
             )
         for name, value in self._milepost.app_environment.items():
             function.add_environment(name, value)
@@ -168,7 +168,7 @@ class MilepostApp(Construct):
         self._milepost.blobs.grant_steps(role)
 
     def _publish(self, versioning: Versioning, revision: str) -> tuple[str, str]:
-        """The address that runs call, and what changes when the code does."""
+        """The address that runs call, and a revision that changes with the code."""
         if not isinstance(self.function, lambda_.Function):
             return self.function.function_arn, revision or self.function.function_arn
         version = self.function.current_version
@@ -195,13 +195,13 @@ class MilepostApp(Construct):
         if seconds > _LAMBDA_LONGEST_SECONDS:
             raise InfraError(
                 "MP608",
-                f"The app {construct_id!r} has a time-out of {seconds:g} s, but a Lambda lives at most "
+                f"The app {construct_id!r} has a time-out of {seconds:g} s, but a Lambda runs for at most "
                 f"{_LAMBDA_LONGEST_SECONDS} s: split longer work into steps.",
             )
         if seconds > longest and not self._reports:
             raise InfraError(
                 "MP608",
                 f"The app {construct_id!r} has a time-out of {seconds:g} s, but its Milepost waits at most "
-                f"{longest:g} s for an invocation, and a function= of your own cannot report back itself: compose the "
-                "app from entry=, give Milepost(longest_invocation=…), or a shorter time-out.",
+                f"{longest:g} s for an invocation, and apps with function= cannot be invoked asynchronously: use "
+                "entry=, raise Milepost(longest_invocation=…), or shorten the time-out.",
             )

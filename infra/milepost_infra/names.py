@@ -1,6 +1,6 @@
-"""Words that the stack shares with the code it deploys: environment variables, metrics, table attributes, outputs.
+"""Names that the stack shares with the code it deploys: environment variables, metrics, table attributes, outputs.
 
-Nothing of the engine is imported here; `tests/infra/test_shared_words.py` proves that both sides say the same.
+The engine is not imported here; `tests/infra/test_shared_words.py` proves that both sides use the same names.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NAMESPACE: Final = "Milepost"
 TTL_ATTRIBUTE: Final = "expires_at"
 
 LONGEST_OPEN_DAYS: Final = 366
-"""Longest sleep or wait of a run: what it refers to must be kept as long."""
+"""Longest sleep or wait of a run; large values are kept at least that long."""
 
 
 class Variable(StrEnum):
@@ -54,7 +54,7 @@ class Handler(StrEnum):
 
 
 class MetricName(StrEnum):
-    """Metrics that the handlers emit; the dimensions are `service` and, for those of a function, `function_id`."""
+    """Metrics emitted by the handlers, with the dimension `service`, and `function_id` for those of a function."""
 
     RUNS_STARTED = "RunsStarted"
     RUNS_COMPLETED = "RunsCompleted"
@@ -69,7 +69,7 @@ class MetricName(StrEnum):
 
 
 class Output(StrEnum):
-    """Outputs of the stack, by which the command line finds it."""
+    """Outputs of the stack, through which the command line finds it."""
 
     BUS = "MilepostBusName"
     TABLE = "MilepostTableName"

@@ -1,4 +1,4 @@
-"""Orchestrator: drives runs, calls the apps' Lambdas, passes the baton on through the work queue."""
+"""Orchestrator: drives runs, calls the apps' Lambdas, and continues runs through the work queue."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ __all__ = ["Orchestrator", "orchestrator_timeout"]
 
 _BATCH: Final = 10
 _SPARE_SECONDS: Final = 30
-"""Time beyond the longest invocation: before it for going on with the next step, after it for saving the answer."""
+"""Added to the longest invocation: time to reach the next step before it, and to save the answer after it."""
 _LAMBDA_LONGEST_SECONDS: Final = 900
 
 
 def orchestrator_timeout(longest_invocation: Duration) -> Duration:
-    """The orchestrator waits for apps with a short time-out, so its own covers the longest invocation of those."""
+    """The orchestrator's time-out, which covers the longest synchronous invocation. Raises InfraError above 870 s."""
     seconds = longest_invocation.to_seconds() + _SPARE_SECONDS
     if seconds > _LAMBDA_LONGEST_SECONDS:
         most = _LAMBDA_LONGEST_SECONDS - _SPARE_SECONDS
         raise InfraError(
             "MP605",
             f"longest_invocation is {longest_invocation.to_seconds():.0f} s, but the orchestrator waits for each "
-            f"invocation and a Lambda lives at most {_LAMBDA_LONGEST_SECONDS} s: choose at most {most} s. An app with "
-            "an entry may have a longer timeout all the same: nobody waits for it then.",
+            f"invocation and a Lambda runs for at most {_LAMBDA_LONGEST_SECONDS} s: choose at most {most} s. An app "
+            "with entry= may still have a longer timeout: it is then invoked asynchronously.",
         )
     return Duration.seconds(seconds)
 
@@ -76,5 +76,5 @@ class Orchestrator(Construct):
         work.queue.grant_send_messages(self.engine.role)
 
     def may_invoke(self, function: lambda_.IFunction) -> None:
-        """Let the orchestrator call an app in any of its versions."""
+        """Allow the orchestrator to invoke all versions of an app."""
         grant_invoke(self.engine.role, function).assert_success()

@@ -1,10 +1,10 @@
-"""Packs the code of Lambdas from wheels, without Docker: a folder per content, built once, with bytecode.
+"""Packs Lambda code from wheels, without Docker: one folder per content hash, built once, with bytecode.
 
-    .cache/milepost/assets/<hash>/     a finished folder; the hash covers all that went into it
-    .cache/milepost/assets/.<hash>.*   one being built; renamed when it is whole, so that a crash leaves no half folder
+    .cache/milepost/assets/<hash>/     a finished folder; the hash covers all its inputs
+    .cache/milepost/assets/.<hash>.*   a folder being built; renamed when complete, so that no crash leaves half of one
 
-Bytecode is made by the Lambda's own minor version of Python and is not checked against the sources at import:
-/var/task is read-only, so a missing `.pyc` is compiled again at every cold start (imports take four times as long).
+Bytecode is compiled by the Lambda's own minor version of Python and is not checked against the sources at import.
+/var/task is read-only, so a missing `.pyc` would be compiled at every cold start and imports take four times as long.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from .sources import ENGINE_PACKAGES, package_folders, requirements_of, tree_dig
 __all__ = ["AppSource", "Assets", "Platform", "WheelAssets", "pip_arguments"]
 
 _FORMAT: Final = "1"
-"""Part of every hash: raise it when the way of packing changes."""
+"""Part of every hash; increase it when the packing changes."""
 
 _PROVIDED: Final = ("boto3", "botocore", "s3transfer")
-"""Managed Python runtimes bring these; leaving them out of the engine's asset saves 25 MB."""
+"""Included in managed Python runtimes; leaving them out of the engine's asset saves 25 MB."""
 
 _LEFT_OUT: Final = (
     ".*", "__pycache__", "*.pyc", "node_modules", "cdk.out", "venv", "tests", "*.db", "*.db-wal", "*.db-shm",
@@ -46,10 +46,10 @@ _HERE: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """What the wheels are for: by default Arm, and the Python that runs the synthesis, if Lambda has it.
+    """The target of the wheels: by default Arm and the Python version running the synthesis, if Lambda supports it.
 
-    So the code runs on the Python that it was tried on, and its bytecode can be made here. `host` packs for this very
-    interpreter and machine, for emulators and tests.
+    The code then runs on the version it was developed with, and its bytecode can be compiled here. `host` packs for
+    this interpreter and machine, for emulators and tests.
     """
 
     python: str = _HERE if _HERE in _MANAGED else _MANAGED[-1]
@@ -58,7 +58,7 @@ class Platform:
 
     @classmethod
     def here(cls) -> Platform:
-        """The machine and the interpreter that ask."""
+        """The current machine and interpreter."""
         return cls(_HERE, "x86_64", host=True)
 
     @property
@@ -70,14 +70,14 @@ class Platform:
 
 @dataclass(frozen=True, slots=True)
 class AppSource:
-    """A folder of a user's code and where in the asset it goes: at its root, or as a package of this name."""
+    """A folder of user code, placed in the asset's root or as a package of the given name."""
 
     folder: Path
     package: str = ""
 
 
 class Assets(Protocol):
-    """Makes the code of Lambdas. Tests of templates pass one that packs nothing."""
+    """Provides the code of Lambdas. Template tests use an implementation that packs nothing."""
 
     @property
     def platform(self) -> Platform: ...
@@ -87,7 +87,7 @@ class Assets(Protocol):
         ...
 
     def app(self, source: AppSource, requirements: Sequence[str], extra_files: Mapping[str, str]) -> lambda_.Code:
-        """A user's code with its requirements, the SDK and what saves steps; `extra_files` are added by name."""
+        """User code with its requirements, the SDK and the handlers; `extra_files` are added by name."""
         ...
 
 
@@ -97,7 +97,7 @@ class WheelAssets:
 
     Args:
         platform: What to pack for.
-        cache: Where finished folders lie.
+        cache: Folder of finished assets.
         added: Files put into every asset, by name (an emulator's `bootstrap`, for example).
     """
 
@@ -134,7 +134,7 @@ class WheelAssets:
         *,
         without: Sequence[str] = (),
     ) -> Path:
-        """The finished folder, built now unless it lies in the cache. Raises PackingError."""
+        """The finished folder, built unless it is in the cache. Raises PackingError."""
         files = {**self.added, **(extra_files or {})}
         folders = [*package_folders(packages), *([source.folder] if source else [])]
         digest = self._digest(folders, requirements, files, without)
@@ -180,7 +180,7 @@ class WheelAssets:
 
 
 def pip_arguments(platform: Platform, target: Path, requirements: Sequence[str]) -> list[str]:
-    """The pip call: wheels only, so that nothing is compiled for the wrong machine."""
+    """The pip command. Wheels only, so that nothing is compiled for the wrong machine."""
     chosen = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--disable-pip-version-check"]
     chosen += ["--target", str(target)]
     if not platform.host:
@@ -195,14 +195,14 @@ def _compile(built: Path, platform: Platform) -> None:
     if interpreter is None:
         raise PackingError(
             "MP601",
-            f"The Lambdas run Python {platform.python}, whose bytecode only python{platform.python} can make, and "
-            f"this machine has none. Install it, or choose another version: Platform(python={_HERE!r}).",
+            f"The Lambdas run Python {platform.python}, whose bytecode only python{platform.python} can compile. It is "
+            f"not installed here: install it, or choose another version: Platform(python={_HERE!r}).",
         )
     quiet = ["-m", "compileall", "-q", "-q", "--invalidation-mode", "unchecked-hash"]
-    # Exit status 1 means that some file is no Python of this version (a template, a test of a syntax error): fine.
+    # Exit status 1: some files are not valid Python of this version (templates, test data). That is fine.
     done = subprocess.run([interpreter, *quiet, str(built)], capture_output=True, text=True, check=False)  # noqa: S603 - no shell
     if done.returncode not in {0, 1} or not any(built.rglob("*.pyc")):
-        raise PackingError("MP602", f"{interpreter} could not make bytecode in {built}: {done.stderr.strip()}")
+        raise PackingError("MP602", f"{interpreter} could not compile bytecode in {built}: {done.stderr.strip()}")
 
 
 def _run(arguments: Sequence[str], purpose: str) -> None:
@@ -211,7 +211,7 @@ def _run(arguments: Sequence[str], purpose: str) -> None:
         raise PackingError(
             "MP603",
             f"pip could not {purpose} for the Lambda. A package without a wheel for the Lambda's platform must be "
-            f"left out or replaced. pip said:\n{done.stderr.strip()[-2000:]}",
+            f"removed or replaced. pip's output:\n{done.stderr.strip()[-2000:]}",
         )
 
 
@@ -225,5 +225,5 @@ def _move(built: Path, done: Path) -> None:
     try:
         built.rename(done)
     except OSError:
-        if not done.is_dir():  # another synthesis was faster: its folder has the same content
+        if not done.is_dir():  # another synthesis finished first; its folder has the same content
             raise

@@ -1,4 +1,4 @@
-"""Questions to the logs, saved with the stack, for CloudWatch Logs Insights."""
+"""Saved queries for CloudWatch Logs Insights."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _QUERIES: Final = {
 
 
 class SavedQueries(Construct):
-    """The saved queries over the logs of the engine and of the apps, which come later."""
+    """Saved queries over the logs of the engine and of the apps."""
 
     def __init__(self, scope: Construct, construct_id: str, *, folder: str) -> None:
         super().__init__(scope, construct_id)
@@ -48,6 +48,6 @@ class SavedQueries(Construct):
         ]
 
     def ask(self, log_groups: Sequence[logs.ILogGroup]) -> None:
-        """Ask these logs, instead of those named before."""
+        """Query these log groups instead of the previous ones."""
         for query in self._saved:
             query.log_group_names = [group.log_group_name for group in log_groups]

@@ -1,4 +1,4 @@
-"""Queues: each has a dead-letter queue, keeps messages for 14 days and refuses calls without TLS."""
+"""Queues with dead-letter queues. They keep messages for 14 days and refuse calls without TLS."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from .acknowledged import DEAD_LETTERS, acknowledge
 __all__ = ["DELIVERIES", "QueuePair", "dead_letter_queue", "visibility_for"]
 
 DELIVERIES: Final = 10
-"""How often a message is tried before it becomes a dead letter. Throttling and lost races count, so not just three."""
+"""Deliveries of a message before it becomes a dead letter. More than three, because throttling and lost races count."""
 
 _KEPT: Final = Duration.days(14)
 
 
 def visibility_for(timeout: Duration) -> Duration:
-    """Six times the consumer's time-out, as AWS asks of queues that a Lambda reads in batches."""
+    """Six times the consumer's time-out, as AWS recommends for queues that a Lambda reads in batches."""
     return Duration.seconds(timeout.to_seconds() * 6)
 
 
 class QueuePair(Construct):
-    """A queue that one Lambda with the given time-out consumes, and the dead-letter queue behind it."""
+    """A queue for one Lambda with the given time-out, and its dead-letter queue."""
 
     def __init__(self, scope: Construct, construct_id: str, *, consumer_timeout: Duration) -> None:
         super().__init__(scope, construct_id)
@@ -41,7 +41,7 @@ class QueuePair(Construct):
 
 
 def dead_letter_queue(scope: Construct, construct_id: str) -> sqs.Queue:
-    """A queue for what nobody could work off."""
+    """A queue for messages that could not be processed."""
     queue = sqs.Queue(
         scope, construct_id, retention_period=_KEPT, encryption=sqs.QueueEncryption.SQS_MANAGED, enforce_ssl=True
     )

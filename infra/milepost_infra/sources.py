@@ -1,4 +1,4 @@
-"""Finds what is packed: Milepost's own packages as installed here, what they require, and the digest of a folder."""
+"""Finds what to pack: Milepost's installed packages, their requirements, and the digests of folders."""
 
 from __future__ import annotations
 
@@ -21,21 +21,19 @@ _DISTRIBUTION: Final = "milepost"
 
 
 def package_folders(packages: Sequence[str]) -> list[Path]:
-    """Where packages lie; found, not imported. The same for a wheel and for a checkout of the repository."""
+    """The folders of packages, found without importing them; works for wheels and for a checkout."""
     return [_folder(package) for package in packages]
 
 
 def _folder(package: str) -> Path:
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise PackingError(
-            "MP604", f"The package {package!r} is not installed here; run: pip install 'milepost[infra]'."
-        )
+        raise PackingError("MP604", f"The package {package!r} is not installed; run: pip install 'milepost[infra]'.")
     return Path(next(iter(spec.submodule_search_locations)))
 
 
 def requirements_of(extra: str = "") -> list[str]:
-    """What the installed Milepost requires, with one of its extras."""
+    """The requirements of the installed Milepost, including one of its extras."""
     found = []
     for line in importlib.metadata.requires(_DISTRIBUTION) or []:
         requirement, _, marker = (part.strip() for part in line.partition(";"))
@@ -45,7 +43,7 @@ def requirements_of(extra: str = "") -> list[str]:
 
 
 def tree_digest(folder: Path, left_out: Sequence[str]) -> str:
-    """A digest of all names and contents below a folder."""
+    """A digest of all file names and contents in a folder."""
     total = hashlib.sha256()
     for path in _files(folder, left_out):
         content = hashlib.sha256(path.read_bytes()).hexdigest()

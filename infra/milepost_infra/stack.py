@@ -1,4 +1,4 @@
-"""A stack of a Milepost and its apps, for whoever has no CDK app of their own."""
+"""A stack with a Milepost and its apps, for use without a CDK app of your own."""
 
 from __future__ import annotations
 

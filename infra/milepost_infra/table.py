@@ -1,4 +1,4 @@
-"""The table: runs, events, waits, timers, registry. One design, on demand, kept when the stack goes."""
+"""The table: runs, events, waits, timers, registry. On-demand capacity; kept when the stack is deleted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WRITE: Final = ("dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem
 
 
 class RunTable(Construct):
-    """The table; grants name exact actions, never Scan."""
+    """The table. Grants list exact actions and never include Scan."""
 
     def __init__(self, scope: Construct, construct_id: str, *, removal_policy: RemovalPolicy) -> None:
         super().__init__(scope, construct_id)
@@ -37,23 +37,23 @@ class RunTable(Construct):
         )
 
     def grant_use(self, grantee: iam.IGrantable) -> None:
-        """Reads and writes of items."""
+        """Allow reading and writing items."""
         self._grant(grantee, [*_READ, *_WRITE], self.table.table_arn)
 
     def grant_registry(self, grantee: iam.IGrantable) -> None:
-        """What registering an app takes."""
+        """Allow what registering an app needs."""
         actions = ["dynamodb:Query", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:DeleteItem"]
         self._grant(grantee, actions, self.table.table_arn)
 
     def grant_steps(self, grantee: iam.IGrantable) -> None:
-        """What an app takes that saves its steps: reads of a run's header, its records and event, puts of records."""
+        """Allow an app to save steps: read a run's header, records and event, and put records."""
         self._grant(grantee, ["dynamodb:GetItem"], self.table.table_arn, within=("F#*", "E#*"))
         self._grant(grantee, ["dynamodb:Query"], self.table.table_arn, within=("R#*",))
         self._grant(grantee, ["dynamodb:PutItem"], self.table.table_arn, within=("R#*",))
 
     @staticmethod
     def _grant(grantee: iam.IGrantable, actions: list[str], resource: str, *, within: tuple[str, ...] = ()) -> None:
-        """`within`: only items whose partition key is like one of these."""
+        """`within` limits the grant to items whose partition key matches one of these patterns."""
         keys = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": list(within)}} if within else None
         granted = iam.Grant.add_to_principal(
             grantee=grantee, actions=actions, resource_arns=[resource], conditions=keys

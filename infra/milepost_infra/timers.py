@@ -1,4 +1,4 @@
-"""Timers: once a minute, move what is due soon to the work queue, fire cron lines, look for stuck runs."""
+"""Timers: every minute, queue timers due soon, start cron runs, and look for stuck runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Timers"]
 
 
 class Timers(Construct):
-    """The timers Lambda on a one-minute rule. A tick that fails is made good by the next one."""
+    """The timers Lambda on a one-minute rule. After a failed tick, the next one catches up."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class Timers(Construct):
         super().__init__(scope, construct_id)
         self.engine = EngineLambda(
             self, "Lambda", shared=shared, handler=Handler.TIMERS, timeout=Duration.seconds(55),
-            purpose="Milepost timers: sleeps, waits and cron lines that are due, and runs that are stuck",
+            purpose="Milepost timers: due sleeps, waits and cron schedules, and stuck runs",
         )  # fmt: skip
         self.rule = events.Rule(self, "EveryMinute", schedule=events.Schedule.rate(Duration.minutes(1)))
         self.rule.add_target(

@@ -1,1 +1,1 @@
-"""The sample shop: three stories of a small web shop, on services that can be broken on purpose."""
+"""The sample shop: workflows of a small web shop, with services that can be broken on purpose."""

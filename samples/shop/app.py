@@ -3,8 +3,8 @@
 1. `user/signed-up` starts three independent functions.
 2. `order/created` charges a card, creates the fulfilment record and confirms; when the database is down the charge is
    not repeated.
-3. A daily report; two steps side by side; and one that sleeps, waits for an event and invokes another function.
-4. A webhook: the payment provider tells of a refund; `python -m samples.shop.provider refund 7` plays its part.
+3. A daily report; two parallel steps; a function that sleeps, waits for an event and invokes another function.
+4. A webhook: the payment provider reports a refund; `python -m samples.shop.provider refund 7` sends one.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ payment_refunded = Event("payment/refunded", PaymentRefunded)
 order_cancelled = Event("order/cancelled")
 order_delivered = Event("order/delivered", OrderDelivered)
 
-# Short first waits, so that one sees a retry happen; a real shop would start at 15 seconds or more.
+# Short first waits, to make retries visible; a real shop would start at 15 seconds or more.
 quick = Retries(max_retries=4, first_delay=timedelta(seconds=2), factor=2, max_delay=timedelta(minutes=1))
 
 app = App("shop")
@@ -129,10 +129,10 @@ async def send_review_mail(ctx: Context) -> str:
 
 @app.webhook("payments", provider="stripe", secret=provider.SECRET)
 def payments(request: WebhookRequest) -> NewEvent[PaymentRefunded] | None:
-    told = request.json
-    if told["type"] != "charge.refunded":
+    payload = request.json
+    if payload["type"] != "charge.refunded":
         return None
-    return payment_refunded.create(PaymentRefunded(order_id=told["data"]["object"]["metadata"]["order_id"]))
+    return payment_refunded.create(PaymentRefunded(order_id=payload["data"]["object"]["metadata"]["order_id"]))
 
 
 @app.function(id="note-refund", trigger=payment_refunded, retries=quick)

@@ -1,9 +1,9 @@
-"""The other side of the webhook: a payment provider that signs what it tells, as Stripe does.
+"""The other side of the webhook: a payment provider that signs its requests like Stripe.
 
     python -m samples.shop.provider refund 7
     python -m samples.shop.provider refund 7 --url http://127.0.0.1:8289 --id evt_1
 
-The same --id again is a repeated delivery, which starts nothing twice.
+The same --id again is a repeated delivery, which starts no second run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import urllib.request
 import uuid
 
 SECRET = os.environ.get("SHOP_WEBHOOK_SECRET", "whsec_for_the_sample_only")
-"""Known to both sides. A real app has its own: `@app.webhook(…, secret_env="STRIPE_WEBHOOK_SECRET")`."""
+"""Shared by both sides. A real app has its own: `@app.webhook(…, secret_env="STRIPE_WEBHOOK_SECRET")`."""
 
 
 def signature(body: bytes, at: int, secret: str = SECRET) -> str:
@@ -29,18 +29,18 @@ def signature(body: bytes, at: int, secret: str = SECRET) -> str:
 
 
 def refund(order_id: str, delivery_id: str) -> bytes:
-    """The body that tells of a refund."""
+    """The body of a refund notification."""
     charge = {"object": "charge", "metadata": {"order_id": order_id}}
     return json.dumps({"id": delivery_id, "type": "charge.refunded", "data": {"object": charge}}).encode()
 
 
 def main() -> int:
-    """Send it; exit code 1 when it is refused."""
+    """Send a webhook request; exit code 1 when it is refused."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["refund"])
     parser.add_argument("order_id")
     parser.add_argument("--url", default=os.environ.get("MILEPOST_URL", "http://127.0.0.1:8288"))
-    parser.add_argument("--id", default=f"evt_{uuid.uuid4().hex}", help="name of the delivery")
+    parser.add_argument("--id", default=f"evt_{uuid.uuid4().hex}", help="id of the delivery")
     given = parser.parse_args()
     body = refund(given.order_id, given.id)
     headers = {"content-type": "application/json", "stripe-signature": signature(body, int(time.time()))}

@@ -1,11 +1,11 @@
-"""Stub payment, database and mail services, whose failures are switched on from outside.
+"""Stub payment, database and mail services that can be made to fail.
 
     python -m samples.shop.services break database
     python -m samples.shop.services fix database
     python -m samples.shop.services list
-What is broken is kept in a small file, so that a running dev server sees it at once; in a Lambda the environment
-variable SHOP_BROKEN (names with commas) says it. Every call is written to a ledger beside it, so that one can count how
-often a card was charged.
+Broken services are listed in a small file, so that a running dev server notices at once; in a Lambda, the environment
+variable SHOP_BROKEN lists them, separated by commas. Each call is written to a ledger in the same folder, to show
+how often a card was charged.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _log = logging.getLogger("shop.services")
 
 
 def folder() -> Path:
-    """Where the switches and the ledger lie: SHOP_FOLDER, or a folder of this user among the temporary files."""
+    """Folder of the switches and the ledger: SHOP_FOLDER, or a folder of this user in the temporary directory."""
     default = Path(tempfile.gettempdir()) / f"milepost-shop-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
     path = Path(os.environ.get("SHOP_FOLDER", default))
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -31,7 +31,7 @@ def folder() -> Path:
 
 
 def broken() -> set[str]:
-    """The services that fail now."""
+    """The services that currently fail."""
     names = {name.strip() for name in os.environ.get("SHOP_BROKEN", "").split(",") if name.strip()}
     switches = folder() / "broken.json"
     return names | set(json.loads(switches.read_text())) if switches.exists() else names
@@ -46,7 +46,7 @@ def switch(name: str, *, fails: bool) -> None:
 
 
 class ServiceDownError(Exception):
-    """A stub service that was broken on purpose."""
+    """A stub service was broken on purpose."""
 
 
 def _call(service: str, what: str, **details: object) -> str:
@@ -85,13 +85,13 @@ def mail(to: str, subject: str) -> str:
 
 
 def ledger() -> list[dict[str, str]]:
-    """All calls that got through, oldest first."""
+    """All successful calls, oldest first."""
     path = folder() / "ledger.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def main(arguments: list[str]) -> int:
-    """The command line; exit code 2 for words that it does not know."""
+    """The command line; exit code 2 for unknown arguments."""
     match arguments:
         case ["break" | "fix" as verb, name] if name in SERVICES:
             switch(name, fails=verb == "break")

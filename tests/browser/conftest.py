@@ -70,7 +70,7 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[OpenPage]:
-    """Opens addresses in browsers of their own; afterwards none of them may have told of an error.
+    """Opens addresses in browsers of their own; afterwards none of them may have reported an error.
 
     `dark`, `size`, `still` (reduced motion) are what the reader's system says; `errors` are told apart by the caller
     where the server is stopped on purpose.

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from milepost import App, Cancel, Context, Cron, Event, NonRetriableError, Retries
+from milepost import App, Cancel, Context, Cron, Event, NonRetriableError, Retries, Timeouts
 
 QUICK = Retries(max_retries=1, first_delay=timedelta(milliseconds=1))
 
@@ -58,7 +58,7 @@ def make_app() -> tuple[App, set[str]]:
     async def refuse(ctx: Context[Any]) -> None:
         raise NonRetriableError("the order was refused for good")
 
-    @app.function(id="report", trigger=Cron("0 8 * * *", tz="Europe/Paris"))
+    @app.function(id="report", trigger=Cron("0 8 * * *", tz="Europe/Paris"), timeouts=Timeouts(start="8d"))
     async def report(ctx: Context[Any]) -> None:
         return None
 

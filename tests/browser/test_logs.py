@@ -49,7 +49,7 @@ def test_new_lines_appear_while_one_reads_and_a_line_leads_to_its_step(server: S
     page = open_page(f"{server.url}/runs/{run_id}")
     logs = page.get_by_role("region", name="Logs")
     expect(logs.locator(".log-line")).to_have_count(1)
-    expect(logs).to_contain_text("kept here while the dev server runs")
+    expect(logs).to_contain_text("kept while the dev server runs")
     logs.get_by_role("button", name="charge").click()
     panel = page.get_by_role("complementary", name="Step charge")
     expect(panel.get_by_role("list", name="Log lines of the step")).to_contain_text("charging the card")
@@ -77,13 +77,13 @@ def test_what_was_dropped_or_was_never_kept_is_said(server: Served, open_page: O
     logs = page.get_by_role("region", name="Logs")
     expect(logs).to_contain_text("101 older lines of this run were dropped.")
     expect(logs.locator(".log-line")).to_have_count(200)
-    logs.get_by_role("button", name="Show the 800 lines before").click()
+    logs.get_by_role("button", name="Show 800 earlier lines").click()
     expect(logs.locator(".log-line")).to_have_count(1000)
     app = server.code.apps["talk"]
     elsewhere = Target("http", "http://127.0.0.1:9/")
     server.do(server.backend.engine.registry.sync(app.manifest("http://127.0.0.1:9/"), elsewhere))
     page.reload()
-    expect(logs).to_contain_text("served at an address of its own: its logs are where it runs.")
+    expect(logs).to_contain_text("served at its own address: its logs are kept where it runs.")
 
 
 class AskedLogs:
@@ -106,14 +106,14 @@ def test_the_logs_of_a_stack_are_read_when_asked_for_and_a_refusal_says_what_is_
         run_id = started(server, "x")
         page = open_page(f"{server.url}/runs/{run_id}", errors=True)
         card = page.get_by_role("region", name="Logs")
-        expect(card).to_contain_text("it takes some seconds and costs a little")
+        expect(card).to_contain_text("takes a few seconds and costs a little")
         assert logs.asked == 0
         logs.refusal = "AWS refused FilterLogEvents (AccessDeniedException: not authorized)."
-        card.get_by_role("button", name="Read the logs").click()
+        card.get_by_role("button", name="Load logs").click()
         expect(card.get_by_role("alert")).to_contain_text("AWS refused FilterLogEvents")
         logs.refusal = ""
-        card.get_by_role("button", name="Read the logs").click()
+        card.get_by_role("button", name="Load logs").click()
         expect(card.locator(".log-line")).to_contain_text("from afar")
         expect(card).to_contain_text("There are more lines than are shown here.")
-        expect(card.get_by_role("button", name="Read again")).to_be_visible()
+        expect(card.get_by_role("button", name="Reload")).to_be_visible()
         assert logs.asked == 2

@@ -32,22 +32,20 @@ def waiting(shop: Served) -> str:
     return shop.runs(status="Running")[0]["run_id"]
 
 
-def test_a_wait_shows_what_would_match_sends_it_and_the_run_goes_on_before_the_readers_eyes(
-    shop: Served, open_page: OpenPage
-):
+def test_a_wait_shows_what_would_match_sends_it_and_the_run_continues_on_the_page(shop: Served, open_page: OpenPage):
     run_id = waiting(shop)
     page = open_page(f"{shop.url}/runs/{run_id}")
-    expect(page.get_by_role("button", name="3 side by side")).to_contain_text("3 of 3 done")
+    expect(page.get_by_role("button", name="3 in parallel")).to_contain_text("3 of 3 done")
     page.get_by_role("button", name="delivered, Waiting").click()
     panel = page.get_by_role("complementary", name="Step delivered")
     expect(panel).to_contain_text("order/delivered ends this wait if:")
     expect(panel.locator(".command code").first).to_contain_text('"7"')
-    expect(panel).to_contain_text("It gives up in")
-    panel.get_by_role("link", name="Send such an event").click()
+    expect(panel).to_contain_text("It times out in")
+    panel.get_by_role("link", name="Send a matching event").click()
     expect(page.get_by_label("Data", exact=True)).to_have_value('{\n  "order_id": "7"\n}')
     page.get_by_role("button", name="Send", exact=True).click()
     event = page.get_by_role("complementary", name="Event")
-    expect(event).to_contain_text("Ended a wait of")
+    expect(event).to_contain_text("Ended waits")
     event.get_by_role("link", name="store-deliver").click()
     expect(page.locator(".run-title .badge")).to_have_text("Completed")
     # The child that it invoked is linked, and links back.
@@ -102,7 +100,7 @@ def test_a_run_is_replayed_with_an_edited_event(shop: Served, open_page: OpenPag
     expect(dialog).to_contain_text("Not JSON")
     expect(dialog.get_by_role("button", name="Replay with this event")).to_be_disabled()
     field.fill('{"order_id": "edited", "cents": 1}')
-    expect(dialog).to_contain_text("Fits the event's model.")
+    expect(dialog).to_contain_text("Matches the event's model.")
     dialog.get_by_role("button", name="Replay with this event").click()
     expect(page.get_by_text("Replay of", exact=True)).to_be_visible()
     expect(page.locator(".run-title .badge")).to_have_text("Completed")

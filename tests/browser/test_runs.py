@@ -107,7 +107,7 @@ def test_runs_are_found_by_words_in_their_event_and_by_expressions(shop: Shop, o
     search.fill("cel: event.data.cents >")
     expect(page.get_by_role("alert").filter(has_text="cannot be read")).to_be_visible()
     search.fill("nothing like it")
-    expect(page.get_by_role("heading", name="No run matches")).to_be_visible()
+    expect(page.get_by_role("heading", name="No runs match")).to_be_visible()
     # A search follows along too: what matches appears.
     shop.order("nothing like it")
     expect(page.locator(ROWS)).to_have_count(1)
@@ -121,7 +121,7 @@ def test_many_failed_runs_are_replayed_after_a_preview_of_how_many(shop: Shop, o
     shop.broken.clear()
     page = open_page(f"{shop.server.url}/runs?status=Failed")
     expect(page.locator(ROWS)).to_have_count(5)
-    page.get_by_label("Select all runs read so far").check()
+    page.get_by_label("Select all loaded runs").check()
     bar = page.get_by_role("toolbar", name="Selected runs")
     expect(bar).to_contain_text("5 selected")
     bar.get_by_role("button", name="Replay").click()
@@ -142,11 +142,11 @@ def test_many_runs_are_cancelled_and_those_that_ended_are_left_alone(shop: Shop,
     until(lambda: len(shop.server.runs(status="Running")) == 3)
     page = open_page(f"{shop.server.url}/runs")
     expect(page.locator(ROWS)).to_have_count(4)
-    page.get_by_label("Select all runs read so far").check()
+    page.get_by_label("Select all loaded runs").check()
     page.get_by_role("toolbar", name="Selected runs").get_by_role("button", name="Cancel…").click()
     dialog = page.get_by_role("dialog", name="Cancel runs")
     expect(dialog).to_contain_text("Cancel 3 runs?")
-    expect(dialog).to_contain_text("1 run of 4 will be left alone")
+    expect(dialog).to_contain_text("1 run of 4 will not be changed")
     dialog.get_by_role("button", name="Cancel 3 runs").click()
     until(lambda: len(shop.server.runs(status="Cancelled")) == 3)
     expect(page.locator(ROWS).filter(has_text="Cancelled")).to_have_count(3)
@@ -171,10 +171,10 @@ def test_the_list_is_used_with_keys_alone(shop: Shop, open_page: OpenPage):
     page.keyboard.press("Enter")
     expect(page.locator(".run-id")).to_have_text(str(newest))
     page.keyboard.press("?")
-    expect(page.get_by_role("dialog")).to_contain_text("Keys")
+    expect(page.get_by_role("dialog")).to_contain_text("Keyboard shortcuts")
 
 
-def test_times_are_relative_and_tell_the_moment_and_its_zone(shop: Shop, open_page: OpenPage):
+def test_times_are_relative_and_show_the_moment_and_its_zone(shop: Shop, open_page: OpenPage):
     shop.order("1")
     shop.settle(1)
     page = open_page(f"{shop.server.url}/runs")

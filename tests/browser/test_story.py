@@ -42,18 +42,18 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
     made.stop()
 
 
-def test_a_person_sees_an_order_fail_mends_the_database_and_replays_it_to_success(shop: Shop, open_page: OpenPage):
+def test_a_person_sees_an_order_fail_fixes_the_database_and_replays_it_to_success(shop: Shop, open_page: OpenPage):
     page = open_page(f"{shop.url}/")
-    expect(page.get_by_role("heading", name="No run yet")).to_be_visible()
+    expect(page.get_by_role("heading", name="No runs yet")).to_be_visible()
 
     # The form knows the event's model: it fills in an example and says what does not fit.
     page.get_by_role("link", name="Send an event").click()
     page.get_by_label("Name", exact=True).fill("order/created")
     data = page.get_by_label("Data", exact=True)
     data.fill('{"order_id": 7}')
-    expect(page.get_by_text("The event's model would refuse this:")).to_be_visible()
+    expect(page.get_by_text("The event's model would reject this:")).to_be_visible()
     data.fill('{"order_id": "7", "email": "ada@example.com"}')
-    expect(page.get_by_text("Fits the event's model.")).to_be_visible()
+    expect(page.get_by_text("Matches the event's model.")).to_be_visible()
     page.get_by_role("button", name="Send", exact=True).click()
     started = page.get_by_role("complementary", name="Event")
     expect(started.get_by_role("link", name=FULFIL)).to_be_visible()
@@ -69,7 +69,7 @@ def test_a_person_sees_an_order_fail_mends_the_database_and_replays_it_to_succes
     expect(diagnosis).to_contain_text("Step create fulfilment failed 1 time of at most 5")
     expect(diagnosis).to_contain_text("ServiceDownError: the database service is down")
     expect(page.get_by_role("button", name="charge card, Completed")).to_be_visible()
-    expect(page.locator(".bar-note")).to_contain_text("next try in")
+    expect(page.locator(".bar-note")).to_contain_text("next attempt in")
 
     # It fails for good, and the page says in which step, why, and what to press.
     expect(page.locator(".run-title .badge")).to_have_text("Failed", timeout=60_000)
@@ -84,7 +84,7 @@ def test_a_person_sees_an_order_fail_mends_the_database_and_replays_it_to_succes
     expect(lines.get_by_text("Attempt 5", exact=True)).to_be_visible()
     picture(page, "failed")
 
-    # Mended and replayed: the charge is kept, the rest runs.
+    # Fixed and replayed: the charge is kept, the rest runs.
     shop.switch("fix", "database")
     charged = shop.charges()
     diagnosis.get_by_role("button", name="Replay from create fulfilment").click()

@@ -94,7 +94,7 @@ def test_a_page_whose_server_went_away_says_since_when_and_catches_up_when_it_is
         expect(page.locator("#live")).to_have_text("Live")
         server.kill()
         banner = page.locator("#banner")
-        expect(banner).to_contain_text("Live updates have stopped. What you see is as of", timeout=15_000)
+        expect(banner).to_contain_text("Live updates have stopped. This page shows the state of", timeout=15_000)
         expect(page.locator("#live")).to_have_text("Offline")
         server.start()
         server.send("user/signed-up", {"user_id": "1", "email": "ada@example.com"})
@@ -119,7 +119,7 @@ async def once(ctx: Context) -> None: ...
 """
 
 
-def test_why_an_event_started_nothing_is_still_told_after_a_restart_and_what_is_not_known_any_more_is_said(
+def test_why_an_event_started_nothing_is_still_shown_after_a_restart_and_what_is_unknown_is_said(
     tmp_path: Path, open_page: OpenPage
 ):
     (tmp_path / "picky.py").write_text(PICKY)
@@ -128,28 +128,28 @@ def test_why_an_event_started_nothing_is_still_told_after_a_restart_and_what_is_
     try:
         server.send("order", {"cents": 500, "cart": 1})
         event_id = server.send("order", {"cents": 5, "cart": 1})
-        until(lambda: server.call(f"/api/events/{event_id}")["started"] == [], told=server.log)
+        until(lambda: server.call(f"/api/events/{event_id}")["started"] == [], details=server.log)
         server.stop()
         server.start()
         page = open_page(f"{server.url}/events/{event_id}", errors=True)
         panel = page.get_by_role("complementary", name="Event")
-        expect(panel).to_contain_text("It started nothing.")
-        reasons = panel.locator(".passed li")
+        expect(panel).to_contain_text("It started no runs.")
+        reasons = panel.locator(".skipped li")
         expect(reasons).to_have_count(2)
         expect(reasons.filter(has_text="picky-large")).to_contain_text("'event.data.cents > 100' is false")
         expect(reasons.filter(has_text="picky-once")).to_contain_text("was used within 24 hours before")
-        expect(panel).to_contain_text("Whether it ended a wait is only told by the runs that waited")
-        expect(page.locator(".event-row").first).to_contain_text("2 passed over")
+        expect(panel).to_contain_text("This server does not know whether the event ended a wait")
+        expect(page.locator(".event-row").first).to_contain_text("2 skipped")
         [earlier, _] = server.runs()
         page.goto(f"{server.url}/runs/{earlier['run_id']}")
         logs = page.get_by_role("region", name="Logs")
-        expect(logs).to_contain_text("This run is older than the dev server")
-        expect(logs).to_contain_text("what it logged before that is not kept")
+        expect(logs).to_contain_text("The dev server was started")
+        expect(logs).to_contain_text("after this run: earlier lines are not kept")
     finally:
         server.stop()
 
 
-def test_a_stack_that_tells_no_news_is_read_again_from_time_to_time_and_the_page_says_so(open_page: OpenPage):
+def test_a_stack_without_live_updates_is_polled_and_the_page_says_so(open_page: OpenPage):
     app, _ = make_app()
     with served(app, stack="milepost-test") as server:
         page = open_page(f"{server.url}/runs")
@@ -159,8 +159,8 @@ def test_a_stack_that_tells_no_news_is_read_again_from_time_to_time_and_the_page
         expect(page.locator(".virtual > .run-row")).to_have_count(1, timeout=15_000)
 
 
-def test_a_run_that_is_not_there_is_told_with_what_to_do(hostile: Served, open_page: OpenPage):
+def test_a_missing_run_is_reported_with_what_to_do(hostile: Served, open_page: OpenPage):
     page = open_page(f"{hostile.url}/runs/01NOSUCHRUN", errors=True)
-    expect(page.get_by_role("alert").filter(has_text="There is no such run.")).to_contain_text("MP301")
+    expect(page.get_by_role("alert").filter(has_text="Run not found.")).to_contain_text("MP301")
     page.get_by_role("link", name="All runs").click()
     expect(page.locator(".virtual > .run-row")).to_have_count(1)

@@ -40,7 +40,7 @@ class DevProcess:
 
     def start(self) -> None:
         self.spawn()
-        until(self.is_up, seconds=30, told=self.log)
+        until(self.is_up, seconds=30, details=self.log)
 
     def spawn(self) -> None:
         command = [str(MILEPOST), "dev", "--port", str(self.port), "--db", str(self.folder / "dev.db"), *self.arguments]
@@ -90,6 +90,6 @@ class DevProcess:
 
     def only_run(self, **where: str) -> dict[str, Any]:
         """The one run that there is, once it is there."""
-        until(lambda: self.runs(**where), told=self.log)
+        until(lambda: self.runs(**where), details=self.log)
         [row] = self.runs(**where)
         return self.run(row["run_id"])

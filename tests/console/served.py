@@ -20,7 +20,7 @@ from milepost_console.dev.dev_server import bind
 from milepost_console.dev.http_apps import Remotes
 from milepost_console.dev.live import Live
 from milepost_console.dev.local import LocalEngine, open_local
-from milepost_console.dev.run_log import RunLogMemory, RunLogs, keeping_lines
+from milepost_console.dev.run_log import RunLogMemory, RunLogs, collect_lines
 from milepost_console.server.app import build_app
 from milepost_console.server.backend import Backend
 from milepost_engine.adapters.clock import SystemClock
@@ -68,7 +68,7 @@ class Served:
             found[:] = self.runs(**where)
             return len(found) == count and all(row["ended_at"] for row in found)
 
-        until(check, told=lambda: str([(row["function_id"], row["status"]) for row in found]))
+        until(check, details=lambda: str([(row["function_id"], row["status"]) for row in found]))
         return found
 
     def serve(self, app: App) -> None:
@@ -82,11 +82,11 @@ class Served:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(10)
 
 
-def until(check: Callable[[], object], *, seconds: float = 60, told: Callable[[], str] = lambda: "") -> None:
+def until(check: Callable[[], object], *, seconds: float = 60, details: Callable[[], str] = lambda: "") -> None:
     """Ask again until it holds: what runs on another thread or in another process has no clock that one could wind."""
     end = time.monotonic() + seconds
     while not check():
-        assert time.monotonic() < end, told()
+        assert time.monotonic() < end, details()
         threading.Event().wait(0.01)
 
 
@@ -96,7 +96,7 @@ def served(
 ) -> Iterator[Served]:
     """Serve some apps until the block ends.
 
-    With `stack`, as the dashboard of a stack of that name, which is told no news and has these logs. With a `clock`
+    With `stack`, as the dashboard of a stack of that name, which gets no updates and has these logs. With a `clock`
     that is wound, time stands still until then.
     """
     ready: list[Served] = []
@@ -107,7 +107,7 @@ def served(
     def run() -> None:
         try:
             asyncio.run(_run(ready, stop, wake, stack, logs, clock or SystemClock()))
-        except BaseException as error:  # noqa: BLE001 - told to the test's own thread
+        except BaseException as error:  # noqa: BLE001 - raised on the test's own thread
             failed.append(error)
         finally:
             wake.set()
@@ -159,7 +159,7 @@ async def _run(
         ready.append(Served(url, backend, local, code, loop, notes))
         stop.append(lambda: loop.call_soon_threadsafe(ended.set))
         wake.set()
-        with keeping_lines(memory, live.tell_of_lines):
+        with collect_lines(memory, live.publish_log):
             await ended.wait()
         live.close()
         backend.live.close()

@@ -30,7 +30,7 @@ def server() -> Iterator[Served]:
 
 
 def still_works(server: Served) -> None:
-    """An event after all of that is taken in, runs and ends."""
+    """An event sent after all of that is processed, and its run ends."""
     before = len(server.runs(function="echo-f"))
     server.send({"name": "go", "data": {"last": True}})
     server.ended(before + 1, function="echo-f")
@@ -214,6 +214,6 @@ def test_hostile_expressions_are_refused_or_evaluated_in_no_time(server: Served,
     server.ask("DELETE", "/api/apps/hostile")
 
 
-def test_nothing_was_given_up_in_all_of_this(server: Served):
+def test_none_of_this_made_a_dead_letter(server: Served):
     still_works(server)
     assert server.get("/api/dead-letters")["dead_letters"] == []

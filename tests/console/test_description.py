@@ -87,12 +87,12 @@ class Described:
         """The answer has a described status, media type and shape."""
         operation = self.document["paths"][path][method.lower()]
         about = f"{method} {path}: {answer.status_code} {answer.text[:300]}"
-        told = operation["responses"].get(str(answer.status_code))
-        assert told is not None, about
-        if not told.get("content"):
+        declared = operation["responses"].get(str(answer.status_code))
+        assert declared is not None, about
+        if not declared.get("content"):
             assert answer.content == b"", about
             return
-        [(media_type, content)] = told["content"].items()
+        [(media_type, content)] = declared["content"].items()
         assert answer.headers["content-type"] == media_type, about
         errors = [error.message for error in self.validator(content["schema"]).iter_errors(answer.json())]
         assert errors == [], about
@@ -140,8 +140,8 @@ def test_every_get_answers_as_it_is_described(described: Described):
 
 
 def test_the_stream_is_described_as_events(described: Described):
-    told = described.document["paths"]["/api/stream"]["get"]["responses"]["200"]
-    assert list(told["content"]) == ["text/event-stream"]
+    declared = described.document["paths"]["/api/stream"]["get"]["responses"]["200"]
+    assert list(declared["content"]) == ["text/event-stream"]
     with httpx.stream("GET", described.server.url + "/api/stream", trust_env=False) as answer:
         assert answer.headers["content-type"].partition(";")[0] == "text/event-stream"
 
@@ -255,7 +255,7 @@ def test_many_runs_are_changed_as_it_is_described(described: Described):
     described.ask("POST", path, {"action": "cancel", "filter": {"status": ["Flying"]}}, 400)
 
 
-def test_functions_apps_and_given_up_messages_are_changed_as_it_is_described(described: Described):
+def test_functions_apps_and_dead_letters_are_changed_as_described(described: Described):
     for verb in ("pause", "resume"):
         path = f"/api/functions/{{function_id}}/{verb}"
         described.ask("POST", path, None, function_id="story-tick")
@@ -322,18 +322,18 @@ def test_every_operation_describes_its_answer_its_body_and_its_refusals(describe
     empty = {("POST", "/v1/checkpoint/{run_id}/async"), ("DELETE", "/v1/runs/{run_id}")}
     bodiless = {("POST", f"/api/functions/{{function_id}}/{verb}") for verb in ("pause", "resume")}
     for method, path, operation in described.operations():
-        told = operation["responses"]
-        for status, response in told.items():
+        declared = operation["responses"]
+        for status, response in declared.items():
             for content in response.get("content", {}).values():
                 assert content["schema"], (method, path, status)
-        assert bool(told["200"].get("content")) != ((method, path) in empty), (method, path)
-        assert told["default"]["content"], (method, path)
+        assert bool(declared["200"].get("content")) != ((method, path) in empty), (method, path)
+        assert declared["default"]["content"], (method, path)
         if method == "POST":
             assert ("requestBody" in operation) != ((method, path) in bodiless), path
         header = "X-Milepost" in [given["name"] for given in operation.get("parameters", ())]
         assert header == (path.startswith("/api/") and method != "GET"), (method, path)
         # Only a webhook refuses with it: the app's code cannot read the payload.
-        assert ("422" in told) == (path == "/webhooks/{name}"), (method, path)
+        assert ("422" in declared) == (path == "/webhooks/{name}"), (method, path)
     assert "HTTPValidationError" not in described.document["components"]["schemas"]
 
 

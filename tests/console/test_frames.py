@@ -55,7 +55,7 @@ def test_frames_come_out_whole_and_in_order_whatever_the_pieces(
     asyncio.run(run())
 
 
-async def test_large_bodies_cross_a_socket_and_an_end_that_is_gone_is_told_once():
+async def test_large_bodies_cross_a_socket_and_a_closed_end_is_reported_once():
     one, other = socket.socketpair()
     for end in (one, other):
         end.setblocking(False)

@@ -103,7 +103,7 @@ async def test_a_step_that_sends_is_repeated_by_a_crash_at_any_point_and_starts_
     assert at > 20
 
 
-async def test_what_the_test_sends_by_the_app_is_taken_in_when_the_harness_works():
+async def test_what_the_test_sends_through_the_app_is_accepted_when_the_harness_next_works():
     app = App("a")
     listens(app)
     async with Harness(app) as h:
@@ -146,6 +146,6 @@ async def test_an_event_that_the_engine_does_not_accept_raises_where_it_is_sent(
         await h.send("go")
         run = await h.only_run()
         assert run["error"]["name"] == "EventRefusedError"
-        assert "1 of 2 events were taken: timestamp is before Jan 1, 1980" in run["error"]["message"]
+        assert "1 of 2 events were accepted: timestamp is before Jan 1, 1980" in run["error"]["message"]
         with pytest.raises(EventRefusedError, match="1980"):
             await app.send({"name": "bad", "ts": 1})

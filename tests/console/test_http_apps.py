@@ -75,20 +75,20 @@ def server(tmp_path: Path, remote: Remote) -> Iterator[DevProcess]:
     made.stop()
 
 
-def test_an_app_over_http_is_told_missing_then_found_runs_its_story_and_survives_its_own_restart(
+def test_an_app_over_http_is_reported_missing_then_found_runs_its_story_and_survives_its_own_restart(
     server: DevProcess, remote: Remote
 ):
-    until(lambda: "did not register" in server.log(), told=server.log)
+    until(lambda: "did not register" in server.log(), details=server.log)
     remote.start()
-    until(lambda: "app remote registered: 2 functions" in server.log(), seconds=20, told=server.log)
+    until(lambda: "app remote registered: 2 functions" in server.log(), seconds=20, details=server.log)
     server.send("go", {"id": 1})
     until(lambda: any(s["status"] == "Waiting" for s in server.only_run(function="remote-story")["trace"]))
 
     remote.stop()
     remote.write(CODE.replace("lambda: n)", "lambda: n + 1)"))
     server.send("signal", {"id": 1})
-    until(lambda: "AppUnreachable" in str(server.only_run(function="remote-story")["trace"]), told=server.log)
+    until(lambda: "AppUnreachable" in str(server.only_run(function="remote-story")["trace"]), details=server.log)
     remote.start()
-    until(lambda: server.only_run(function="remote-story")["ended_at"], seconds=60, told=server.log)
+    until(lambda: server.only_run(function="remote-story")["ended_at"], seconds=60, details=server.log)
     run = server.only_run(function="remote-story")
     assert (run["status"], run["output"]) == ("Completed", [1, 2, True, 10]), run

@@ -35,8 +35,8 @@ from milepost import App, Context, Event, Retries
 
 app = App("load")
 QUICK = Retries(max_retries=int(os.environ.get("ATTEMPTS", "3")), first_delay="1s", factor=1, jitter=0)
-with open(os.environ["LEDGER"] + ".pid", "w") as told:
-    told.write(str(os.getpid()))
+with open(os.environ["LEDGER"] + ".pid", "w") as note:
+    note.write(str(os.getpid()))
 
 def note(run_id, step):
     token = uuid.uuid4().hex
@@ -143,7 +143,7 @@ def test_killed_at_random_moments_under_load_it_loses_no_event_and_repeats_no_re
             server.spawn()
             if number % 3:
                 # Deep in its work. What was cut off often is held back for a second.
-                until(server.is_up, seconds=30, told=server.log)
+                until(server.is_up, seconds=30, details=server.log)
                 time.sleep(draw.random() * (1.5 if number % 20 == 19 else 0.2))
             else:
                 # While it starts, and takes up what the one before left.
@@ -209,12 +209,12 @@ def _ended(server: Forked, count: int) -> list[dict]:
             if not page["next"]:
                 return len(found) == count and all(run["ended_at"] for run in found)
 
-    def told() -> str:
+    def details() -> str:
         live = [server.run(run["run_id"]) for run in found if not run["ended_at"]]
         letters = server.call("/api/dead-letters")["dead_letters"]
-        return f"{len(found)} of {count} runs; live: {live[:3]}; given up: {letters[:3]}; {server.log()}"
+        return f"{len(found)} of {count} runs; live: {live[:3]}; dead letters: {letters[:3]}; {server.log()}"
 
-    until(check, seconds=60 + KILLS / 4, told=told)
+    until(check, seconds=60 + KILLS / 4, details=details)
     return found
 
 

@@ -1,4 +1,4 @@
-"""Changing the code while the dev server runs: live runs go on with it, and a broken change takes nothing down."""
+"""Changing the code while the dev server runs: live runs continue with it, and a broken change stops nothing."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ def server(tmp_path: Path) -> Iterator[DevProcess]:
     made.stop()
 
 
-def change(server: DevProcess, name: str, text: str, told: str) -> None:
-    before = server.log().count(told)
+def change(server: DevProcess, name: str, text: str, expected: str) -> None:
+    before = server.log().count(expected)
     (server.folder / name).write_text(text)
-    until(lambda: server.log().count(told) > before, told=server.log)
+    until(lambda: server.log().count(expected) > before, details=server.log)
 
 
-def test_a_running_run_survives_a_reload_and_goes_on_with_the_new_code(server: DevProcess):
+def test_a_running_run_survives_a_reload_and_continues_with_the_new_code(server: DevProcess):
     server.send("go")
-    until(lambda: [span["name"] for span in server.only_run()["trace"]] == ["first", "signal"], told=server.log)
+    until(lambda: [span["name"] for span in server.only_run()["trace"]] == ["first", "signal"], details=server.log)
     # Not the file that has the app, but one that it imports.
-    change(server, "parts.py", 'def word(): return "new"\n', "code reloaded: 1 functions")
+    change(server, "parts.py", 'def word(): return "new"\n', "code reloaded: 1 function;")
     server.send("signal")
-    until(lambda: server.only_run()["status"] == "Completed", told=server.log)
+    until(lambda: server.only_run()["status"] == "Completed", details=server.log)
     assert server.only_run()["output"] == ["old", "new"]
 
 
@@ -59,21 +59,21 @@ BROKEN = [
 ]
 
 
-def test_a_broken_change_is_told_with_its_place_and_the_old_code_goes_on(server: DevProcess):
+def test_a_broken_change_is_reported_with_its_line_and_the_old_code_stays(server: DevProcess):
     server.send("go")
-    until(lambda: [span["name"] for span in server.only_run()["trace"]] == ["first", "signal"], told=server.log)
+    until(lambda: [span["name"] for span in server.only_run()["trace"]] == ["first", "signal"], details=server.log)
     for name, broken, said in BROKEN:
         good = (server.folder / name).read_text()
-        change(server, name, broken, "the change is not served; the code before it goes on")
+        change(server, name, broken, "the changed code could not be loaded; the previous code stays")
         assert said in server.log()
         # The old code still starts runs …
         assert [row["function_id"] for row in server.call("/api/functions")["functions"]] == ["story-f"]
-        change(server, name, good + "\n", "code reloaded: 1 functions")
-    change(server, "parts.py", "def (:\n", "is not served")
-    change(server, "parts.py", "def (:\n# saved again, as broken as before\n", "is not served")
+        change(server, name, good + "\n", "code reloaded: 1 function;")
+    change(server, "parts.py", "def (:\n", "could not be loaded")
+    change(server, "parts.py", "def (:\n# saved again, as broken as before\n", "could not be loaded")
     # … and ends those under way.
     server.send("signal")
-    until(lambda: server.only_run()["status"] == "Completed", told=server.log)
+    until(lambda: server.only_run()["status"] == "Completed", details=server.log)
     assert server.only_run()["output"] == ["old", "old"]
 
 

@@ -1,4 +1,4 @@
-"""What user code logs is shown under its run, step and attempt; kept in memory within bounds that are told."""
+"""What user code logs is shown under its run, step and attempt; kept in memory within stated limits."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ def test_a_line_is_cut_where_it_would_fill_the_memory_alone():
     assert text == "x" * MAX_CHARS + f"… ({MAX_CHARS + 5} characters)"
 
 
-def test_only_who_has_read_a_run_is_told_of_its_new_lines():
-    memory, told = RunLogMemory(NOW), list[str]()
-    memory.changed = told.append
+def test_new_lines_are_announced_only_for_runs_that_were_read():
+    memory, changed_runs = RunLogMemory(NOW), list[str]()
+    memory.changed = changed_runs.append
     memory.write("a", line("one"))
     memory.read("a")
     memory.write("a", line("two"))
     memory.write("b", line("one"))
-    assert told == ["a"]
+    assert changed_runs == ["a"]
 
 
 def test_what_code_outside_of_runs_logs_is_kept_nowhere():
@@ -137,7 +137,7 @@ def test_each_line_stands_under_the_step_and_the_attempt_whose_code_wrote_it(ser
     assert answer["lines"][0]["source"] == "deep.inside"
 
 
-def test_only_new_lines_are_asked_for_and_a_reader_is_told_of_them(server: Served):
+def test_only_new_lines_are_requested_and_readers_are_notified_of_them(server: Served):
     with server.backend.live.listening() as listener:
         server.send({"name": "order"})
         [run] = server.ended(1, function="talk-order")
@@ -147,7 +147,7 @@ def test_only_new_lines_are_asked_for_and_a_reader_is_told_of_them(server: Serve
         record = logging.LogRecord("late", logging.WARNING, __file__, 1, "late", None, None)
         record.run_id = run["run_id"]
         logging.getLogger().handle(record)
-        until(lambda: any(news.kind == "log" and news.row == {"run_id": run["run_id"]} for news in listener.news))
+        until(lambda: any(item.kind == "log" and item.row == {"run_id": run["run_id"]} for item in listener.updates))
         [late] = logs(server, run["run_id"], f"?after={before[-1]['number']}")["lines"]
         assert late["text"] == "late"
 

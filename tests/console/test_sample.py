@@ -1,4 +1,4 @@
-"""The shop sample tells its stories: on the wound clock, as docs/testing.md shows it."""
+"""The shop sample runs its stories on the wound clock, as docs/testing.md shows it."""
 
 from __future__ import annotations
 

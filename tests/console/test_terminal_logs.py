@@ -12,14 +12,14 @@ from rich.console import Console
 
 from milepost import App, Context, Event, NonRetriableError
 from milepost.testing import Harness
-from milepost_console.dev.log_origin import place_of
+from milepost_console.dev.log_origin import origin_of
 from milepost_console.dev.terminal import JsonLines, Lines
 from milepost_engine.adapters.clock import WoundClock
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
 
-class Told(logging.Handler):
+class PrintingHandler(logging.Handler):
     """Prints records through the terminal's own lines, as the dev server does."""
 
     def __init__(self, lines: Lines | JsonLines) -> None:
@@ -27,14 +27,14 @@ class Told(logging.Handler):
         self.lines = lines
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.lines.logged(record.levelname, record.name, self.format(record), place_of(record))
+        self.lines.logged(record.levelname, record.name, self.format(record), origin_of(record))
 
 
 async def run(lines: Lines | JsonLines) -> str:
     """An app that logs once in a step, and somebody else who logs outside of runs; the run's id."""
     logger = logging.getLogger("terminal.test")
     logger.propagate = False
-    logger.addHandler(Told(lines))
+    logger.addHandler(PrintingHandler(lines))
     app = App("shop", logger=logger)
 
     @app.function(id="f", trigger=Event("go"))
@@ -61,7 +61,7 @@ async def test_lines_stand_in_the_columns_of_their_run():
     assert outside.endswith("error   terminal.test  outside of runs")
 
 
-async def test_json_lines_name_the_place():
+async def test_json_lines_name_the_origin():
     out = io.StringIO()
     run_id = await run(JsonLines(Console(file=out, width=200), WoundClock(START)))
     inside, outside = map(json.loads, out.getvalue().splitlines())
@@ -82,8 +82,8 @@ async def test_a_failed_run_ends_with_what_its_code_raised():
         run = await h.engine.runs.load(str((await h.only_run())["run_id"]))
     assert run is not None
     assert run.ended is not None
-    plain, told = io.StringIO(), io.StringIO()
+    plain, as_json = io.StringIO(), io.StringIO()
     Lines(Console(file=plain, width=200), WoundClock(START)).recorded(run, run.ended)
-    JsonLines(Console(file=told, width=200), WoundClock(START)).recorded(run, run.ended)
+    JsonLines(Console(file=as_json, width=200), WoundClock(START)).recorded(run, run.ended)
     assert "NonRetriableError: the card has expired" in plain.getvalue()
-    assert json.loads(told.getvalue())["error"] == "NonRetriableError: the card has expired"
+    assert json.loads(as_json.getvalue())["error"] == "NonRetriableError: the card has expired"

@@ -17,7 +17,7 @@ from milepost.errors import CheckpointRefused
 from milepost.protocol import Request, Response
 from milepost_console.code.host import KIND, CodeHost
 from milepost_console.code.loader import CodeProblem, parse_location
-from milepost_console.dev.log_origin import place_of
+from milepost_console.dev.log_origin import origin_of
 from milepost_engine.codec import dumps, loads
 from milepost_engine.ports import InvocationProblem, ProblemKind, Target
 
@@ -58,9 +58,9 @@ def exits(ctx: SyncContext) -> None:
 @app.function(id="forks", trigger="go")
 def forks(ctx: SyncContext) -> None:
     if os.fork() == 0:
-        with open(ctx.event.data["began"] + ".new", "w") as told:
-            told.write(str(os.getpid()))
-        os.rename(told.name, ctx.event.data["began"])
+        with open(ctx.event.data["began"] + ".new", "w") as note:
+            note.write(str(os.getpid()))
+        os.rename(note.name, ctx.event.data["began"])
         time.sleep(600)
     os._exit(5)
 
@@ -161,7 +161,7 @@ async def test_steps_that_cannot_be_saved_are_returned_and_a_stale_invocation_sa
     assert loads((await host.invoke(MINE, call("two"))).body) == []
 
 
-async def test_what_it_logs_is_logged_here_with_its_place_and_traceback(
+async def test_what_it_logs_is_logged_here_with_its_origin_and_traceback(
     host: CodeHost, caplog: pytest.LogCaptureFixture
 ):
     with caplog.at_level(logging.INFO):
@@ -172,8 +172,8 @@ async def test_what_it_logs_is_logged_here_with_its_place_and_traceback(
     assert (record.getMessage(), record.levelname) == ("to Rome", "ERROR")
     assert record.exc_text is not None
     assert record.exc_text.endswith("OSError: no route")
-    place = place_of(record)
-    assert (place["run_id"], place["function_id"], place["step"]) == ("01RUN", "mine-logs", "say")
+    origin = origin_of(record)
+    assert (origin["run_id"], origin["function_id"], origin["step"]) == ("01RUN", "mine-logs", "say")
 
 
 @pytest.mark.parametrize(("status", "said"), [(3, "ended with exit status 3")])
@@ -218,9 +218,9 @@ async def test_after_a_change_the_old_process_ends_what_it_has_in_hand(host: Cod
     assert host.take_loss() == ""
 
 
-async def test_a_call_that_takes_too_long_is_given_up_and_its_late_answer_is_nobodys(host: CodeHost, tmp_path: Path):
+async def test_a_call_that_takes_too_long_times_out_and_its_late_answer_is_dropped(host: CodeHost, tmp_path: Path):
     gate, began = tmp_path / "gate", tmp_path / "began"
-    with pytest.raises(InvocationProblem, match=r"within 0\.3 s; it may still run") as caught:
+    with pytest.raises(InvocationProblem, match=r"within 0\.3 s; it may still be running") as caught:
         await host.invoke(Target(KIND, "mine", 0.3), call("waits", until=str(gate), began=str(began)))
     assert caught.value.kind == ProblemKind.TIMEOUT
     gate.touch()
@@ -232,13 +232,13 @@ async def test_a_call_that_takes_too_long_is_given_up_and_its_late_answer_is_nob
     ("code", "said"),
     [
         ("import absent.module", r"mine.py:1: ModuleNotFoundError: No module named 'absent'"),
-        ("import os; os._exit(7)", r"mine.py: the process that loaded the code ended with exit status 7 before"),
-        ("import os; os.kill(os.getpid(), 9)", r"the process that loaded the code was ended by SIGKILL before"),
+        ("import os; os._exit(7)", r"mine.py: the process loading the code ended with exit status 7 before"),
+        ("import os; os.kill(os.getpid(), 9)", r"the process loading the code was ended by SIGKILL before"),
         ("raise SystemExit('no key')", r"mine.py:1: SystemExit: no key"),
         ("from milepost import App\napp = App('a'); other = App('a')", r"two apps have the id 'a'"),
     ],
 )
-async def test_code_that_cannot_be_loaded_is_told_of_and_what_was_served_goes_on(
+async def test_code_that_cannot_be_loaded_is_reported_and_the_previous_code_stays(
     host: CodeHost, tmp_path: Path, code: str, said: str
 ):
     (tmp_path / "mine.py").write_text(code)
@@ -249,14 +249,14 @@ async def test_code_that_cannot_be_loaded_is_told_of_and_what_was_served_goes_on
     assert set(host.stamps) == {str(tmp_path / "mine.py")}
 
 
-async def test_code_that_never_comes_to_its_end_is_loaded_anew_once_it_is_mended(host: CodeHost, tmp_path: Path):
+async def test_code_that_never_finishes_loading_is_loaded_again_once_it_is_fixed(host: CodeHost, tmp_path: Path):
     file, begun = tmp_path / "mine.py", tmp_path / "begun"
     file.write_text(f"from pathlib import Path\nPath({str(begun)!r}).touch()\nwhile True: pass\n")
     loading = asyncio.create_task(host.load())
     await until_there(begun)
-    file.write_text(CODE.replace("os.getpid()", "'mended'"))
+    file.write_text(CODE.replace("os.getpid()", "'fixed'"))
     host.serve(await loading)
-    assert result(await host.invoke(MINE, call("pid"))) == "mended"
+    assert result(await host.invoke(MINE, call("pid"))) == "fixed"
     assert len(host._processes) <= 2, "what was cut off is gone"
 
 
@@ -294,7 +294,7 @@ def grips(ctx: SyncContext) -> None:
     import re
     (HERE / "pid").write_text(str(os.getpid()))
     (HERE / "hangs").touch()
-    re.match(r"(a+)+$", "a" * 60 + "b")  # for years, and lets no other thread go on
+    re.match(r"(a+)+$", "a" * 60 + "b")  # takes years and blocks all other threads
 
 @app.function(id="prints", trigger="prints")
 def prints(ctx: SyncContext) -> None:
@@ -312,10 +312,10 @@ def server(tmp_path: Path) -> Iterator[DevProcess]:
     made.stop()
 
 
-def test_code_that_kills_its_process_costs_an_attempt_and_the_server_goes_on(server: DevProcess):
+def test_code_that_kills_its_process_costs_an_attempt_and_the_server_continues(server: DevProcess):
     assert "printed while loading" in server.log()
     server.send("deadly")
-    until(lambda: server.runs(status="Completed"), told=server.log)
+    until(lambda: server.runs(status="Completed"), details=server.log)
     run = server.only_run()
     assert run["output"] == "survived"
     # Nothing is known yet of the step that it was in: the try is the function's.
@@ -324,7 +324,7 @@ def test_code_that_kills_its_process_costs_an_attempt_and_the_server_goes_on(ser
     assert last["status"] == "Completed"
     assert attempt["error"]["name"] == "AppCrashed"
     assert "the process that runs your code ended with exit status 9" in attempt["error"]["message"]
-    assert "the process with your code ended with exit status 9; it is started again" in server.log()
+    assert "the process with your code ended with exit status 9; restarting it" in server.log()
     assert (server.folder / "before").read_text() == "x"
 
 
@@ -332,7 +332,7 @@ def test_code_that_kills_its_process_costs_an_attempt_and_the_server_goes_on(ser
 @pytest.mark.parametrize("name", ["hangs", pytest.param("grips", marks=LINUX)])
 def test_code_never_outlives_its_server(server: DevProcess, how: str, name: str):
     server.send(name)
-    until((server.folder / "hangs").exists, told=server.log)
+    until((server.folder / "hangs").exists, details=server.log)
     pid = int((server.folder / "pid").read_text())
     assert is_alive(pid)
     getattr(server, how)()
@@ -351,7 +351,7 @@ def test_events_that_are_sent_while_the_code_is_loaded_start_its_functions(tmp_p
     made = DevProcess(tmp_path, str(tmp_path / "early.py"), "--no-poll")
     try:
         made.start()
-        until(lambda: made.runs(status="Completed"), told=made.log)
+        until(lambda: made.runs(status="Completed"), details=made.log)
         assert made.only_run()["output"] == "while loading"
     finally:
         made.stop()
@@ -373,7 +373,7 @@ def test_with_json_lines_what_code_prints_goes_to_standard_error(tmp_path: Path)
     try:
         made.start()
         made.send("prints")
-        until(lambda: made.runs(status="Completed"), told=made.log)
+        until(lambda: made.runs(status="Completed"), details=made.log)
     finally:
         made.stop()
     lines = (tmp_path / "server.log").read_text().splitlines()

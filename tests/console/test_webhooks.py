@@ -84,7 +84,7 @@ def test_a_sender_learns_with_a_code_why_its_request_is_refused(
     assert shop.runs() == []
 
 
-def test_an_unknown_webhook_is_told_with_the_known_ones(shop: Served):
+def test_an_unknown_webhook_is_refused_with_the_names_of_the_known_ones(shop: Served):
     answer = deliver(shop, b"{}", name="nothing")
     assert (answer.status_code, answer.json()["code"]) == (404, "MP317")
     assert "Known are: 'payments'." in answer.json()["error"]
@@ -99,7 +99,7 @@ def test_a_name_that_two_apps_use_is_refused_and_both_are_named(shop: Served):
     assert "'other', 'shop'" in answer.json()["error"]
 
 
-def test_events_before_one_that_cannot_be_accepted_are_named_and_taken_in(shop: Served):
+def test_events_before_one_that_cannot_be_accepted_are_named_and_accepted(shop: Served):
     shop.serve(noisy())
     body = json.dumps([{"name": "good"}, {"name": "bad", "ts": 5}]).encode()
     answer = shop.ask("POST", "/webhooks/anything", body, **{"x-signature": _hex(body)})
@@ -107,7 +107,7 @@ def test_events_before_one_that_cannot_be_accepted_are_named_and_taken_in(shop: 
     assert "webhook 'anything' of app 'noisy'" in answer.json()["error"]
 
 
-def test_an_app_that_is_away_is_told_so_that_the_sender_repeats_it(shop: Served):
+def test_an_app_that_does_not_answer_is_reported_so_that_the_sender_retries(shop: Served):
     shop.code.apps.clear()
     answer = deliver(shop, refund("7", "evt_1"))
     assert (answer.status_code, answer.json()["code"]) == (502, "MP321")

@@ -43,7 +43,7 @@ class Cloud:
     folder: Path
     outputs: dict[str, str] = field(default_factory=dict)
     _clients: dict[str, Any] = field(default_factory=dict)
-    _desk: StackClient | None = None
+    _client: StackClient | None = None
 
     def __post_init__(self) -> None:
         self.outside.mkdir(parents=True, exist_ok=True)
@@ -94,13 +94,13 @@ class Cloud:
         )  # fmt: skip
         said = done.stdout + done.stderr
         if done.returncode != 0:
-            raise CdkFailedError(f"cdk {arguments[0]} failed:\n{said[-6000:]}\n{self.emulator.told()}")
+            raise CdkFailedError(f"cdk {arguments[0]} failed:\n{said[-6000:]}\n{self.emulator.output()}")
         return said
 
     # --- clients --------------------------------------------------------------------------------------------------
 
     def client(self, service: str, config: Config | None = None) -> Any:
-        """A boto3 client of the emulator: what a `boto3.Session` gives, so that a desk can be opened over it."""
+        """A boto3 client of the emulator: what a `boto3.Session` gives, for opening a stack client."""
         if config is None and service in self._clients:
             return self._clients[service]
         env = self.emulator.environment
@@ -118,15 +118,15 @@ class Cloud:
         return made
 
     @property
-    def desk(self) -> StackClient:
+    def stack_client(self) -> StackClient:
         """What `milepost … --stack` asks."""
-        if self._desk is None:
-            self._desk = StackClient(self, find_stack(self, STACK))
-        return self._desk
+        if self._client is None:
+            self._client = StackClient(self, find_stack(self, STACK))
+        return self._client
 
     def close(self) -> None:
-        if self._desk is not None:
-            self._desk.close()
+        if self._client is not None:
+            self._client.close()
         for client in self._clients.values():
             client.close()
         self._clients.clear()
@@ -167,10 +167,10 @@ class Cloud:
 
     def runs(self, function: str, word: str) -> list[dict[str, Any]]:
         """Runs of a function whose event has this word, the newest first."""
-        return self.desk.get("/runs", {"function": function, "q": word})["runs"]
+        return self.stack_client.get("/runs", {"function": function, "q": word})["runs"]
 
     def run(self, run_id: str) -> dict[str, Any]:
-        return self.desk.get(f"/runs/{run_id}")
+        return self.stack_client.get(f"/runs/{run_id}")
 
     def ended(self, function: str, word: str, *, seconds: float = _PATIENCE_SECONDS) -> dict[str, Any]:
         """The one run of a function whose event has this word, once it has ended."""
@@ -179,7 +179,7 @@ class Cloud:
             found = self.runs(function, word)
             return self.run(found[0]["run_id"]) if found and found[0]["ended_at"] else None
 
-        run = eventually(look, f"a run of {function} for {word!r} ends", seconds=seconds, told=self.emulator.told)
+        run = eventually(look, f"a run of {function} for {word!r} ends", seconds=seconds, details=self.emulator.output)
         assert len(self.runs(function, word)) == 1
         return run
 
@@ -203,10 +203,10 @@ class Cloud:
         client.update_function_configuration(FunctionName=known["FunctionName"], MemorySize=known["MemorySize"] ^ 1)
 
     def idle(self, output: str) -> bool:
-        """Whether a queue has nothing that is due or being worked off; what is delayed does not count."""
+        """Whether a queue has nothing that is due or being processed; what is delayed does not count."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        told = self.client("sqs").get_queue_attributes(QueueUrl=self.outputs[output], AttributeNames=names)
-        return all(told["Attributes"][name] == "0" for name in names)
+        attributes = self.client("sqs").get_queue_attributes(QueueUrl=self.outputs[output], AttributeNames=names)
+        return all(attributes["Attributes"][name] == "0" for name in names)
 
     def dead_letters(self, part: str) -> str:
         """The address of a queue of dead letters: of `Events`, `Work` or `Bus`."""
@@ -242,7 +242,7 @@ def eventually(
     what: str,
     *,
     seconds: float = _PATIENCE_SECONDS,
-    told: Callable[[], str] = str,
+    details: Callable[[], str] = str,
 ) -> T:
     """What `look` finds, as soon as it finds something."""
     deadline = time.monotonic() + seconds
@@ -251,7 +251,7 @@ def eventually(
         if found:
             return found
         time.sleep(0.1)
-    raise AssertionError(f"not within {seconds:g} s: {what}\n{told()}")
+    raise AssertionError(f"not within {seconds:g} s: {what}\n{details()}")
 
 
 def step(run: Mapping[str, Any], name: str) -> dict[str, Any]:

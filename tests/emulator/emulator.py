@@ -33,7 +33,7 @@ class Emulator:
     environment: dict[str, str]
     proxy: str | None = None
 
-    def told(self) -> str:
+    def output(self) -> str:
         """The end of its log, for the message of a test that failed."""
         return self.log.read_text(errors="replace")[-6000:]
 

@@ -43,7 +43,7 @@ def serving(asgi: AsgiApp) -> Iterator[str]:
 def at_the_root(cloud: Cloud) -> Iterator[str]:
     """The api under an address without a path: an official SDK puts its own paths after the host."""
 
-    class Door(http.server.BaseHTTPRequestHandler):
+    class Relay(http.server.BaseHTTPRequestHandler):
         def pass_on(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             kept = {name.lower(): value for name, value in self.headers.items() if name.lower() not in _OF_ONE_HOP}
@@ -61,7 +61,7 @@ def at_the_root(cloud: Cloud) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Nothing."""
 
-    with serving_on_loopback(Door) as url:
+    with serving_on_loopback(Relay) as url:
         yield url
 
 

@@ -1,4 +1,4 @@
-"""The HTTP door of a deployed stack: real requests through the emulator's HTTP API to the api Lambda.
+"""The HTTP endpoints of a deployed stack: real requests through the emulator's HTTP API to the api Lambda.
 
 The emulator serves the API under a path of its own instead of a host name; routes, payloads and the Lambda are real.
 """
@@ -53,7 +53,7 @@ def test_a_webhook_signed_as_stripe_does_starts_its_function_and_a_forged_one_do
 
 
 def elsewhere(cloud: Cloud, key: str, app_id: str = "elsewhere") -> App:
-    """An app outside of the stack, told where the stack's api is."""
+    """An app outside of the stack, configured with the address of the stack's API."""
     app = App(app_id, signing_key=key, transport=HttpTransport(cloud.api, cloud.key("EventKey")))
 
     @app.function(id="story", trigger="elsewhere/go")
@@ -93,7 +93,7 @@ def test_an_app_elsewhere_registers_with_the_signing_key_and_its_runs_are_called
 def test_an_app_elsewhere_with_another_signing_key_is_not_registered(cloud: Cloud):
     with pytest.raises(SendError, match=r"HTTP 401.*\[MP506\]"):
         elsewhere(cloud, "00ff", "strangers").register("http://127.0.0.1:9/api")
-    assert "strangers" not in {app["app_id"] for app in cloud.desk.get("/apps")["apps"]}
+    assert "strangers" not in {app["app_id"] for app in cloud.stack_client.get("/apps")["apps"]}
 
 
 def test_an_app_of_the_official_sdk_registers_runs_and_sends_through_the_api(cloud: Cloud):
@@ -114,7 +114,7 @@ def test_an_app_of_the_official_sdk_registers_runs_and_sends_through_the_api(clo
             found = cloud.runs("official-py-story", "official-7")
             return bool(found) and any(span["status"] == "Waiting" for span in cloud.run(found[0]["run_id"])["trace"])
 
-        eventually(waits, "the story waits for its answer", told=cloud.emulator.told)
+        eventually(waits, "the story waits for its answer", details=cloud.emulator.output)
         cloud.send("py/answer", {"id": "official-7", "word": "yes"})
         run = cloud.ended("official-py-story", "official-7")
         assert (run["status"], run["output"]) == (
@@ -124,6 +124,8 @@ def test_an_app_of_the_official_sdk_registers_runs_and_sends_through_the_api(clo
         assert (failed["status"], failed["error"]["message"]) == ("Failed", "no way")
         # Sent by the SDK itself through the api, with the event key.
         assert eventually(
-            lambda: [r for r in cloud.desk.get("/runs", {"function": "official-py-told"})["runs"] if r["ended_at"]],
+            lambda: [
+                r for r in cloud.stack_client.get("/runs", {"function": "official-py-told"})["runs"] if r["ended_at"]
+            ],
             "what the app sent has started its function",
         )

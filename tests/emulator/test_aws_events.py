@@ -1,4 +1,4 @@
-"""What AWS services tell on the account's default bus starts functions, through the rule that `Milepost.feed` makes."""
+"""Events of AWS services on the account's default bus start functions, through the rule that `Milepost.feed` makes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What cannot be worked off in a deployed stack: the log says why, the message is kept, and nobody else is stopped.
+"""Messages that a deployed stack cannot process: the log says why, the message is kept, and others are not blocked.
 
 That an alarm watches each of these is looked up in the template (`tests/infra/test_watching.py`). Every other kind of
 bad event is tried in `tests/handlers/test_bad_input.py`; one of each way in is tried here.
@@ -27,10 +27,10 @@ def logged(cloud: Cloud, part: str, *words: str) -> None:
         errors = [json.dumps(line) for line in cloud.log(part) if line.get("level") == "ERROR"]
         return any(all(word in error for word in words) for error in errors)
 
-    eventually(found, f"the {part} says {words}", told=cloud.emulator.told)
+    eventually(found, f"the {part} says {words}", details=cloud.emulator.output)
 
 
-def test_what_is_no_event_is_told_of_ends_whole_in_the_dead_letters_and_stops_nobody(cloud: Cloud):
+def test_an_invalid_event_is_logged_becomes_a_complete_dead_letter_and_blocks_nothing(cloud: Cloud):
     queue, bus = cloud.outputs["MilepostIntakeQueueUrl"], {"EventBusName": cloud.outputs["MilepostBusName"]}
     no_object = {**bus, "Source": "tests", "DetailType": "trial/once", "Detail": "[1, 2]"}
     reserved = {**bus, "Source": "tests", "DetailType": "inngest/function.failed", "Detail": '{"n": 1}'}
@@ -39,14 +39,14 @@ def test_what_is_no_event_is_told_of_ends_whole_in_the_dead_letters_and_stops_no
     cloud.send("trial/once", {"name": "behind-poison"})
     assert cloud.ended("trials-once", "behind-poison")["status"] == "Completed"
     for said in ("must be a JSON object, it is list", "event name is reserved", "the message is not JSON"):
-        logged(cloud, "Intake", "[MP501] An event cannot be taken in", said)
+        logged(cloud, "Intake", "[MP501] An event cannot be processed", said)
     letters: list[str] = []
 
     def dead() -> bool:
         letters.extend(cloud.drain(cloud.dead_letters("Events")))
         return len(letters) == 3
 
-    eventually(dead, "the three are dead", told=cloud.emulator.told)
+    eventually(dead, "the three are dead", details=cloud.emulator.output)
     assert "{ no event" in letters
     details = [json.loads(letter)["detail"] for letter in letters if letter != "{ no event"]
     assert sorted(map(str, details)) == ["[1, 2]", "{'n': 1}"]
@@ -58,7 +58,7 @@ def test_an_event_over_the_limit_is_refused_to_its_sender(cloud: Cloud):
     assert (answer.status_code, "over the max size" in answer.json()["error"]) == (400, True), answer.text
 
 
-def test_a_message_of_another_version_is_told_of_and_kept(cloud: Cloud):
+def test_a_message_of_another_version_is_logged_and_kept(cloud: Cloud):
     cloud.send("trial/once", {"name": "teleported"})
     run = cloud.ended("trials-once", "teleported")
     body = json.dumps({"t": "teleport", "run": run["run_id"], "fn": run["function_id"]})
@@ -66,12 +66,14 @@ def test_a_message_of_another_version_is_told_of_and_kept(cloud: Cloud):
     logged(cloud, "Orchestrator", "[MP401] the work queue has a message of unknown kind 'teleport'", run["run_id"])
     # Its tenth try, after which it is a dead letter, comes in an hour: it waits for that in its queue.
     kept = ["ApproximateNumberOfMessagesNotVisible"]
-    told = cloud.client("sqs").get_queue_attributes(QueueUrl=cloud.outputs["MilepostQueueUrl"], AttributeNames=kept)
-    assert told["Attributes"][kept[0]] == "1"
+    attributes = cloud.client("sqs").get_queue_attributes(
+        QueueUrl=cloud.outputs["MilepostQueueUrl"], AttributeNames=kept
+    )
+    assert attributes["Attributes"][kept[0]] == "1"
     cloud.client("sqs").purge_queue(QueueUrl=cloud.outputs["MilepostQueueUrl"])
 
 
-def test_an_app_that_speaks_a_later_version_is_not_registered_and_told_why(cloud: Cloud):
+def test_an_app_that_speaks_a_later_version_is_not_registered_and_the_reason_is_given(cloud: Cloud):
     app = App("later")
 
     @app.function(id="f", trigger="later/go")
@@ -82,7 +84,7 @@ def test_an_app_that_speaks_a_later_version_is_not_registered_and_told_why(cloud
     answer = cloud.ask("POST", "/fn/register", manifest, authorization=bearer(cloud.key("SigningKey")))
     assert answer.status_code == 400
     assert "upgrade Milepost" in answer.text, answer.text
-    assert cloud.desk.get("/apps")["apps"]
+    assert cloud.stack_client.get("/apps")["apps"]
 
 
 @contextmanager

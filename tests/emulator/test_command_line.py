@@ -20,7 +20,7 @@ MILEPOST = Path(sys.executable).parent / "milepost"
 
 
 def milepost(cloud: Cloud, *words: str) -> Any:
-    """What a command tells as JSON."""
+    """What a command prints as JSON."""
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MILEPOST_"))},
         **cloud.emulator.environment,
@@ -31,13 +31,13 @@ def milepost(cloud: Cloud, *words: str) -> Any:
     return json.loads(done.stdout)
 
 
-def test_a_run_is_found_shown_and_told_of_by_the_logs(cloud: Cloud):
+def test_a_run_is_found_shown_and_named_by_the_logs(cloud: Cloud):
     cloud.send("order/created", {"order_id": "o-desk"})
     run = cloud.ended("shop-fulfil-order", "o-desk")
     [row] = milepost(cloud, "runs", "list", "--function", "shop-fulfil-order", "--search", "o-desk")["runs"]
     assert row["run_id"] == run["run_id"]
     shown = milepost(cloud, "runs", "show", row["run_id"])
     assert [span["name"] for span in shown["trace"]] == ["charge card", "create fulfilment", "send confirmation"]
-    told = milepost(cloud, "logs", row["run_id"])
-    assert "run completed" in [line.get("message") for line in told]
+    lines = milepost(cloud, "logs", row["run_id"])
+    assert "run completed" in [line.get("message") for line in lines]
     assert milepost(cloud, "dead-letters", "list")["dead_letters"] == []

@@ -9,7 +9,7 @@ from .cloud import Cloud
 pytestmark = pytest.mark.emulator
 
 
-# The emulator tells no exit status and no signal; how AWS words them is tried in tests/handlers.
+# The emulator reports no exit status and no signal; how AWS words them is tried in tests/handlers.
 GONE = "exited before returning a response"
 
 
@@ -21,6 +21,8 @@ def test_a_lambda_that_dies_in_a_step_costs_an_attempt_and_nothing_else(cloud: C
     assert (run["status"], run["output"]) == ("Completed", f"stood up after {how}")
     assert cloud.tries(name) == 2
     assert cloud.tries(f"{name}-before") == 1
-    told = [attempt["error"]["message"] for span in run["trace"] for attempt in span["attempts"] if attempt["error"]]
-    assert len(told) == 1
-    assert said in told[0]
+    messages = [
+        attempt["error"]["message"] for span in run["trace"] for attempt in span["attempts"] if attempt["error"]
+    ]
+    assert len(messages) == 1
+    assert said in messages[0]

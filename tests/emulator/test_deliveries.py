@@ -27,7 +27,7 @@ def test_an_event_that_comes_three_times_starts_one_run(cloud: Cloud):
     for _ in range(3):
         cloud.client("sqs").send_message(QueueUrl=queue, MessageBody=body)
     run = cloud.ended("trials-once", "thrice")
-    eventually(lambda: cloud.idle("MilepostIntakeQueueUrl"), "the intake is done", told=cloud.emulator.told)
+    eventually(lambda: cloud.idle("MilepostIntakeQueueUrl"), "the intake is done", details=cloud.emulator.output)
     assert run["output"] == 1
     assert cloud.tries("thrice") == 1
 
@@ -44,12 +44,12 @@ def test_work_messages_that_come_twice_and_in_reverse_order_change_nothing(cloud
             bodies.extend(cloud.drain(queue))
             return len(bodies) >= len(names)
 
-        eventually(all_there, "a work message for each run", told=cloud.emulator.told)
+        eventually(all_there, "a work message for each run", details=cloud.emulator.output)
         for body in [*reversed(bodies), *bodies]:
             cloud.client("sqs").send_message(QueueUrl=queue, MessageBody=body)
     for name in names:
         assert cloud.ended("trials-once", name)["output"] == 1
     for body in bodies:  # and once more when all is over
         cloud.client("sqs").send_message(QueueUrl=queue, MessageBody=body)
-    eventually(lambda: cloud.idle("MilepostQueueUrl"), "the late ones are worked off", told=cloud.emulator.told)
+    eventually(lambda: cloud.idle("MilepostQueueUrl"), "the late ones are processed", details=cloud.emulator.output)
     assert [cloud.tries(name) for name in names] == [1, 1, 1, 1]

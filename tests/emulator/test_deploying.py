@@ -17,7 +17,7 @@ def until_it_waits(cloud: Cloud, function: str, name: str) -> None:
         found = cloud.runs(function, name)
         return bool(found) and any(span["name"] == "go" for span in cloud.run(found[0]["run_id"])["trace"])
 
-    eventually(waits, f"the run of {function} for {name!r} waits", told=cloud.emulator.told)
+    eventually(waits, f"the run of {function} for {name!r} waits", details=cloud.emulator.output)
 
 
 def test_a_stack_goes_through_its_life(empty_cloud: Cloud):
@@ -45,7 +45,7 @@ def test_a_stack_goes_through_its_life(empty_cloud: Cloud):
     assert cloud.ended("trials-leaving", "early")["output"] == "ended on the code that had it"
     assert cloud.runs("trials-leaving", "too-late") == []
 
-    # An app that cannot be registered fails the deployment with its reason, and what ran goes on.
+    # An app that cannot be registered fails the deployment with its reason, and live runs continue.
     with pytest.raises(CdkFailedError, match="throttle"):
         cloud.deploy(revision="2", apps="shop,trials,broken")
     cloud.send("trial/once", {"name": "after-the-refusal"})
@@ -53,7 +53,7 @@ def test_a_stack_goes_through_its_life(empty_cloud: Cloud):
 
     # An app that is gone starts nothing any more.
     cloud.deploy(revision="2", apps="trials")
-    listed = {app["app_id"] for app in cloud.desk.get("/apps")["apps"]}
+    listed = {app["app_id"] for app in cloud.stack_client.get("/apps")["apps"]}
     assert "trials" in listed
 
     # Taken down: nothing is left but the data.

@@ -42,8 +42,8 @@ def test_a_long_step_runs_to_its_end_and_one_that_dies_is_tried_again(patient: C
         run = patient.ended("patient-work", f"patient-{how}")
         assert (run["status"], run["output"]) == ("Completed", [1, f"done after {how}"])
         assert (patient.tries(f"patient-{how}"), patient.tries(f"patient-{how}-before")) == (tries, 1)
-        told = [attempt["error"]["name"] for span in run["trace"] for attempt in span["attempts"] if attempt["error"]]
-        assert told == failed
+        names = [attempt["error"]["name"] for span in run["trace"] for attempt in span["attempts"] if attempt["error"]]
+        assert names == failed
         assert step(run, "work")["status"] == "Completed"
 
 

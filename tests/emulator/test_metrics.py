@@ -25,7 +25,7 @@ def metric_lines(cloud: Cloud, part: str) -> list[dict[str, Any]]:
     return [line for line in cloud.log(part) if "_aws" in line]
 
 
-def told(line: dict[str, Any]) -> set[tuple[str, tuple[str, ...]]]:
+def metric_names(line: dict[str, Any]) -> set[tuple[str, tuple[str, ...]]]:
     """The metrics of a line with each of their sets of dimensions; the line is checked as CloudWatch does."""
     found = set()
     assert isinstance(line["_aws"]["Timestamp"], int)
@@ -71,7 +71,7 @@ def _of_a_widget(metric: list[Any]) -> set[tuple[str, tuple[str, ...]]]:
     return {(searched[2], tuple(sorted(searched[1].split(","))))} if searched else set()
 
 
-def test_a_run_is_told_in_lines_that_cloudwatch_turns_into_the_metrics_that_dashboard_and_alarms_read(cloud: Cloud):
+def test_a_run_is_logged_in_lines_that_cloudwatch_turns_into_the_metrics_that_dashboard_and_alarms_read(cloud: Cloud):
     cloud.send("trial/once", {"name": "measured"})
     cloud.ended("trials-once", "measured")
     cloud.send("trial/fail", {"name": "measured-failure"})
@@ -85,10 +85,10 @@ def test_a_run_is_told_in_lines_that_cloudwatch_turns_into_the_metrics_that_dash
         assert {name for name, _ in looked_up} == names
 
         def come(part: str = part, looked_up: set[Any] = looked_up) -> bool:
-            found: set[tuple[str, tuple[str, ...]]] = set().union(*map(told, metric_lines(cloud, part)))
+            found: set[tuple[str, tuple[str, ...]]] = set().union(*map(metric_names, metric_lines(cloud, part)))
             return looked_up <= found
 
-        eventually(come, f"the {part} tells {sorted(looked_up)}", told=cloud.emulator.told)
+        eventually(come, f"the {part} tells {sorted(looked_up)}", details=cloud.emulator.output)
     # Nobody else is to meet it among the dead letters.
     cloud.client("sqs").purge_queue(QueueUrl=cloud.outputs["MilepostIntakeQueueUrl"])
     # And under the name by which they are looked up.

@@ -58,7 +58,7 @@ def without(cloud: Cloud, part: str, action: str) -> Iterator[str]:
 
 
 def called(cloud: Cloud, part: str, event: dict) -> str:
-    """Call a Lambda of the engine directly; what it told."""
+    """Call a Lambda of the engine directly; what it logged."""
     client = cloud.client("lambda")
     (name,) = [one["FunctionName"] for one in client.list_functions()["Functions"] if part in one["FunctionName"]]
     answer = client.invoke(FunctionName=name, Payload=json.dumps(event).encode(), LogType="Tail")
@@ -108,7 +108,7 @@ def through_the_api(cloud: Cloud, what: str, name: str) -> str:
 
 
 def do(cloud: Cloud, part: str, what: str, name: str) -> str:
-    """Do something that takes this part of the stack; what the part told, if it is asked directly."""
+    """Do something that takes this part of the stack; what the part logged, if it is called directly."""
     if what.startswith("first "):
         cloud.start_anew(part)
     match what.removeprefix("first "):
@@ -120,9 +120,9 @@ def do(cloud: Cloud, part: str, what: str, name: str) -> str:
         case "register":
             return called(cloud, "Registrar", registration(cloud, "Update", "trials"))
         case "take out":
-            told = called(cloud, "Registrar", registration(cloud, "Delete", "trials"))
+            answer = called(cloud, "Registrar", registration(cloud, "Delete", "trials"))
             do(cloud, part, "register", name)
-            return told
+            return answer
         case "large event":
             cloud.send("trial/once", {"name": name, "more": os.urandom(60_000).hex()})
         case "poison":
@@ -249,8 +249,8 @@ def test_every_action_that_is_granted_is_taken_away_below_or_named_with_its_reas
             for statement in document["Statement"]:
                 actions = statement["Action"]
                 listed |= {actions} if isinstance(actions, str) else set(actions)
-    told = {part: {*grants, *RARE.get(part, ())} for part, grants in GRANTS.items()}
-    assert {part: actions - PLATFORM for part, actions in granted.items()} == told
+    expected = {part: {*grants, *RARE.get(part, ())} for part, grants in GRANTS.items()}
+    assert {part: actions - PLATFORM for part, actions in granted.items()} == expected
 
 
 @pytest.mark.parametrize(
@@ -262,11 +262,11 @@ def test_without_the_grant_aws_refuses(guarded: Cloud, part: str, action: str, w
     before = log.stat().st_size
     name = f"refused-{part}-{action.replace(':', '-')}"
     with without(guarded, part, action) as role:
-        told = do(guarded, part, what, name)
+        answer = do(guarded, part, what, name)
         refusal = f"{role}/\\S+ is not authorized to perform: {action}"
 
         def refused() -> bool:
-            return bool(re.search(refusal, told + log.read_bytes()[before:].decode(errors="replace")))
+            return bool(re.search(refusal, answer + log.read_bytes()[before:].decode(errors="replace")))
 
         eventually(refused, f"{part} is refused {action}", seconds=15)
 
@@ -274,6 +274,6 @@ def test_without_the_grant_aws_refuses(guarded: Cloud, part: str, action: str, w
 def test_an_event_that_came_while_a_grant_was_missing_is_not_lost(guarded: Cloud):
     with without(guarded, "Orchestrator", "dynamodb:PutItem") as role:
         guarded.send("trial/once", {"name": "patient"})
-        eventually(lambda: role in guarded.emulator.told(), "the orchestrator is refused", seconds=15)
+        eventually(lambda: role in guarded.emulator.output(), "the orchestrator is refused", seconds=15)
     # Its step may have run twice: what it returned the first time could not be saved.
     assert guarded.ended("trials-once", "patient")["status"] == "Completed"

@@ -48,7 +48,7 @@ def test_a_card_is_charged_once_while_the_next_step_is_tried_again(cloud: Cloud)
             trace = cloud.run(found[0]["run_id"])["trace"] if found else []
             return any(span["name"] == "create fulfilment" and span["attempts"] for span in trace)
 
-        eventually(retrying, "the fulfilment is tried in vain", told=cloud.emulator.told)
+        eventually(retrying, "the fulfilment is tried in vain", details=cloud.emulator.output)
     run = cloud.ended("shop-fulfil-order", "o-retry")
     assert run["status"] == "Completed"
     failed = step(run, "create fulfilment")["attempts"][0]["error"]
@@ -72,7 +72,7 @@ def test_a_run_sleeps_waits_for_an_event_and_invokes_another_function(cloud: Clo
         trace = cloud.run(found[0]["run_id"])["trace"] if found else []
         return any(span["name"] == "delivered" for span in trace)
 
-    eventually(waiting, "the run slept and waits for the delivery", told=cloud.emulator.told)
+    eventually(waiting, "the run slept and waits for the delivery", details=cloud.emulator.output)
     cloud.send("order/delivered", {"order_id": "somebody-elses"})
     cloud.send("order/delivered", {"order_id": "o-review"})
     run = cloud.ended("shop-ask-for-review", "o-review")
@@ -85,7 +85,7 @@ def test_a_run_sleeps_waits_for_an_event_and_invokes_another_function(cloud: Clo
 def test_an_event_cancels_a_run(cloud: Cloud):
     with broken(cloud, "database"):
         cloud.send("order/created", {"order_id": "o-cancel"})
-        eventually(lambda: calls_for(cloud, "o-cancel"), "the card is charged", told=cloud.emulator.told)
+        eventually(lambda: calls_for(cloud, "o-cancel"), "the card is charged", details=cloud.emulator.output)
         cloud.send("order/cancelled", {"order_id": "o-cancel"})
         assert cloud.ended("shop-fulfil-order", "o-cancel")["status"] == "Cancelled"
 
@@ -94,17 +94,17 @@ def calls_for(cloud: Cloud, order: str) -> int:
     return calls(cloud, order)["payment", "charge"] if (cloud.outside / "ledger.jsonl").exists() else 0
 
 
-def test_a_run_that_failed_is_replayed_from_its_failed_step_when_the_cause_is_mended(cloud: Cloud):
+def test_a_run_that_failed_is_replayed_from_its_failed_step_when_the_cause_is_fixed(cloud: Cloud):
     cloud.send("trial/fail", {"name": "ledge"})
     failed = cloud.ended("trials-fail", "ledge")
     assert failed["status"] == "Failed"
     assert "ledge is broken" in failed["error"]["message"]
-    (cloud.outside / "ledge.mended").touch()
-    new = cloud.desk.post(f"/runs/{failed['run_id']}/replay", {"from_step": "need"})["run_id"]
+    (cloud.outside / "ledge.fixed").touch()
+    new = cloud.stack_client.post(f"/runs/{failed['run_id']}/replay", {"from_step": "need"})["run_id"]
     replayed = eventually(
-        lambda: run if (run := cloud.run(new))["ended_at"] else None, "the replay ends", told=cloud.emulator.told
+        lambda: run if (run := cloud.run(new))["ended_at"] else None, "the replay ends", details=cloud.emulator.output
     )
-    assert (replayed["status"], replayed["output"]) == ("Completed", "mended")
+    assert (replayed["status"], replayed["output"]) == ("Completed", "fixed")
     assert cloud.tries("ledge-before") == 1, "the step before was taken over"
 
 

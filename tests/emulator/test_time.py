@@ -11,8 +11,10 @@ pytestmark = pytest.mark.emulator
 
 def test_a_cron_function_runs_when_its_minute_comes(cloud: Cloud):
     def ran() -> bool:
-        return any(run["status"] == "Completed" for run in cloud.desk.get("/runs", {"function": "trials-tick"})["runs"])
+        return any(
+            run["status"] == "Completed" for run in cloud.stack_client.get("/runs", {"function": "trials-tick"})["runs"]
+        )
 
     # Nobody invokes the timers Lambda here: the rule must. One tick arms the line, the next fires it.
-    eventually(ran, "the cron function completed a run", seconds=200, told=cloud.emulator.told)
+    eventually(ran, "the cron function completed a run", seconds=200, details=cloud.emulator.output)
     assert cloud.tries("tick") >= 1

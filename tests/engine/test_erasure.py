@@ -25,7 +25,7 @@ class MemoryHarness(Harness):
 
     def dump(self) -> list[str]:
         """Every row and object, as text."""
-        connection = self._place._store.connection  # type: ignore[attr-defined]
+        connection = self._environment._store.connection  # type: ignore[attr-defined]
         rows = connection.execute("SELECT pk, sk, body FROM items").fetchall()
         return [repr(row) for row in [*rows, *connection.execute("SELECT key FROM blobs").fetchall()]]
 

@@ -127,22 +127,22 @@ class World:
             self.pump()
 
     def deliver(self) -> list[Any]:
-        """Make the calls that Lambda has accepted, and tell of failures as it does; what they returned."""
+        """Make the calls that Lambda has accepted, and report failures as it does; what they returned."""
         accepted, self.lambdas.accepted[:] = list(self.lambdas.accepted), []
         return [self.call(name, json.loads(body)) for name, body in accepted]
 
     def call(self, name: str, event: Any) -> Any:
-        """One call of a Lambda that nobody waits for."""
+        """One asynchronous invocation of a Lambda."""
         try:
             return self.lambdas.functions[name](event)
         except FunctionError as error:
-            self.tell(failure_record(event, "RetriesExhausted", error.payload))
-        except Exception as error:  # noqa: BLE001 - as the runtime's client tells of it
-            told = {"errorType": type(error).__name__, "errorMessage": str(error)}
-            self.tell(failure_record(event, "RetriesExhausted", told))
+            self.deliver_record(failure_record(event, "RetriesExhausted", error.payload))
+        except Exception as error:  # noqa: BLE001 - as the runtime's client reports it
+            payload = {"errorType": type(error).__name__, "errorMessage": str(error)}
+            self.deliver_record(failure_record(event, "RetriesExhausted", payload))
         return None
 
-    def tell(self, message: Mapping[str, Any]) -> None:
+    def deliver_record(self, message: Mapping[str, Any]) -> None:
         """Put a message on the work queue."""
         self.client("sqs").send_message(QueueUrl=self.work_url, MessageBody=json.dumps(message))
 
@@ -174,7 +174,7 @@ def environment(moto_url: str, lambda_service: LambdaService, monkeypatch: pytes
     number = next(_numbers)
     for name in [name for name in os.environ if name.startswith(("AWS_", "MILEPOST_"))]:
         monkeypatch.delenv(name)
-    told = {
+    environment = {
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_REGION": REGION,
@@ -190,9 +190,9 @@ def environment(moto_url: str, lambda_service: LambdaService, monkeypatch: pytes
         "POWERTOOLS_METRICS_NAMESPACE": "Milepost",
         "POWERTOOLS_TRACE_DISABLED": "true",
     }
-    for name, value in told.items():
+    for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    return told
+    return environment
 
 
 @pytest.fixture

@@ -61,12 +61,12 @@ class LambdaService:
             if kind == "Event":
                 self.accepted.append((name, body))
                 return 202, {}, b""
-            told = function(json.loads(body))
+            answer = function(json.loads(body))
         except Refusal as refusal:
             return refusal.status, {"x-amzn-errortype": refusal.code}, json.dumps({"message": refusal.message}).encode()
         except FunctionError as error:
             return 200, {"x-amz-function-error": "Unhandled"}, json.dumps(error.payload).encode()
-        return 200, {}, told if isinstance(told, bytes) else json.dumps(told).encode()
+        return 200, {}, answer if isinstance(answer, bytes) else json.dumps(answer).encode()
 
 
 @contextmanager

@@ -79,7 +79,7 @@ def s3_object_created() -> Mapping[str, Any]:
 
 def failure_record(payload: object, condition: str, error: Mapping[str, str] | None = None) -> dict[str, Any]:
     """From "Capturing records of Lambda asynchronous invocations" in the Lambda developer guide."""
-    told: dict[str, Any] = {
+    record: dict[str, Any] = {
         "version": "1.0",
         "timestamp": "2019-11-14T18:16:05.568Z",
         "requestContext": {
@@ -91,6 +91,6 @@ def failure_record(payload: object, condition: str, error: Mapping[str, str] | N
         "requestPayload": payload,
     }
     if error is not None:
-        told["responseContext"] = {"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"}
-        told["responsePayload"] = dict(error)
-    return told
+        record["responseContext"] = {"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"}
+        record["responsePayload"] = dict(error)
+    return record

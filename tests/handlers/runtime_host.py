@@ -1,7 +1,7 @@
 """Lambda's Runtime API on this machine: handlers run under the real runtime client, each in a process of its own.
 
 Source: "Using the Lambda runtime API" in the Lambda developer guide. A process that exits, hangs or grows too large is
-killed and told of as Lambda tells of it; the next invocation gets a fresh one.
+killed and reported as Lambda reports it; the next invocation gets a fresh one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class RuntimeHost:
         self._folder, self._handler = folder, handler
         self._timeout, self._memory_mb = timeout_seconds, memory_mb
         self._next: queue.Queue[tuple[str, bytes]] = queue.Queue(1)
-        self._told: queue.Queue[tuple[str, bytes]] = queue.Queue()
+        self._outcomes: queue.Queue[tuple[str, bytes]] = queue.Queue()
         self._process: subprocess.Popen[bytes] | None = None
         self._server: http.server.ThreadingHTTPServer | None = None
         self._ready = threading.Event()
@@ -51,7 +51,7 @@ class RuntimeHost:
                 # The function's time runs from here: its imports are counted apart.
                 begun, end = True, time.monotonic() + self._timeout
             try:
-                kind, body = self._told.get(timeout=0.02)
+                kind, body = self._outcomes.get(timeout=0.02)
             except queue.Empty:
                 self._watch(process, end)
                 continue
@@ -89,7 +89,7 @@ class RuntimeHost:
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
-            self._next, self._told, self._ready = queue.Queue(1), queue.Queue(), threading.Event()
+            self._next, self._outcomes, self._ready = queue.Queue(1), queue.Queue(), threading.Event()
             self._server = self._serve()
             environment = {
                 **os.environ,
@@ -108,7 +108,7 @@ class RuntimeHost:
         return self._process
 
     def _serve(self) -> http.server.ThreadingHTTPServer:
-        given, told, ready = self._next, self._told, self._ready
+        given, outcomes, ready = self._next, self._outcomes, self._ready
         deadline = self._timeout
 
         class Api(http.server.BaseHTTPRequestHandler):
@@ -131,7 +131,7 @@ class RuntimeHost:
             def do_POST(self) -> None:
                 body = _read(self)
                 *_, before, kind = self.path.split("/")
-                told.put(("init" if before == "init" else kind, body))
+                outcomes.put(("init" if before == "init" else kind, body))
                 self.send_response(202)
                 self.send_header("Content-Length", "0")
                 self.end_headers()

@@ -1,4 +1,4 @@
-"""The HTTP door on AWS: who may knock, and what comes in."""
+"""The HTTP endpoints on AWS: which requests are accepted, and what they do."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def shop() -> App:
 
     @app.webhook("bank", secret="whsec", header="x-signature")
     def bank(request: WebhookRequest) -> Any:
-        told = request.json
-        return {"name": "order/placed", "data": told, "id": told["id"]}
+        body = request.json
+        return {"name": "order/placed", "data": body, "id": body["id"]}
 
     return app
 
@@ -74,23 +74,23 @@ def shop() -> App:
 @pytest.mark.parametrize("key", [EVENT_KEY, "event-key-1"])
 def test_an_event_with_a_valid_key_starts_its_function(world: World, ask: Ask, key: str):
     world.serve(shop())
-    status, told = ask("POST", f"/e/{key}", b'{"name": "order/placed", "data": {"n": 1}}')
-    assert (status, len(told["ids"])) == (200, 1)
+    status, body = ask("POST", f"/e/{key}", b'{"name": "order/placed", "data": {"n": 1}}')
+    assert (status, len(body["ids"])) == (200, 1)
     world.pump()
     assert [run["output"] for run in world.runs()] == [{"n": 1}]
 
 
 @pytest.mark.parametrize("key", ["event-key-3", "event-key-", "x"])
 def test_an_event_with_another_key_is_refused(world: World, ask: Ask, key: str):
-    status, told = ask("POST", f"/e/{key}", b'{"name": "order/placed"}')
+    status, body = ask("POST", f"/e/{key}", b'{"name": "order/placed"}')
     assert status == 401
-    assert told["error"].startswith("[MP505]")
+    assert body["error"].startswith("[MP505]")
     assert world.receive(world.work_url) == []
 
 
 def test_an_event_that_cannot_be_accepted_is_answered_with_the_reason(ask: Ask):
-    status, told = ask("POST", f"/e/{EVENT_KEY}", b'{"name": "order/placed", "data": 5}')
-    assert (status, told["error"]) == (400, "data of event 'order/placed' must be an object, got int")
+    status, body = ask("POST", f"/e/{EVENT_KEY}", b'{"name": "order/placed", "data": 5}')
+    assert (status, body["error"]) == (400, "data of event 'order/placed' must be an object, got int")
 
 
 def test_a_signed_webhook_becomes_an_event_and_another_one_is_refused(world: World, ask: Ask):
@@ -111,8 +111,8 @@ def test_an_app_elsewhere_registers_with_the_signing_key_only(world: World, ask:
     manifest = json.dumps(shop().manifest("https://shop.example/api")).encode()
     assert ask("POST", "/fn/register", manifest)[0] == 401
     assert ask("POST", "/fn/register", manifest, authorization=bearer("guessed"))[0] == 401
-    status, told = ask("POST", "/fn/register", manifest, authorization=bearer("signing-key-1"))
-    assert (status, told["ok"]) == (200, True)
+    status, body = ask("POST", "/fn/register", manifest, authorization=bearer("signing-key-1"))
+    assert (status, body["ok"]) == (200, True)
     snapshot = world.here.run(world.here.engine.registry.snapshot())
     assert (snapshot.apps["shop"].target.kind, snapshot.apps["shop"].target.address) == (
         "http", "https://shop.example/api",

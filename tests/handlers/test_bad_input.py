@@ -1,4 +1,4 @@
-"""What cannot be worked off says why, ends in the dead letters, and harms nothing beside it."""
+"""Messages that cannot be processed: the reason is logged, they become dead letters, and others are not affected."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("body", "told"), BAD, ids=[told[:40] for _, told in BAD])
+@pytest.mark.parametrize(("body", "reason"), BAD, ids=[reason[:40] for _, reason in BAD])
 def test_what_is_no_event_is_refused_with_its_reason(
-    world: World, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str], body: str, told: str
+    world: World, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str], body: str, reason: str
 ):
     with caplog.at_level(logging.INFO):
         answer = world.put(body)
     assert len(answer["batchItemFailures"]) == 1
     [record] = [record for record in caplog.records if record.getMessage() == "message failed"]
-    assert "[MP501] An event cannot be taken in" in record.error  # type: ignore[attr-defined]
-    assert told in record.error  # type: ignore[attr-defined]
+    assert "[MP501] An event cannot be processed" in record.error  # type: ignore[attr-defined]
+    assert reason in record.error  # type: ignore[attr-defined]
     assert "EventsRefused" in capsys.readouterr().out
 
 
@@ -58,7 +58,7 @@ def test_a_refused_event_is_counted_once_however_often_it_comes(world: World, ca
     assert "EventsRefused" not in capsys.readouterr().out
 
 
-def test_good_events_of_the_same_batch_are_taken_in(world: World):
+def test_good_events_of_the_same_batch_are_processed(world: World):
     world.serve(shop())
     answer = world.put(envelope("order/placed", {"n": 1}), "not json", envelope("order/placed", {"n": 2}))
     assert len(answer["batchItemFailures"]) == 1
@@ -122,8 +122,8 @@ def test_a_message_that_is_not_understood_fails_by_name(
     body = json.loads(json.dumps(message).replace("RUN", run_id))
     answer = handler({"Records": [world.record(body, world.work_url)]}, Context())
     assert len(answer["batchItemFailures"]) == 1
-    told = [str(getattr(record, "error", "")) for record in caplog.records]
-    assert any(re.search(r"\[MP401\] .*" + said.replace("RUN", run_id), error) for error in told), told
+    errors = [str(getattr(record, "error", "")) for record in caplog.records]
+    assert any(re.search(r"\[MP401\] .*" + said.replace("RUN", run_id), error) for error in errors), errors
 
 
 def test_a_lambda_without_its_variables_says_which_one(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch):

@@ -1,4 +1,4 @@
-"""Each way in which a Lambda fails is told apart, over real sockets, and has its own retry rule."""
+"""Each way in which a Lambda fails is distinguished, over real sockets, and has its own retry rule."""
 
 from __future__ import annotations
 
@@ -73,21 +73,21 @@ FAILURES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("error", "kind", "told"), FAILURES, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("error", "kind", "reason"), FAILURES, ids=lambda value: str(value)[:40])
 async def test_each_failure_has_its_kind_and_says_what_to_do(
-    invoker: LambdaInvoker, lambda_service: LambdaService, error: Exception, kind: str, told: str
+    invoker: LambdaInvoker, lambda_service: LambdaService, error: Exception, kind: str, reason: str
 ):
     lambda_service.functions[ARN] = failing(error)
     with pytest.raises(InvocationProblem) as problem:
         await invoker.invoke(TARGET, CALL)
-    assert (problem.value.kind, told in problem.value.detail) == (kind, True), problem.value.detail
+    assert (problem.value.kind, reason in problem.value.detail) == (kind, True), problem.value.detail
 
 
 REFUSALS = [(error, kind) for error, kind, _ in FAILURES if isinstance(error, Refusal)]
 
 
 @pytest.mark.parametrize(("refusal", "kind"), REFUSALS, ids=lambda value: str(value)[:40])
-async def test_what_keeps_a_call_from_being_handed_over_is_told_apart_as_well(
+async def test_reasons_why_a_call_is_not_handed_over_are_distinguished_too(
     invoker: LambdaInvoker, lambda_service: LambdaService, refusal: Refusal, kind: str
 ):
     lambda_service.functions[ARN] = failing(AssertionError("it is not called"))
@@ -98,7 +98,7 @@ async def test_what_keeps_a_call_from_being_handed_over_is_told_apart_as_well(
     assert problem.value.kind == kind
 
 
-async def test_a_call_is_handed_over_with_its_slip(invoker: LambdaInvoker, lambda_service: LambdaService):
+async def test_a_call_is_handed_over_with_its_token(invoker: LambdaInvoker, lambda_service: LambdaService):
     lambda_service.functions[ARN] = failing(AssertionError("it is not called"))
     await invoker.hand_over(TARGET, CALL, {"run": "R1"})
     [(name, body)] = lambda_service.accepted

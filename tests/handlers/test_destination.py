@@ -1,4 +1,4 @@
-"""What Lambda's destination for failures sends is told apart as what it answers to a call that is waited for."""
+"""What Lambda's destination for failures sends is classified like its answers to synchronous calls."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from milepost_engine.store.messages import CallToken
 
 from .recorded import failure_record
 
-SLIP = CallToken("R1", "shop-order", "step#0", 1, "O1", 0, 1_772_442_000_000)
-EVENT = {"version": "2.0", "body": "{}", "milepost": SLIP.wire()}
+TOKEN = CallToken("R1", "shop-order", "step#0", 1, "O1", 0, 1_772_442_000_000)
+EVENT = {"version": "2.0", "body": "{}", "milepost": TOKEN.wire()}
 
 FAILURES: list[tuple[str, Mapping[str, str] | None, str, str]] = [
     ("RetriesExhausted", {"errorType": "Sandbox.Timedout", "errorMessage": "Task timed out after 900.00 seconds"},
@@ -39,13 +39,13 @@ FAILURES: list[tuple[str, Mapping[str, str] | None, str, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("condition", "error", "kind", "told"), FAILURES)
+@pytest.mark.parametrize(("condition", "error", "kind", "reason"), FAILURES)
 def test_each_failure_has_its_kind_and_says_what_to_do(
-    condition: str, error: Mapping[str, str] | None, kind: str, told: str
+    condition: str, error: Mapping[str, str] | None, kind: str, reason: str
 ):
     token, problem = read_record(failure_record(EVENT, condition, error))
-    assert token == SLIP
-    assert (problem.kind, told in problem.detail) == (kind, True), problem.detail
+    assert token == TOKEN
+    assert (problem.kind, reason in problem.detail) == (kind, True), problem.detail
 
 
 @pytest.mark.parametrize("payload", [None, "text", {"my": "own"}, {"milepost": {"run": "R1"}}, {"milepost": "text"}])

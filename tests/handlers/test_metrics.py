@@ -39,7 +39,7 @@ def shop(failing: int = 0) -> App:
     return app
 
 
-class Told:
+class Output:
     """What the Lambdas wrote on stdout, since it was last read."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
@@ -52,8 +52,8 @@ class Told:
 
 
 @pytest.fixture
-def told(capsys: pytest.CaptureFixture[str]) -> Told:
-    return Told(capsys)
+def output(capsys: pytest.CaptureFixture[str]) -> Output:
+    return Output(capsys)
 
 
 @pytest.fixture
@@ -70,11 +70,11 @@ def totals(metrics: list[dict[str, Any]]) -> dict[str, float]:
     return found
 
 
-def test_a_run_is_counted_by_stack_and_by_function_and_by_nothing_else(world: World, told: Told):
+def test_a_run_is_counted_by_stack_and_by_function_and_by_nothing_else(world: World, output: Output):
     world.serve(shop())
     world.put(envelope("order/placed", {}))
     world.pump()
-    metrics, _ = told.read()
+    metrics, _ = output.read()
     assert {name: value for name, value in totals(metrics).items() if name.startswith("Runs")} == {
         "RunsStarted": 1, "RunsCompleted": 1,
     }  # fmt: skip
@@ -85,11 +85,11 @@ def test_a_run_is_counted_by_stack_and_by_function_and_by_nothing_else(world: Wo
         assert (line["service"], line["function_id"]) == ("shop", "shop-order")
 
 
-def test_latencies_are_told_in_milliseconds(world: World, told: Told):
+def test_latencies_are_in_milliseconds(world: World, output: Output):
     world.serve(shop())
     world.put(envelope("order/placed", {}))
     world.pump()
-    metrics, _ = told.read()
+    metrics, _ = output.read()
     units = {m["Name"]: m["Unit"] for line in metrics for m in line["_aws"]["CloudWatchMetrics"][0]["Metrics"]}
     assert (units["FirstStepDelay"], units["StepLatency"]) == ("Milliseconds", "Milliseconds")
     assert 0 < totals(metrics)["FirstStepDelay"] < 60_000
@@ -115,7 +115,9 @@ def test_a_failed_attempt_says_which_step_and_when_it_is_tried_again(world: Worl
     assert line.next_at  # type: ignore[attr-defined]
 
 
-def test_a_failed_run_is_told_with_its_event_and_its_error(world: World, lines: pytest.LogCaptureFixture, told: Told):
+def test_a_failed_run_is_logged_with_its_event_and_its_error(
+    world: World, lines: pytest.LogCaptureFixture, output: Output
+):
     world.serve(shop())
     world.put(envelope("order/refused", {"card": SECRET}))
     world.pump()
@@ -124,10 +126,10 @@ def test_a_failed_run_is_told_with_its_event_and_its_error(world: World, lines: 
     assert (line.levelname, line.run_id, line.event_name) == ("ERROR", run["run_id"], "order/refused")  # type: ignore[attr-defined]
     assert line.event_id == run["event_id"]  # type: ignore[attr-defined]
     assert line.error["message"] == "there is nothing to refund"  # type: ignore[attr-defined]
-    assert totals(told.read()[0])["RunsFailed"] == 1
+    assert totals(output.read()[0])["RunsFailed"] == 1
 
 
-def test_no_payload_is_told(world: World, capsys: pytest.CaptureFixture[str], lines: pytest.LogCaptureFixture):
+def test_no_payload_is_logged(world: World, capsys: pytest.CaptureFixture[str], lines: pytest.LogCaptureFixture):
     world.serve(shop())
     world.put(envelope("order/placed", {"card": SECRET}), envelope("order/refused", {"card": SECRET}))
     world.pump()
@@ -135,9 +137,9 @@ def test_no_payload_is_told(world: World, capsys: pytest.CaptureFixture[str], li
     assert not [record for record in lines.records if SECRET in str(vars(record))]
 
 
-def test_a_function_that_was_passed_over_is_named_with_the_reason(world: World, lines: pytest.LogCaptureFixture):
+def test_a_skipped_function_is_logged_with_the_reason(world: World, lines: pytest.LogCaptureFixture):
     world.serve(shop())
     world.here.run(world.here.engine.registry.pause("shop-order", paused=True))
     world.put(envelope("order/placed", {}))
-    [line] = [record for record in lines.records if record.getMessage() == "functions passed over"]
+    [line] = [record for record in lines.records if record.getMessage() == "functions skipped"]
     assert line.why == {"shop-order": "the function is paused"}  # type: ignore[attr-defined]

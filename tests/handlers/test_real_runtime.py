@@ -1,4 +1,4 @@
-"""The user's Lambda under AWS's own runtime client: what kills it, and how its run goes on."""
+"""The user's Lambda under AWS's own runtime client: what kills it, and how its run continues."""
 
 from __future__ import annotations
 
@@ -88,11 +88,11 @@ def register(world: World, *, reports: bool = False) -> None:
 
 @pytest.mark.parametrize("reports", [False, True], ids=["waited for", "reports"])
 @pytest.mark.parametrize(
-    ("how", "told"),
+    ("how", "reason"),
     [("exit", "exit status 3"), ("hang", "Task timed out after 4.00 seconds"), ("memory", "most likely out of memory")],
 )
 def test_a_step_that_kills_the_lambda_is_tried_again_and_those_before_it_are_not(
-    world: World, deploy: Deploy, tmp_path: Path, how: str, told: str, *, reports: bool
+    world: World, deploy: Deploy, tmp_path: Path, how: str, reason: str, *, reports: bool
 ):
     host = deploy(APP, timeout_seconds=4.0)
     register(world, reports=reports)
@@ -101,7 +101,7 @@ def test_a_step_that_kills_the_lambda_is_tried_again_and_those_before_it_are_not
     [run] = world.runs()
     assert (run["status"], run["output"]) == ("Completed", [1, 1])
     assert (host.starts, (tmp_path / "first").read_text()) == (2, "1")
-    assert told in str(run["trace"])
+    assert reason in str(run["trace"])
 
 
 @pytest.mark.parametrize("reports", [False, True], ids=["waited for", "reports"])
@@ -116,7 +116,7 @@ def test_a_lambda_that_always_dies_fails_the_run_with_the_reason(world: World, d
     assert "exit status 3" in run["error"]["message"]
 
 
-def test_code_that_cannot_be_imported_any_more_is_told_by_lambda(world: World, deploy: Deploy):
+def test_code_that_can_no_longer_be_imported_is_reported_by_lambda(world: World, deploy: Deploy):
     deploy(APP).stop()
     register(world, reports=True)
     deploy("import nothing_of_that_name\n")
@@ -127,7 +127,7 @@ def test_code_that_cannot_be_imported_any_more_is_told_by_lambda(world: World, d
     assert "the code could not be imported: " in run["error"]["message"]
 
 
-def test_code_that_cannot_be_imported_is_told_with_pythons_words(world: World, deploy: Deploy):
+def test_code_that_cannot_be_imported_is_reported_with_pythons_message(world: World, deploy: Deploy):
     deploy("import nothing_of_that_name\n")
     with pytest.raises(SyncProblem, match=r"could not be imported: .*No module named 'nothing_of_that_name'"):
         register(world)

@@ -45,12 +45,12 @@ class CloudFormation:
 
 @pytest.fixture
 def cloudformation() -> Iterator[CloudFormation]:
-    told = CloudFormation()
+    cloudformation = CloudFormation()
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_PUT(self) -> None:
             assert self.headers.get("Content-Type") == ""
-            told.answers.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            cloudformation.answers.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             self.send_response(200)
             self.end_headers()
 
@@ -60,8 +60,8 @@ def cloudformation() -> Iterator[CloudFormation]:
     server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    told.url = f"http://127.0.0.1:{server.server_port}/answer?signature=x"
-    yield told
+    cloudformation.url = f"http://127.0.0.1:{server.server_port}/answer?signature=x"
+    yield cloudformation
     server.shutdown()
     server.server_close()
     thread.join()
@@ -140,7 +140,7 @@ def test_an_app_that_cannot_be_imported_fails_the_deployment_with_pythons_words(
     assert answer["PhysicalResourceId"] == "app:none"
 
 
-def test_a_manifest_with_mistakes_fails_the_deployment_and_what_was_served_before_goes_on(
+def test_a_manifest_with_mistakes_fails_the_deployment_and_the_previous_version_stays(
     world: World, cloudformation: CloudFormation
 ):
     cloudformation.ask("Create", deploy(world, shop("tea"), 1))
@@ -197,7 +197,7 @@ def test_deleting_what_was_never_registered_succeeds(world: World, cloudformatio
     assert cloudformation.ask("Delete", VERSION.format(1), PhysicalResourceId="app:none")["Status"] == "SUCCESS"
 
 
-def test_a_handler_that_is_not_the_apps_is_told_by_what_it_answered(world: World, cloudformation: CloudFormation):
+def test_a_handler_that_is_not_the_apps_is_recognised_by_its_answer(world: World, cloudformation: CloudFormation):
     world.lambdas.functions[VERSION.format(1)] = lambda _: {"hello": "world"}
     answer = cloudformation.ask("Create", VERSION.format(1))
     assert "which is no HTTP response: its handler must be the app's" in answer["Reason"]

@@ -1,4 +1,4 @@
-"""A function that may run for long is waited for by nobody: it is handed its calls, and reports back itself."""
+"""A long-running function is invoked asynchronously: it is handed its calls, and reports its results."""
 
 from __future__ import annotations
 
@@ -99,8 +99,8 @@ def test_a_checkpointing_function_saves_its_steps_and_reports_once(world: World)
 def test_a_run_is_measured_as_if_it_had_been_waited_for(world: World, capsys: pytest.CaptureFixture[str]):
     begin(world, shop([]))
     world.settle()
-    told = capsys.readouterr().out
-    assert [name for name in ("FirstStepDelay", "StepLatency", "RunsCompleted") if f'"{name}"' not in told] == []
+    output = capsys.readouterr().out
+    assert [name for name in ("FirstStepDelay", "StepLatency", "RunsCompleted") if f'"{name}"' not in output] == []
 
 
 def branches(done: list[str]) -> App:
@@ -190,11 +190,11 @@ def test_a_report_that_comes_twice_leads_on_once(world: World):
     [report] = reports(world)
     world.pump()
     assert len(world.lambdas.accepted) == 1
-    world.tell(report)
+    world.deliver_record(report)
     world.pump()
     assert len(world.lambdas.accepted) == 1
     world.settle()
-    world.tell(report)
+    world.deliver_record(report)
     assert world.pump() == []
     assert done == ["charge", "mail"]
 
@@ -268,7 +268,7 @@ def test_the_call_of_an_owner_before_does_not_begin(world: World):
 @pytest.mark.parametrize("mode", ["step", "checkpoint"])
 def test_the_failure_of_a_call_of_an_owner_before_costs_no_attempt(world: World, mode: str):
     first, _ = begin_twice(world, shop([], mode))
-    world.tell(failure_record(first, "RetriesExhausted", TIMED_OUT))
+    world.deliver_record(failure_record(first, "RetriesExhausted", TIMED_OUT))
     world.settle()
     run = only_run(world)
     assert (run["status"], attempts(run)) == ("Completed", [])
@@ -291,15 +291,15 @@ def test_of_two_answers_to_one_call_the_first_counts_and_leads_on(world: World):
 
 
 @pytest.mark.parametrize("mode", ["step", "checkpoint"])
-def test_a_failed_invocation_costs_an_attempt_however_often_lambda_tells_of_it(world: World, mode: str):
+def test_a_failed_invocation_costs_one_attempt_however_often_lambda_reports_it(world: World, mode: str):
     done: list[str] = []
     begin(world, shop(done, mode))
     _, event = the_event(world)
     world.lambdas.accepted.clear()
     for _ in range(2):
-        world.tell(failure_record(event, "RetriesExhausted", TIMED_OUT))
+        world.deliver_record(failure_record(event, "RetriesExhausted", TIMED_OUT))
     world.settle()
-    world.tell(failure_record(event, "RetriesExhausted", TIMED_OUT))
+    world.deliver_record(failure_record(event, "RetriesExhausted", TIMED_OUT))
     assert world.pump() == []
     run = only_run(world)
     assert (run["status"], attempts(run), done) == ("Completed", ["InvocationTimeout"], ["charge", "mail"])
@@ -311,7 +311,7 @@ def test_an_event_that_lambda_could_not_begin_in_time_costs_no_attempt(
     begin(world, shop([]))
     _, event = the_event(world)
     world.lambdas.accepted.clear()
-    world.tell(failure_record(event, "EventAgeExceeded"))
+    world.deliver_record(failure_record(event, "EventAgeExceeded"))
     capsys.readouterr()
     world.pump()
     assert "InvocationsThrottled" in capsys.readouterr().out
@@ -328,7 +328,7 @@ def test_an_event_that_lambda_could_not_begin_in_time_costs_no_attempt(
         (Refusal(500, "ServiceException", "no"), "AppUnreachable"),
     ],
 )
-def test_a_call_that_cannot_be_handed_over_is_told_apart_and_tried_again(world: World, refusal: Refusal, name: str):
+def test_a_call_that_cannot_be_handed_over_is_recognised_and_retried(world: World, refusal: Refusal, name: str):
     world.lambdas.refuses.append(refusal)
     begin(world, shop([]))
     world.settle()
@@ -363,7 +363,7 @@ def test_an_app_that_does_not_know_the_queue_says_what_to_deploy(world: World, m
         world.lambdas.functions[name](event)
 
 
-def test_a_failure_that_is_none_of_milepost_is_passed_over(world: World, caplog: pytest.LogCaptureFixture):
-    world.tell(failure_record({"my": "own"}, "RetriesExhausted", TIMED_OUT))
+def test_a_foreign_failure_record_is_ignored(world: World, caplog: pytest.LogCaptureFixture):
+    world.deliver_record(failure_record({"my": "own"}, "RetriesExhausted", TIMED_OUT))
     assert world.pump() == []
-    assert "a record of Lambda's was passed over" in caplog.text
+    assert "ignored a failure record of Lambda's" in caplog.text

@@ -41,15 +41,15 @@ def probe(daemon: socket.socket, *, disabled: str) -> None:
     subprocess.run([sys.executable, "-c", PROBE], env=environment, check=True, capture_output=True)
 
 
-def test_with_tracing_the_handlers_work_is_told_with_its_error(daemon: socket.socket):
+def test_with_tracing_the_handlers_work_is_reported_with_its_error(daemon: socket.socket):
     probe(daemon, disabled="false")
     daemon.settimeout(5)
-    told = daemon.recv(65536).decode()
-    assert "## handler" in told
-    assert "MissingVariable" in told
+    sent = daemon.recv(65536).decode()
+    assert "## handler" in sent
+    assert "MissingVariable" in sent
 
 
-def test_without_tracing_nothing_is_told(daemon: socket.socket):
+def test_without_tracing_nothing_is_reported(daemon: socket.socket):
     probe(daemon, disabled="true")
     daemon.setblocking(False)
     with pytest.raises(BlockingIOError):

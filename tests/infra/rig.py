@@ -73,7 +73,7 @@ class Synthesised:
         return {name: one.get("Properties", {}) for name, one in resources(self.template, kind).items()}
 
     def statements(self, role: str) -> list[dict[str, Any]]:
-        """What a role, told by a part of its logical id, is allowed; each action and resource by itself."""
+        """What a role, found by a part of its logical id, is allowed; each action and resource by itself."""
         found = []
         for policy in self.all("AWS::IAM::Policy").values():
             if any(role in one["Ref"] for one in policy["Roles"]):

@@ -98,7 +98,7 @@ def test_runs_are_pinned_to_a_published_version_that_stays(plain):
     assert registration(plain)["Address"] == {"Ref": name}
 
 
-def test_runs_go_on_with_the_newest_code_if_asked_to(tmp_path):
+def test_runs_continue_with_the_newest_code_if_requested(tmp_path):
     made = with_app(tmp_path, versioning="latest")
     (alias,) = made.all("AWS::Lambda::Alias")
     assert registration(made)["Address"] == {"Ref": alias}
@@ -153,7 +153,7 @@ def test_a_container_image_can_be_handed_over(tmp_path):
     assert registration(found)["TimeoutSeconds"] == "10"
 
 
-def test_a_function_from_elsewhere_is_called_by_its_arn_and_registered_again_when_told(tmp_path):
+def test_an_imported_function_is_called_by_its_arn_and_registered_again_on_a_new_revision(tmp_path):
     def made(revision: str) -> Synthesised:
         app = App()
         stack = Stack(app, "Stack")
@@ -184,7 +184,7 @@ def test_a_function_of_their_own_that_runs_longer_than_milepost_waits_is_refused
         stack, "Own", code=code, handler="index.handler", runtime=lambda_.Runtime.PYTHON_3_12,
         timeout=Duration.seconds(120),
     )  # fmt: skip
-    with pytest.raises(InfraError, match=r"MP608.*120 s.*compose the app from entry="):
+    with pytest.raises(InfraError, match=r"MP608.*120 s.*use entry="):
         MilepostApp(milepost, "Shop", function=function)
 
 

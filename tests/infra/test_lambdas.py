@@ -137,7 +137,11 @@ def test_the_keys_of_the_api_are_made_by_secrets_manager_and_read_only_where_the
             for policy in full.all("AWS::IAM::Policy").values()
             for statement in policy["PolicyDocument"]["Statement"]
         ]
-        return {role.split("LambdaRole")[0] for role, told in statements if "GetSecretValue" in told and secret in told}
+        return {
+            role.split("LambdaRole")[0]
+            for role, policy in statements
+            if "GetSecretValue" in policy and secret in policy
+        }
 
     (event_keys,) = [name for name in full.all("AWS::SecretsManager::Secret") if "Event" in name]
     (signing_keys,) = [name for name in full.all("AWS::SecretsManager::Secret") if "Signing" in name]

@@ -71,7 +71,7 @@ def test_each_version_keeps_its_own_configuration_for_the_runs_that_are_pinned_t
     assert names[0] != names[1]
 
 
-def test_runs_that_go_on_with_the_newest_code_have_it_at_the_alias(tmp_path: Path):
+def test_runs_that_continue_with_the_newest_code_have_it_at_the_alias(tmp_path: Path):
     made = with_timeout(tmp_path, QUARTER, versioning="latest")
     (config,) = made.all(CONFIG).values()
     assert config["Qualifier"] == "live"

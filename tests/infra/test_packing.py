@@ -85,12 +85,12 @@ def test_the_engine_needs_what_the_extra_aws_names():
     assert "fastapi" not in names
 
 
-def test_a_requirement_without_a_wheel_is_told_with_pips_own_words(assets):
-    with pytest.raises(PackingError, match=r"(?s)MP603.*pip said"):
+def test_a_requirement_without_a_wheel_is_reported_with_pips_output(assets):
+    with pytest.raises(PackingError, match=r"(?s)MP603.*pip's output"):
         assets.build(SDK_PACKAGES, ("/nowhere/nothing-1.0-py3-none-any.whl",))
 
 
-def test_a_python_that_this_machine_lacks_is_told_before_anything_is_deployed(tmp_path):
+def test_a_python_that_this_machine_lacks_is_reported_before_anything_is_deployed(tmp_path):
     with pytest.raises(PackingError, match=r"MP601.*python3\.99"):
         WheelAssets(Platform("3.99", host=True), tmp_path).build(SDK_PACKAGES, ())
 

@@ -23,10 +23,12 @@ def test_every_alarm_leads_to_what_it_means_and_what_to_do(full: Any):
     text = (DOCS / "operating.md").read_text()
     explained = dict(re.findall(r"^### (\w+)\n(.*?)(?=^##)", text, re.MULTILINE | re.DOTALL))
     assert {anchor for _, anchor in links} == {name.lower() for name in explained}
-    assert [name for name, told in explained.items() if "**Means:**" not in told or "**Do:**" not in told] == []
+    assert [
+        name for name, meaning in explained.items() if "**Means:**" not in meaning or "**Do:**" not in meaning
+    ] == []
 
 
-def test_every_alarm_over_dead_letters_is_told_apart(full: Any):
+def test_every_dead_letter_alarm_is_documented_by_name(full: Any):
     names = re.findall(r"Alarms(DeadLetters[A-Za-z]+?)[0-9A-F]{8}", " ".join(full.all("AWS::CloudWatch::Alarm")))
     assert len(names) >= 3
     text = (DOCS / "operating.md").read_text()

@@ -1,4 +1,4 @@
-"""Alarms, dashboard and saved queries: what a person is told, and where the numbers come from."""
+"""Alarms, dashboard and saved queries: what they say, and where the numbers come from."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ def test_an_alarm_says_what_it_means_and_where_to_read_what_to_do(full):
         assert re.search(r"\. See docs/operating\.md#[a-z]+\.$", alarm["AlarmDescription"])
 
 
-def test_the_topic_is_told_when_an_alarm_begins_and_ends(plain, full):
-    told = ["arn:aws:sns:eu-west-1:123456789012:ops"]
-    assert all((a["AlarmActions"], a["OKActions"]) == (told, told) for a in alarms(full).values())
+def test_the_topic_is_notified_when_an_alarm_starts_and_ends(plain, full):
+    topics = ["arn:aws:sns:eu-west-1:123456789012:ops"]
+    assert all((a["AlarmActions"], a["OKActions"]) == (topics, topics) for a in alarms(full).values())
     assert not [a for a in alarms(plain).values() if "AlarmActions" in a]
 
 
@@ -76,13 +76,13 @@ def test_the_dashboard_is_valid_and_shows_every_metric(plain):
     shown = json.loads(body)
     titles = [widget["properties"].get("title", "") for widget in shown["widgets"]]
     assert "Step latency (ms)" in titles
-    assert "Dollars an hour, Milepost's own part at list price" in titles
+    assert "Cost of Milepost itself, dollars per hour at list price" in titles
     assert len(titles) == len(set(titles))
     missing = [metric for metric in MetricName if metric.value not in body]
     assert missing == []
 
 
-def test_metrics_are_told_apart_by_stack_and_by_function_and_by_nothing_else(plain):
+def test_metrics_have_the_dimensions_stack_and_function_and_no_others(plain):
     body = dashboard(plain)
     dimensions = set(re.findall(r"\{Milepost,([a-z_,]+)\}", body))
     assert dimensions == {"service,function_id"}
@@ -102,5 +102,5 @@ def test_three_questions_to_the_logs_are_saved(plain):
     assert all({one["Ref"] for one in query["LogGroupNames"]} == groups for query in found)
 
 
-def test_the_stack_tells_what_the_command_line_needs(full):
+def test_the_stack_has_the_outputs_that_the_command_line_needs(full):
     assert set(full.template["Outputs"]) >= {output.value for output in Output}

@@ -44,7 +44,7 @@ def server(modules: Path, tmp_path: Path) -> Iterator[DevProcess]:
     app = subprocess.Popen(["node", str(modules / "app.mjs"), str(port)], env=environment)
     try:
         made.start()
-        until(lambda: "official-js" in json.dumps(made.call("/api/apps")), seconds=30, told=made.log)
+        until(lambda: "official-js" in json.dumps(made.call("/api/apps")), seconds=30, details=made.log)
         yield made
     finally:
         made.stop()
@@ -60,7 +60,7 @@ def run_of(server: DevProcess, function_id: str) -> dict:
 
 
 def until_ended(server: DevProcess, function_id: str) -> dict:
-    until(lambda: run_of(server, function_id).get("ended_at"), seconds=30, told=server.log)
+    until(lambda: run_of(server, function_id).get("ended_at"), seconds=30, details=server.log)
     return run_of(server, function_id)
 
 
@@ -70,7 +70,7 @@ def waits(server: DevProcess) -> bool:
 
 def test_steps_retry_sleep_wait_invoke_and_send_work_as_with_the_servers_it_was_made_for(server: DevProcess):
     server.call("/e/test", {"name": "js/order", "data": {"id": "7", "cents": 42}})
-    until(lambda: waits(server), seconds=30, told=server.log)
+    until(lambda: waits(server), seconds=30, details=server.log)
     server.call("/e/test", {"name": "js/answer", "data": {"id": "8", "word": "other"}})
     server.call("/e/test", {"name": "js/answer", "data": {"id": "7", "word": "yes"}})
     run = until_ended(server, "official-js-story")

@@ -38,7 +38,7 @@ def server(tmp_path: Path) -> Iterator[DevProcess]:
     with running(made.url, port):
         try:
             made.start()
-            until(lambda: len(made.call("/api/functions")["functions"]) == 8, seconds=30, told=made.log)
+            until(lambda: len(made.call("/api/functions")["functions"]) == 8, seconds=30, details=made.log)
             yield made
         finally:
             made.stop()
@@ -63,12 +63,12 @@ class Wound:
     def wind_to_next_try(self, function: str, step: str, tried: int) -> None:
         """Once the step was tried so often. No further, so that a test sees each try before the next one."""
         retrying = lambda: (s := self.step(function, step)) and s["next_try_at"] and len(s["attempts"]) == tried  # noqa: E731
-        until(retrying, told=lambda: str(self.only_run(function)))
+        until(retrying, details=lambda: str(self.only_run(function)))
         shown = datetime.fromisoformat(self.step(function, step)["next_try_at"])
         self.served.do(self.clock.advance_to(shown + timedelta(milliseconds=1)))
 
     def ended(self, function: str) -> dict[str, Any]:
-        until(lambda: self.only_run(function)["ended_at"], told=lambda: str(self.only_run(function)))
+        until(lambda: self.only_run(function)["ended_at"], details=lambda: str(self.only_run(function)))
         return self.only_run(function)
 
 
@@ -82,7 +82,7 @@ def wound() -> Iterator[Wound]:
 
 
 def ended(server: DevProcess, function: str) -> dict[str, Any]:
-    until(lambda: server.only_run(function=function)["ended_at"], seconds=20, told=server.log)
+    until(lambda: server.only_run(function=function)["ended_at"], seconds=20, details=server.log)
     return server.only_run(function=function)
 
 
@@ -91,7 +91,7 @@ def test_an_official_app_steps_retries_sleeps_invokes_waits_sends_and_fails_as_i
     server.send("py/fail")
     story = "official-py-story"
     waits = lambda: any(span["status"] == "Waiting" for span in server.only_run(function=story)["trace"])  # noqa: E731
-    until(waits, seconds=30, told=lambda: server.log() + str(server.only_run(function=story)["trace"]))
+    until(waits, seconds=30, details=lambda: server.log() + str(server.only_run(function=story)["trace"]))
     server.send("py/answer", {"id": "8", "word": "other"})
     server.send("py/answer", {"id": "7", "word": "yes"})
 

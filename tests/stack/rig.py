@@ -21,7 +21,7 @@ NAME = "shop"
 
 
 def announce(aws: AwsHarness, **changed: str) -> None:
-    """Let CloudFormation tell of the harness's stack."""
+    """Make the harness's stack known to CloudFormation."""
     outputs = {key: {"Value": value} for key, value in {**outputs_of(aws.stack), **changed}.items() if value}
     template = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}, "Outputs": outputs}
     client = aws.session.client("cloudformation")
@@ -30,7 +30,7 @@ def announce(aws: AwsHarness, **changed: str) -> None:
 
 
 @dataclass(frozen=True)
-class Told:
+class Printed:
     """What a command printed, and how it ended."""
 
     code: int
@@ -41,21 +41,21 @@ class Told:
         return json.loads(self.text)
 
 
-async def milepost(*words: str, stack: str = NAME) -> Told:
+async def milepost(*words: str, stack: str = NAME) -> Printed:
     """Run a command over the stack. What is refused is raised, as `main` gets it."""
     arguments = [*words, "--stack", stack, "--region", REGION]
     # On a thread, for a command has an event loop of its own; the test's loop stands still meanwhile.
     done = await asyncio.to_thread(CliRunner().invoke, cli, arguments)
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
-    return Told(done.exit_code, done.output)
+    return Printed(done.exit_code, done.output)
 
 
 @contextmanager
 def refused(code: str) -> Iterator[list[str]]:
     """The block is refused with this code; its message is in the list."""
-    told: list[str] = []
+    messages: list[str] = []
     with pytest.raises(ClientProblem) as caught:
-        yield told
-    told.append(str(caught.value))
-    assert caught.value.code == code, told
+        yield messages
+    messages.append(str(caught.value))
+    assert caught.value.code == code, messages

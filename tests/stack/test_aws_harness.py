@@ -94,7 +94,7 @@ async def test_large_values_lie_in_the_bucket(milepost_aws):
         assert (await aws.only_run())["output"] == 40_000
 
 
-async def test_an_event_that_cannot_be_taken_in_is_raised_in_the_test(milepost_aws):
+async def test_an_event_that_cannot_be_processed_is_raised_in_the_test(milepost_aws):
     async with milepost_aws(shop([])) as aws:
         put("inngest/secret", {})
         with pytest.raises(ValueError, match="reserved"):
@@ -137,7 +137,7 @@ async def test_a_crash_between_two_calls_to_aws_loses_nothing(milepost_aws):
             assert aws.lives == 3, at
 
 
-async def test_moto_of_the_users_own_goes_on_inside_and_after(milepost_aws, monkeypatch: pytest.MonkeyPatch):
+async def test_moto_of_the_users_own_works_inside_and_after(milepost_aws, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     with mock_aws():
         s3 = boto3.client("s3")

@@ -66,14 +66,14 @@ async def test_a_failed_run_is_replayed_from_the_step_that_failed():
         await aws.advance("1m")
         [failed] = (await milepost("runs", "list", "--status", "failed", "--json")).json["runs"]
         broken.clear()
-        told = await milepost("runs", "replay", failed["run_id"], "--data", '{"again": true}', "--json")
+        replayed = await milepost("runs", "replay", failed["run_id"], "--data", '{"again": true}', "--json")
         await aws.until_idle()
         [done] = (await milepost("runs", "list", "--status", "completed", "--json")).json["runs"]
         assert done["origin_run_id"] == failed["run_id"]
-        assert told.json["done"] == [done["run_id"]]
+        assert replayed.json["done"] == [done["run_id"]]
 
 
-async def test_events_functions_and_apps_are_told():
+async def test_events_functions_and_apps_are_listed():
     async with AwsHarness(shop([]), name=NAME) as aws:
         announce(aws)
         event_id = await aws.send("order/created", {"order_id": "7"})
@@ -112,9 +112,9 @@ async def test_dead_letters_are_seen_and_delivered_again_to_the_queue_that_they_
         by_body = {row["body"]: row for row in listed}
         assert by_body["never came"]["problem"] == "NO_PERMISSIONS: the queue refused"
         chosen = by_body["about a run"]
-        assert "1 messages" in (await milepost("redrive", chosen["id"])).text
+        assert "1 message redriven" in (await milepost("redrive", chosen["id"])).text
         assert bodies(sqs, aws.stack.queue) == ["about a run"]
-        assert "2 messages" in (await milepost("redrive", "--all")).text
+        assert "2 messages redriven" in (await milepost("redrive", "--all")).text
         assert bodies(sqs, aws.stack.intake_queue) == ["from the bus", "never came"]
         assert (await milepost("dead-letters", "list", "--json")).json["dead_letters"] == []
         sqs.close()
@@ -140,42 +140,42 @@ async def test_a_run_is_erased_with_its_event():
 async def test_an_unknown_stack_is_named_with_its_region():
     async with AwsHarness(name=NAME) as aws:
         announce(aws)
-        with refused("MP330") as told:
+        with refused("MP330") as messages:
             await milepost("runs", "list", stack="shopp")
-        assert "no stack 'shopp' in us-east-1" in told[0]
+        assert "no stack 'shopp' in us-east-1" in messages[0]
 
 
-async def test_a_stack_without_milepost_is_told_from_one():
+async def test_a_stack_without_milepost_is_refused():
     async with AwsHarness(name=NAME) as aws:
         announce(aws, MilepostTableName="")
-        with refused("MP331") as told:
+        with refused("MP331") as messages:
             await milepost("runs", "list")
-        assert "MilepostTableName" in told[0]
+        assert "MilepostTableName" in messages[0]
 
 
 async def test_a_table_of_another_version_is_not_touched():
     async with AwsHarness(shop([]), name=NAME) as aws:
         announce(aws)
         await aws.engine.queries.table.put({"pk": "META", "sk": "schema", "version": 99})
-        with refused("MP502") as told:
+        with refused("MP502") as messages:
             await milepost("runs", "list")
-        assert "schema version 99" in told[0]
+        assert "schema version 99" in messages[0]
 
 
 async def test_a_refusal_of_aws_names_the_call():
     async with AwsHarness(name=NAME) as aws:
         announce(aws, MilepostTableName="gone")
-        with refused("MP333") as told:
+        with refused("MP333") as messages:
             await milepost("runs", "list")
-        assert "GetItem (ResourceNotFoundException" in told[0]
+        assert "GetItem (ResourceNotFoundException" in messages[0]
 
 
-async def test_who_is_not_logged_in_is_told_how(monkeypatch: pytest.MonkeyPatch, tmp_path):
+async def test_without_credentials_the_error_says_how_to_log_in(monkeypatch: pytest.MonkeyPatch, tmp_path):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    with refused("MP332") as told:
+    with refused("MP332") as messages:
         await milepost("runs", "list")
-    assert "aws sso login" in told[0]
+    assert "aws sso login" in messages[0]

@@ -46,8 +46,8 @@ async def test_without_the_key_there_is_nothing_to_see(served: httpx.AsyncClient
 
 async def test_a_program_sends_the_key_in_a_header(served: httpx.AsyncClient):
     answer = await served.get("/api/info", headers={"authorization": f"Bearer {KEY}"})
-    told = answer.json()
-    assert (told["mode"], told["stack"], told["can"]["stream"]) == ("stack", "milepost", False)
+    body = answer.json()
+    assert (body["mode"], body["stack"], body["can"]["stream"]) == ("stack", "milepost", False)
 
 
 async def test_a_page_of_another_origin_is_refused_even_with_the_key(served: httpx.AsyncClient):
@@ -69,7 +69,7 @@ async def test_why_an_event_started_nothing_is_read_from_the_stacks_table():
         with open_stack(aws.session, aws.stack, threads=1, clock=aws.clock) as backend:
             transport = httpx.ASGITransport(build_app(backend))
             async with httpx.AsyncClient(transport=transport, base_url=ADDRESS) as client:
-                told = (await client.get(f"/api/events/{event_id}")).json()
-        assert told["skipped"] == {"shop-order": "the function is paused"}
-        # A stack tells no news: whether the event ended a wait is not known, which is not the same as none.
-        assert (told["started"], told["waits_ended"]) == (None, None)
+                body = (await client.get(f"/api/events/{event_id}")).json()
+        assert body["skipped"] == {"shop-order": "the function is paused"}
+        # A stack has no live updates: whether the event ended a wait is not known, which is not the same as none.
+        assert (body["started"], body["waits_ended"]) == (None, None)

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from milepost_console.cli.client import ClientProblem
 from milepost_console.cli.main import cli
-from milepost_console.stack.deploy import PINNED_CLI, Wish, check_account, command, find_cli
+from milepost_console.stack.deploy import PINNED_CLI, DeployRequest, check_account, command, find_cli
 
 from .rig import REGION
 
@@ -64,18 +64,18 @@ def test_the_cdk_cli_is_called_with_the_stack_and_the_entries(programs: Path):
     words_file = put_program(programs, "cdk", "2.1148.1 (build abc)")
     with mock_aws():
         bootstrap()
-        told = run(APP, "--stack", "shop", "--yes", "--architecture", "x86_64", "--python", "3.13")
+        printed = run(APP, "--stack", "shop", "--yes", "--architecture", "x86_64", "--python", "3.13")
     words = json.loads(words_file.read_text())
     assert words[:2] == ["deploy", "shop"]
     assert shlex.split(words[words.index("--app") + 1]) == [sys.executable, "-W", "ignore", "-m", "milepost_infra.app"]
     context = [words[place + 1] for place, word in enumerate(words) if word == "--context"]
     assert {"stack=shop", f"entry={APP}", "api=false", "python=3.13", "architecture=x86_64"} <= set(context)
     assert words[-2:] == ["--require-approval", "never"]
-    assert "milepost dashboard --stack shop" in told
+    assert "milepost dashboard --stack shop" in printed
 
 
-def test_growing_permissions_are_asked_about_unless_told_otherwise():
-    words = command(["cdk"], Wish("shop", (Path("app.py"),)), verb="deploy", ask=True)
+def test_broader_permissions_are_confirmed_unless_yes_is_given():
+    words = command(["cdk"], DeployRequest("shop", (Path("app.py"),)), verb="deploy", ask=True)
     assert words[-2:] == ["--require-approval", "broadening"]
 
 
@@ -85,16 +85,16 @@ def test_an_old_cdk_gives_way_to_the_pinned_one_of_npx(programs: Path):
     assert find_cli(lambda name: str(programs / name)) == [str(programs / "npx"), "--yes", PINNED_CLI]
 
 
-@pytest.mark.parametrize(("version", "told"), [("2.1000.0", "older than 2.1148.0"), ("", "is missing")])
-def test_without_node_the_message_says_to_install_it(programs: Path, version: str, told: str):
+@pytest.mark.parametrize(("version", "reason"), [("2.1000.0", "older than 2.1148.0"), ("", "is missing")])
+def test_without_node_the_message_says_to_install_it(programs: Path, version: str, reason: str):
     if version:
         put_program(programs, "cdk", version)
-    with pytest.raises(ClientProblem, match=told) as caught:
+    with pytest.raises(ClientProblem, match=reason) as caught:
         run(APP)
     assert caught.value.code == "MP609"
 
 
-def test_an_account_without_cdk_bootstrap_is_told_the_command(programs: Path):
+def test_for_an_account_without_cdk_bootstrap_the_error_has_the_command(programs: Path):
     put_program(programs, "cdk", "2.1148.1")
     with mock_aws(), pytest.raises(ClientProblem, match=f"bootstrap aws://123456789012/{REGION}") as caught:
         run(APP)
@@ -116,9 +116,9 @@ def test_only_writing_the_template_asks_nothing_of_aws(programs: Path):
     assert json.loads(words_file.read_text())[0] == "synth"
 
 
-def test_what_is_no_python_file_is_refused():
+def test_what_is_not_a_python_file_is_refused():
     done = CliRunner().invoke(cli, ["deploy", "pyproject.toml"])
-    assert (done.exit_code, "no Python file" in done.output) == (2, True)
+    assert (done.exit_code, "not a Python file" in done.output) == (2, True)
 
 
 def test_the_account_is_the_callers():

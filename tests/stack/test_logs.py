@@ -51,7 +51,7 @@ def make_lambda(aws: AwsHarness, name: str) -> str:
     return made["FunctionArn"]
 
 
-async def test_a_runs_lines_are_told_in_order_from_the_engines_log_and_the_apps():
+async def test_a_runs_lines_are_printed_in_order_from_the_engines_log_and_the_apps():
     app = shop([])
     async with AwsHarness(app, name=NAME, start=datetime.now(UTC)) as aws:
         announce(aws)
@@ -66,10 +66,10 @@ async def test_a_runs_lines_are_told_in_order_from_the_engines_log_and_the_apps(
         )
         write(logs, "/aws/lambda/shop-app", f"the app prints {run_id}\n", "a line of another run")
         logs.close()
-        told = await milepost("logs", run_id[-8:])
-        assert "[charge #1] attempt failed" in told.text
-        assert f"the app prints {run_id}" in told.text
-        assert "another" not in told.text
+        printed = await milepost("logs", run_id[-8:])
+        assert "[charge #1] attempt failed" in printed.text
+        assert f"the app prints {run_id}" in printed.text
+        assert "another" not in printed.text
         lines = (await milepost("logs", run_id, "--json")).json
         assert [line["log_group"] for line in lines] == [aws.stack.log_groups[0], "/aws/lambda/shop-app"]
 
@@ -78,8 +78,8 @@ async def test_a_run_that_no_log_names_is_said_to_have_no_lines():
     async with AwsHarness(shop([]), name=NAME, start=datetime.now(UTC)) as aws:
         announce(aws)
         await aws.send("order/created")
-        told = await milepost("logs", (await aws.only_run())["run_id"])
-        assert (told.code, "do not name this run" in told.text) == (1, True)
+        printed = await milepost("logs", (await aws.only_run())["run_id"])
+        assert (printed.code, "No log line names this run" in printed.text) == (1, True)
 
 
 @asynccontextmanager
@@ -100,9 +100,9 @@ async def test_the_dashboard_reads_the_same_lines_with_their_steps_and_says_when
         write(logs, aws.stack.log_groups[0], json.dumps(failed | {"error": "OSError: down"}), f"plain {run_id}")
         logs.close()
         async with dashboard(aws) as client:
-            told = (await client.get(f"/api/runs/{run_id}/logs")).json()
-        assert (told["kept"], told["cut"], told["since"]) == ("cloudwatch", 0, None)
-        first, second = told["lines"]
+            found = (await client.get(f"/api/runs/{run_id}/logs")).json()
+        assert (found["kept"], found["cut"], found["since"]) == ("cloudwatch", 0, None)
+        first, second = found["lines"]
         assert (first["level"], first["step"], first["attempt"]) == ("WARNING", "charge", 1)
         assert first["text"] == "attempt failed\nOSError: down"
         assert first["source"] == aws.stack.log_groups[0]
@@ -113,7 +113,7 @@ async def test_the_dashboard_reads_the_same_lines_with_their_steps_and_says_when
         assert (len(few.lines), few.cut) == (1, -1)
 
 
-async def test_who_may_not_read_logs_is_told_what_is_missing():
+async def test_without_permission_to_read_logs_the_missing_permission_is_named():
     async with AwsHarness(shop([]), name=NAME, start=datetime.now(UTC)) as aws:
         await aws.send("order/created")
         run_id = (await aws.only_run())["run_id"]
@@ -127,5 +127,5 @@ async def test_who_may_not_read_logs_is_told_what_is_missing():
 
 def denied(**_: Any) -> Any:
     """What AWS answers to who has no such permission."""
-    told = {"Error": {"Code": "AccessDeniedException", "Message": "not authorized to perform: logs:FilterLogEvents"}}
-    raise ClientError(told, "FilterLogEvents")
+    answer = {"Error": {"Code": "AccessDeniedException", "Message": "not authorized to perform: logs:FilterLogEvents"}}
+    raise ClientError(answer, "FilterLogEvents")

@@ -7,9 +7,9 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command, or say what to install: the bare package is for code that only declares functions."""
+    """Run the command, or say what to install: the bare package only lets code declare functions."""
     try:
-        from .main import main as run  # noqa: PLC0415 - what it needs may be missing
+        from .main import main as run  # noqa: PLC0415 - its packages may be missing
     except ModuleNotFoundError as missing:
         sys.exit(f"The milepost command needs the package {missing.name!r}: pip install 'milepost[dev]'")
     run(arguments)

@@ -1,6 +1,6 @@
-"""What the command line asks of a server: one small Protocol, and its HTTP implementation.
+"""The command line's calls to a server: a small Protocol and its HTTP implementation.
 
-A place that is reached otherwise (a deployed stack) implements the same calls; commands do not notice.
+A deployed stack is reached through the same calls (`milepost_console.stack.client`).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Client(Protocol):
         ...
 
     def follow(self) -> Iterator[tuple[str, dict[str, Json]]]:
-        """The news as they come: their kind and their fields."""
+        """Updates as they arrive: kind and fields."""
         ...
 
 
@@ -62,13 +62,13 @@ class HttpClient:
     def __init__(self, url: str, *, event_key: str = "dev", transport: httpx.BaseTransport | None = None) -> None:
         self.url = url.rstrip("/")
         self._event_key = event_key
-        # No proxies of the environment: the server is on this machine, or near.
+        # Ignores proxies from the environment: the server is on this machine or nearby.
         self._http = httpx.Client(
             base_url=self.url,
             headers={"x-milepost": "1"},
             timeout=httpx.Timeout(TIMEOUT_SECONDS, connect=5),
             trust_env=False,
-            # Reading the certificates costs 20 ms, for nothing on this machine.
+            # Loading certificates takes 20 ms and is useless over plain HTTP.
             verify=not self.url.startswith("http://"),
             transport=transport,
         )
@@ -100,7 +100,7 @@ class HttpClient:
                 answer.status_code,
             )
         if "ids" not in body:
-            raise self._stranger(answer)
+            raise self._not_milepost(answer)
         return [str(id_) for id_ in body["ids"]]
 
     def follow(self) -> Iterator[tuple[str, dict[str, Json]]]:
@@ -122,7 +122,7 @@ class HttpClient:
         if answer.is_success and body:
             return body
         if not body:
-            raise self._stranger(answer)
+            raise self._not_milepost(answer)
         message = str(body.get("error") or f"HTTP {answer.status_code}: {answer.text[:200]}")
         raise ClientProblem(str(body.get("code", "MP320")), message, answer.status_code)
 
@@ -132,17 +132,17 @@ class HttpClient:
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise self._unreachable(error) from error
 
-    def _stranger(self, answer: httpx.Response) -> ClientProblem:
+    def _not_milepost(self, answer: httpx.Response) -> ClientProblem:
         message = (
-            f"What answers at {self.url} is no Milepost server (HTTP {answer.status_code}, "
-            f"{answer.headers.get('content-type', 'no type')}). Is the address right?"
+            f"The server at {self.url} is not a Milepost server (HTTP {answer.status_code}, "
+            f"{answer.headers.get('content-type', 'no content type')}). Check the address."
         )
         return ClientProblem("MP322", message, answer.status_code)
 
     def _unreachable(self, error: Exception) -> Unreachable:
         return Unreachable(
             f"no server answers at {self.url} ({error or type(error).__name__}): start it with `milepost dev`, "
-            "or say where it is with --url or MILEPOST_URL"
+            "or give its address with --url or MILEPOST_URL"
         )
 
 

@@ -1,4 +1,4 @@
-"""What every command shares: how it reaches a server, how it prints, and its exit codes.
+"""What all commands share: reaching a server, printing, and exit codes.
 
 0 done · 1 failed (refused, or some runs could not be changed) · 2 wrong usage · 3 no server answers
 """
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DONE", "FAILED", "UNREACHABLE", "USAGE", "AsJson", "CommandContext", "FunctionId", "Url", "Yes", "ago",
-    "context_of", "moment", "open_context", "open_stack_client", "read_json", "stack_package",
+    "context_of", "counted", "moment", "open_context", "open_stack_client", "read_json", "stack_package",
 ]  # fmt: skip
 
 DONE: Final = 0
@@ -49,7 +49,10 @@ _STYLES: Final = {
 Url = Annotated[
     str,
     typer.Option(
-        "--url", envvar="MILEPOST_URL", help="Where the server is. --stack goes first.", rich_help_panel="Server"
+        "--url",
+        envvar="MILEPOST_URL",
+        help="Address of the server. --stack takes precedence.",
+        rich_help_panel="Server",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.", rich_help_panel="Output")]
@@ -57,7 +60,7 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 def function_ids(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Completion: ids of the functions that the server knows; none when there is no server."""
+    """Completion: function ids known to the server; none when no server answers."""
     try:
         listed = HttpClient(ctx.params.get("url") or DEFAULT_URL).get("/functions")["functions"]
     except Exception:  # noqa: BLE001 - completion must stay silent
@@ -65,12 +68,15 @@ def function_ids(ctx: typer.Context, incomplete: str) -> list[str]:
     return [str(row["function_id"]) for row in listed if str(row["function_id"]).startswith(incomplete)]
 
 
-FunctionId = Annotated[str, typer.Argument(help="The full id, app and function.", autocompletion=function_ids)]
+FunctionId = Annotated[
+    str,
+    typer.Argument(help="Full function id: app and function, such as shop-fulfil-order.", autocompletion=function_ids),
+]
 
 
 @dataclass(frozen=True, slots=True)
 class CommandContext:
-    """One command's client and its way of printing."""
+    """The client and console of one command."""
 
     client: Client
     console: Console
@@ -81,12 +87,12 @@ class CommandContext:
         self.console.out(json.dumps(value, indent=2, ensure_ascii=False), highlight=False)
 
     def say(self, text: str, style: str = "") -> None:
-        """Print a sentence, unless JSON is wanted."""
+        """Print a sentence, unless the command prints JSON."""
         if not self.as_json:
             self.console.print(Text(text, style=style or "default"), soft_wrap=True, highlight=False)
 
     def rows(self, rows: Iterable[Mapping[str, Any]], columns: Sequence[tuple[str, str]], empty: str) -> None:
-        """Print columns: pairs of heading and key. Ids are never cut."""
+        """Print a table; `columns` are pairs of heading and key. Ids are never truncated."""
         table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
         for heading, _ in columns:
             table.add_column(heading, no_wrap=True, overflow="ellipsis")
@@ -100,15 +106,15 @@ class CommandContext:
             self.say(empty, "dim")
 
     def confirm(self, question: str, *, yes: bool) -> None:
-        """Ask before many things change. Where nobody can be asked, `--yes` must say it."""
+        """Ask for confirmation. Without a terminal, or with --json, `--yes` is required."""
         if yes:
             return
         if self.as_json or not sys.stdin.isatty():
-            raise typer.BadParameter(f"{question} Say so with --yes.")
+            raise typer.BadParameter(f"{question} Confirm with --yes.")
         typer.confirm(question, abort=True)
 
     def run_id(self, text: str) -> str:
-        """A run's full id; its last letters are enough when only one recent run ends with them."""
+        """A run's full id. Its last letters are enough when exactly one of the latest 500 runs ends with them."""
         text = text.strip().upper()
         if len(text) == 26:
             return text
@@ -116,9 +122,9 @@ class CommandContext:
         found = sorted({str(row["run_id"]) for row in rows if str(row["run_id"]).endswith(text)})
         if len(found) == 1:
             return found[0]
-        how = f"{len(found)} recent runs end with it" if found else "no recent run ends with it"
+        reason = f"{len(found)} recent runs end with it" if found else "no recent run ends with it"
         raise ClientProblem(
-            "MP301", f"{text!r} names no run: {how}. Give the full id; `milepost runs list` shows them."
+            "MP301", f"{text!r} does not identify a run: {reason}. Give the full id; `milepost runs list` shows them."
         )
 
 
@@ -133,7 +139,7 @@ def _shown(value: object) -> str:
 
 
 def open_context(url: str, as_json: bool) -> CommandContext:
-    """The context of one command: over the stack that it names, else over a server."""
+    """The context of one command, for the stack that it names, otherwise for a server."""
     where = current_target()
     if where.stack:
         return context_of(open_stack_client(where), as_json)
@@ -143,13 +149,13 @@ def open_context(url: str, as_json: bool) -> CommandContext:
 
 
 def context_of(client: Client, as_json: bool) -> CommandContext:
-    """A context over a client."""
+    """A context for a client."""
     terminal = Console()
     return CommandContext(client, terminal if terminal.is_terminal else Console(width=_PIPED_WIDTH), as_json)
 
 
 def open_stack_client(where: Target) -> StackClient:
-    """The client of a stack; it is closed when the command ends. Raises ClientProblem."""
+    """The client of a stack, closed when the command ends. Raises ClientProblem."""
     if not where.stack:
         raise typer.BadParameter("name the stack: --stack NAME, or MILEPOST_STACK")
     with stack_package():
@@ -163,17 +169,17 @@ def open_stack_client(where: Target) -> StackClient:
 
 @contextmanager
 def stack_package() -> Iterator[None]:
-    """Around imports of what only stacks need: says what to install. Raises ClientProblem."""
+    """Wraps imports that only stacks need. Raises ClientProblem that says what to install."""
     try:
         yield
     except ModuleNotFoundError as missing:
         raise ClientProblem(
-            "MP335", f"A stack needs the package {missing.name!r}: pip install 'milepost[dev,aws]'."
+            "MP335", f"Working with a stack needs the package {missing.name!r}: pip install 'milepost[dev,aws]'."
         ) from missing
 
 
 def read_json(text: str | None, option: str) -> dict[str, Any] | None:
-    """An object from JSON text, from a file (`@data.json`) or from standard input (`-`)."""
+    """A JSON object given as text, as a file (`@data.json`) or on standard input (`-`)."""
     if text is None:
         return None
     if text == "-":
@@ -193,7 +199,7 @@ def read_json(text: str | None, option: str) -> dict[str, Any] | None:
 
 
 def moment(text: str, option: str) -> str:
-    """A moment from `2h` (so long ago) or an ISO date; as ISO 8601 in UTC. Empty stays empty."""
+    """ISO 8601 in UTC for `2h` (that long ago) or an ISO date. Empty stays empty."""
     if not text:
         return ""
     try:
@@ -202,12 +208,17 @@ def moment(text: str, option: str) -> str:
         try:
             found = datetime.fromisoformat(text)
         except ValueError:
-            raise typer.BadParameter(f"{option} {text!r}: write how long ago (30m, 2h, 7d) or a date") from None
+            raise typer.BadParameter(f"{option} {text!r}: give how long ago (30m, 2h, 7d) or a date") from None
     return found.astimezone(UTC).isoformat()
 
 
+def counted(count: int, noun: str) -> str:
+    """A count with its noun: `1 run`, `2 runs`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def ago(text: str | None) -> str:
-    """How long ago a moment of the API was."""
+    """How long ago a time from the API was."""
     if not text:
         return ""
     span = datetime.now(UTC) - datetime.fromisoformat(text)

@@ -1,4 +1,4 @@
-"""`milepost doctor`: what is set up, what is wrong, and what to do about it."""
+"""`milepost doctor`: checks the setup, and says what is wrong and how to fix it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from milepost import __version__
 from milepost_console.dev.local import default_file
 
 from .client import Client, ClientProblem, Unreachable
-from .context import FAILED, UNREACHABLE, AsJson, Url, open_context
-from .target import placed
+from .context import FAILED, UNREACHABLE, AsJson, Url, counted, open_context
+from .target import with_target
 
 __all__ = ["Finding", "doctor", "examine"]
 
@@ -26,7 +26,7 @@ _OLDEST_SQLITE = (3, 35)
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at. `advice` is empty when it is well."""
+    """The result of one check. `advice` says what to do, if anything."""
 
     what: str
     seen: str
@@ -34,9 +34,9 @@ class Finding:
     advice: str = ""
 
 
-@placed
+@with_target
 def doctor(*, url: Url = "", as_json: AsJson = False) -> None:
-    """Examine this machine and the server. Exit code 1 when something is wrong, 3 when no server answers."""
+    """Check this machine and the server. Exit code 1 when something is wrong, 3 when no server answers."""
     context = open_context(url, as_json)
     findings = [*_machine(), *examine(context.client)]
     if as_json:
@@ -66,29 +66,29 @@ def _machine() -> Iterator[Finding]:
     writable = os.access(folder, os.W_OK)
     yield Finding("data file", str(file), writable, "" if writable else f"make {folder} writable, or use --db FILE")
     set_ = [name for name in sorted(os.environ) if name.startswith("MILEPOST_")]
-    # Keys stand in some of them: names only.
+    # Names only: some of the values are keys.
     yield Finding("environment", ", ".join(set_) or "no MILEPOST_ variables", ok=True)
     if "MILEPOST_SIGNING_KEY" in os.environ and "MILEPOST_DEV" in os.environ:
-        told = "MILEPOST_DEV switches the checking of signatures off, although there is a signing key"
-        yield Finding("signatures", told, ok=True, advice="unset MILEPOST_DEV where it is not a laptop")
+        seen = "not checked: MILEPOST_DEV disables signature checks although MILEPOST_SIGNING_KEY is set"
+        yield Finding("signatures", seen, ok=True, advice="unset MILEPOST_DEV except on a development machine")
 
 
 def examine(client: Client) -> Iterator[Finding]:
-    """What a server says of itself."""
+    """What a server reports about itself."""
     try:
-        told = client.get("/info")
+        info = client.get("/info")
     except Unreachable as error:
         yield Finding("server", "does not answer", ok=False, advice=str(error))
         return
     except ClientProblem as error:
-        yield Finding("server", f"refuses ({error})", ok=False, advice="is it a Milepost server? see --url")
+        yield Finding("server", f"refuses ({error})", ok=False, advice="check that --url is a Milepost server")
         return
-    same = told["version"] == __version__
-    advice = "" if same else f"this command is {__version__}: use the same version on both sides"
-    yield Finding("server", f"{told['mode']}, milepost {told['version']}", same, advice)
-    looks: tuple[Callable[[Client], Iterator[Finding]], ...] = (_apps, _functions, _dead)
-    for look in looks:
-        yield from look(client)
+    same = info["version"] == __version__
+    advice = "" if same else f"this command is version {__version__}: use the same version on both sides"
+    yield Finding("server", f"{info['mode']}, milepost {info['version']}", same, advice)
+    checks: tuple[Callable[[Client], Iterator[Finding]], ...] = (_apps, _functions, _dead)
+    for check in checks:
+        yield from check(client)
 
 
 def _apps(client: Client) -> Iterator[Finding]:
@@ -96,7 +96,7 @@ def _apps(client: Client) -> Iterator[Finding]:
     if not listed:
         yield Finding("apps", "none", ok=False, advice="serve one: milepost dev app.py, or -u http://…")
     for app in listed:
-        where = f"{app['target']['kind']} {app['target']['address']}, {len(app['functions'])} functions"
+        where = f"{app['target']['kind']} {app['target']['address']}, {counted(len(app['functions']), 'function')}"
         yield Finding(f"app {app['app_id']}", where, not app["error"], app["error"])
 
 
@@ -117,5 +117,5 @@ def _dead(client: Client) -> Iterator[Finding]:
     if not client.get("/info")["can"].get("dead_letters"):
         return
     count = len(client.get("/dead-letters", {"limit": 1000})["dead_letters"])
-    advice = "milepost dead-letters list, mend the cause, then milepost dead-letters redrive --all" if count else ""
+    advice = "milepost dead-letters list, fix the cause, then milepost dead-letters redrive --all" if count else ""
     yield Finding("dead letters", str(count), not count, advice)

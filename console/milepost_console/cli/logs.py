@@ -1,4 +1,4 @@
-"""`milepost logs`: what the code of a run logged; from a dev server's memory, or from the logs of a stack."""
+"""`milepost logs`: what a run's code logged, from a dev server's memory or a stack's CloudWatch logs."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from typing import Annotated, Any, Final
 import typer
 
 from .context import FAILED, AsJson, CommandContext, Url, context_of, open_context, open_stack_client
-from .target import Target, current_target, placed
+from .target import Target, current_target, with_target
 
 __all__ = ["logs"]
 
 _STYLES: Final = {"ERROR": "red", "CRITICAL": "red", "WARNING": "yellow", "WARN": "yellow"}
 _EMPTY: Final = {
-    "memory": "Its code has logged nothing since the dev server started.",
-    "elsewhere": "The app of this run is served at an address of its own: its logs are where it runs.",
-    "cloudwatch": "The logs do not name this run. They arrive within a minute, and are kept for a month.",
+    "memory": "No log output since the dev server started.",
+    "elsewhere": "This run's app is served at its own address: its logs are kept where it runs.",
+    "cloudwatch": "No log line names this run. Lines arrive up to a minute late and expire with the log.",
 }
 
 Line = Mapping[str, Any]
 
 
-@placed
+@with_target
 def logs(
     *,
     run_id: Annotated[str, typer.Argument(help="Run id, or its last letters.")],
     url: Url = "",
     as_json: AsJson = False,
 ) -> None:
-    """What the code of a run logged; of a stack with the lines of its own Lambdas."""
+    """Print what a run's code logged; for a stack, also what the engine logged about the run."""
     where = current_target()
     if where.stack:
         context, lines, kept = _of_stack(where, run_id, as_json=as_json)
@@ -41,7 +41,7 @@ def logs(
         context.emit(lines)
         return
     for line in lines:
-        context.say(_told(line), _STYLES.get(_level(line), ""))
+        context.say(_text(line), _STYLES.get(_level(line), ""))
     if not lines:
         context.say(_EMPTY[kept], "dim")
         raise typer.Exit(FAILED)
@@ -57,7 +57,7 @@ def _of_server(url: str, run_id: str, *, as_json: bool) -> tuple[CommandContext,
 
 
 def _of_stack(where: Target, run_id: str, *, as_json: bool) -> tuple[CommandContext, list[Line], str]:
-    """All that CloudWatch has, with every field of its lines; the API tells the dashboard less."""
+    """All lines in CloudWatch with every field; the API returns fewer to the dashboard."""
     client = open_stack_client(where)
     context = context_of(client, as_json)
     from milepost_console.stack.logs import log_group_of, run_log  # noqa: PLC0415 - needs boto3
@@ -74,12 +74,12 @@ def _level(line: Line) -> str:
     return str(line.get("level") or line.get("log_level") or "")
 
 
-def _told(line: Line) -> str:
-    """Time, level, where in the run, what."""
+def _text(line: Line) -> str:
+    """Time, level, step and attempt, message."""
     step, attempt = line.get("step"), line.get("attempt")
     where = f"[{step}{f' #{attempt}' if attempt else ''}] " if step else ""
     error = line.get("error") or line.get("exception") or ""
     message = line.get("message", "")
-    said = message if isinstance(message, str) else json.dumps(message)
+    shown = message if isinstance(message, str) else json.dumps(message)
     at = datetime.fromisoformat(str(line["at"]))
-    return f"{at:%H:%M:%S.%f}"[:-3] + f" {_level(line):<7} {where}{said}{f'  {error}' if error else ''}"
+    return f"{at:%H:%M:%S.%f}"[:-3] + f" {_level(line):<7} {where}{shown}{f'  {error}' if error else ''}"

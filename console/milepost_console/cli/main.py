@@ -1,4 +1,4 @@
-"""The `milepost` command: its commands, and what errors become."""
+"""The `milepost` command: its subcommands, and how errors are printed."""
 
 from __future__ import annotations
 
@@ -14,26 +14,29 @@ from rich.console import Console
 
 from milepost import __version__
 
+from .apps import apps
 from .client import ClientProblem, Unreachable
 from .cloud import dashboard, deploy
 from .context import FAILED, UNREACHABLE
+from .dead_letters import dead_letters, redrive
 from .doctor import doctor
+from .erase import erase
 from .events import events, send
+from .functions import functions
 from .logs import logs
-from .others import apps, dead_letters, erase, functions, redrive
 from .runs import runs
 
 __all__ = ["cli", "main"]
 
 _USAGE_ERROR: Final[Any] = typer.BadParameter.__bases__[0]
-"""What all wrong usage raises: click's class, or the one that typer carries along."""
+"""Base of all usage errors: click's class, or the copy that typer brings."""
 
 cli = typer.Typer(
     name="milepost",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Durable functions: serve them on this machine, send events, see and steer runs.",
+    help="Durable functions: serve them on this machine, send events, inspect and control runs.",
     epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no server answers.",
 )
 cli.command("send")(send)
@@ -60,48 +63,48 @@ def _version(value: bool) -> None:
 def options(
     *,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Durable functions: serve them on this machine, send events, see and steer runs."""
+    """Durable functions: serve them on this machine, send events, inspect and control runs."""
 
 
 @cli.command()
 def dev(
     *,
-    places: Annotated[
-        list[str] | None, typer.Argument(help="Your code: app.py, or package.module:app; several are served together.")
+    entries: Annotated[
+        list[str] | None, typer.Argument(help="Your code: app.py or package.module:app. Several are served together.")
     ] = None,
     url: Annotated[
-        list[str] | None, typer.Option("-u", "--app-url", help="An app that serves itself over HTTP.")
+        list[str] | None, typer.Option("-u", "--app-url", help="URL of an app that is already served over HTTP.")
     ] = None,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; others than loopback can be reached by anyone.")
+        str, typer.Option(help="Address to listen on. Anything but loopback is reachable from the network.")
     ] = "127.0.0.1",
     port: Annotated[
-        int | None, typer.Option(help="Port; by default 8288, or the next free one.", min=0, max=65535)
+        int | None, typer.Option(help="Port. Default: 8288, or the next free port.", min=0, max=65535)
     ] = None,
-    db: Annotated[Path | None, typer.Option(help="Data file; by default dev.db in your state folder.")] = None,
-    in_memory: Annotated[bool, typer.Option("--in-memory", help="Keep nothing when the server ends.")] = False,
-    reload: Annotated[bool, typer.Option(help="Serve code anew when a file changes.")] = True,
+    db: Annotated[Path | None, typer.Option(help="Data file. Default: dev.db in your state folder.")] = None,
+    in_memory: Annotated[
+        bool, typer.Option("--in-memory", help="Keep data in memory only; it is lost when the server stops.")
+    ] = False,
+    reload: Annotated[bool, typer.Option(help="Reload code when a file changes.")] = True,
     poll: Annotated[
-        bool, typer.Option(help="Look after HTTP apps: register them again when they change or come back.")
+        bool, typer.Option(help="Poll HTTP apps and register them again when they change or come back.")
     ] = True,
     show_payloads: Annotated[
-        bool, typer.Option("--show-payloads", help="Print data of events, steps and runs.")
+        bool, typer.Option("--show-payloads", help="Print the data of events, steps and runs.")
     ] = False,
-    allow_host: Annotated[
-        list[str] | None, typer.Option(help="Another name that the server may be asked for by.")
-    ] = None,
+    allow_host: Annotated[list[str] | None, typer.Option(help="Another host name to accept in requests.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each line.")] = False,
 ) -> None:
-    """Serve your functions on this machine. Killed and started again, every run goes on where it was."""
+    """Serve your functions on this machine. Runs survive a restart and resume where they stopped."""
     from milepost_console.dev.dev_server import DevOptions, StartProblem, run_dev  # noqa: PLC0415 - other commands start faster
 
     if db is not None and in_memory:
         raise typer.BadParameter("--db and --in-memory exclude each other")
     options = DevOptions(
-        places=tuple(places or ()),
+        entries=tuple(entries or ()),
         urls=tuple(url or ()),
         host=host,
         port=port,
@@ -121,7 +124,7 @@ def dev(
 
 
 def _complain(code: str, message: str, *, as_json: bool) -> None:
-    """One sentence on standard error; JSON where JSON was asked for. A code that is a word is for programs alone."""
+    """Print an error on standard error, as JSON with --json. Codes that are plain words appear in JSON only."""
     if as_json:
         sys.stderr.write(json.dumps({"code": code, "error": message}) + "\n")
     else:
@@ -129,7 +132,7 @@ def _complain(code: str, message: str, *, as_json: bool) -> None:
 
 
 def _run_for_programs(given: Sequence[str]) -> NoReturn:
-    """Run a command; what is wrong with its arguments is told as JSON, too."""
+    """Run a command with usage errors as JSON."""
     try:
         code = cli(given, standalone_mode=False)
     except _USAGE_ERROR as wrong:
@@ -141,7 +144,7 @@ def _run_for_programs(given: Sequence[str]) -> NoReturn:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command and exit with its code; the arguments are the process's own if none are given."""
+    """Run a command and exit with its code. Without `arguments`, those of the process are used."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in given
     try:

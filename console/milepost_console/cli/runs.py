@@ -12,15 +12,29 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.text import Text
 
+from milepost_console.dev.event_word import event_word
 from milepost_console.dev.terminal import length
 from milepost_engine.core.run import Outcome, RunStatus
 
-from .context import DONE, FAILED, AsJson, CommandContext, Url, Yes, ago, function_ids, moment, open_context, read_json
-from .target import placed
+from .context import (
+    DONE,
+    FAILED,
+    AsJson,
+    CommandContext,
+    Url,
+    Yes,
+    ago,
+    counted,
+    function_ids,
+    moment,
+    open_context,
+    read_json,
+)
+from .target import with_target
 
 __all__ = ["runs"]
 
-runs = typer.Typer(no_args_is_help=True, help="See, cancel and replay runs.")
+runs = typer.Typer(no_args_is_help=True, help="List, show, cancel and replay runs.")
 
 CHUNK: Final = 50
 _CANCELLED: Final = {
@@ -36,7 +50,7 @@ _COLUMNS: Final = (
 
 
 def _statuses(incomplete: str) -> list[str]:
-    """Completion: what a run may be."""
+    """Completion: run statuses."""
     return [status.value for status in RunStatus if status.value.startswith(incomplete)]
 
 
@@ -55,11 +69,11 @@ Statuses = Annotated[
 App = Annotated[str, typer.Option("--app", help="App id.")]
 EventName = Annotated[str, typer.Option("--event", help="Name of the event that started the run.")]
 Since = Annotated[str, typer.Option("--since", help="Queued since: how long ago (30m, 2h, 7d), or a date.")]
-Until = Annotated[str, typer.Option("--until", help="Queued until, as --since.")]
-Words = Annotated[str, typer.Option("--search", "-q", help="Words in ids and event data, or 'cel:<expression>'.")]
+Until = Annotated[str, typer.Option("--until", help="Queued until; same format as --since.")]
+Words = Annotated[str, typer.Option("--search", "-q", help="Text in ids and event data, or 'cel:<expression>'.")]
 RunIds = Annotated[list[str] | None, typer.Argument(help="Run ids, or their last letters.")]
-All = Annotated[bool, typer.Option("--all", help="All runs that the options choose, instead of ids.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say which runs.")]
+All = Annotated[bool, typer.Option("--all", help="All runs that match the options, instead of ids.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only list the runs.")]
 
 
 def _filter(
@@ -78,7 +92,7 @@ def _filter(
 
 
 @runs.command("list")
-@placed
+@with_target
 def list_(
     *,
     function: Functions = None,
@@ -89,11 +103,11 @@ def list_(
     until: Until = "",
     search: Words = "",
     limit: Annotated[int, typer.Option(min=1, max=500)] = 20,
-    after: Annotated[str, typer.Option(help="`next` of the page before.")] = "",
+    after: Annotated[str, typer.Option(help="Continue after this value, which the previous page printed.")] = "",
     url: Url = "",
     as_json: AsJson = False,
 ) -> None:
-    """Runs, the newest first."""
+    """List runs, newest first."""
     context = open_context(url, as_json)
     fields = _filter(function, status, app, event, since, until, search)
     page = context.client.get("/runs", {**fields, "limit": limit, "after": after})
@@ -109,19 +123,21 @@ def list_(
 
 def _row(row: Mapping[str, Any]) -> dict[str, Any]:
     took = row["duration_ms"]
-    return {**row, "ago": ago(row["queued_at"]), "took": "" if took is None else length(timedelta(milliseconds=took))}
+    event_name = event_word(row["event_name"])
+    took_text = "" if took is None else length(timedelta(milliseconds=took))
+    return {**row, "event_name": event_name, "ago": ago(row["queued_at"]), "took": took_text}
 
 
 @runs.command()
-@placed
+@with_target
 def show(
     *,
     run_id: Annotated[str, typer.Argument(help="Run id, or its last letters.")],
-    full: Annotated[bool, typer.Option("--full", help="Whole outputs and stacks.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Print complete outputs and tracebacks.")] = False,
     url: Url = "",
     as_json: AsJson = False,
 ) -> None:
-    """One run: its steps with every attempt, its event and its output."""
+    """Show a run: its steps with every attempt, its event and its output."""
     context = open_context(url, as_json)
     run = context.client.get(f"/runs/{context.run_id(run_id)}")
     if as_json:
@@ -137,7 +153,7 @@ def _print_run(context: CommandContext, run: Mapping[str, Any], *, full: bool) -
         ("function", run["function_id"]),
         ("status", f"{run['status']}{took if run['ended_at'] else ''}"),
         ("queued", f"{run['queued_at']}  ({ago(run['queued_at'])})"),
-        ("event", f"{run['event_name']}  {run['event_id']}"),
+        ("event", f"{event_word(run['event_name'])}  {run['event_id']}"),
         ("data", _json((run["event"] or {}).get("data"), full=full)),
     ]
     if run["origin_run_id"]:
@@ -168,7 +184,7 @@ def _print_run(context: CommandContext, run: Mapping[str, Any], *, full: bool) -
 
 
 def _span_rows(span: Mapping[str, Any], *, full: bool) -> list[dict[str, Any]]:
-    """A row for the step, and below it one for each attempt when there were several."""
+    """A row for the step, followed by one for each attempt if it failed or was retried."""
     took = span["duration_ms"]
     rows = [
         {
@@ -196,11 +212,11 @@ def _span_rows(span: Mapping[str, Any], *, full: bool) -> list[dict[str, Any]]:
 
 def _note(span: Mapping[str, Any], *, full: bool) -> str:
     if span.get("kept"):
-        return f"kept from the origin: {_json(span['output'], full=full)}"
+        return f"kept from the replayed run: {_json(span['output'], full=full)}"
     if span["error"] and len(span["attempts"]) != 1:
         return _error(span["error"], full=full)
     if span["next_try_at"]:
-        return f"tries again at {span['next_try_at']}"
+        return f"next attempt at {span['next_try_at']}"
     if span["ended_at"] is None and span["due_at"]:
         wait = span.get("wait")
         what = f"for {wait['event']} " if wait else ""
@@ -214,13 +230,13 @@ def _json(value: object, *, full: bool) -> str:
 
 
 def _error(error: Mapping[str, Any], *, full: bool) -> str:
-    told = f"{error.get('name', 'Error')}: {error.get('message', '')}"
+    line = f"{error.get('name', 'Error')}: {error.get('message', '')}"
     stack = str(error.get("stack") or "")
-    return f"{told}\n{stack}" if full and stack else told.replace("\n", " ")[:200]
+    return f"{line}\n{stack}" if full and stack else line.replace("\n", " ")[:200]
 
 
 @runs.command()
-@placed
+@with_target
 def cancel(
     *,
     run_ids: RunIds = None,
@@ -232,13 +248,13 @@ def cancel(
     since: Since = "",
     until: Until = "",
     search: Words = "",
-    reason: Annotated[str, typer.Option(help="Kept with the run.")] = "",
+    reason: Annotated[str, typer.Option(help="Reason, stored with the run.")] = "",
     dry_run: DryRun = False,
     yes: Yes = False,
     url: Url = "",
     as_json: AsJson = False,
 ) -> None:
-    """Cancel runs; it takes effect before their next step begins."""
+    """Cancel runs. Each stops before its next step starts."""
     context = open_context(url, as_json)
     fields = _filter(function, status, app, event, since, until, search)
     chosen = _choose(context, "cancel", run_ids, fields, all_=all_)
@@ -246,12 +262,16 @@ def cancel(
 
 
 @runs.command()
-@placed
+@with_target
 def replay(
     *,
     run_ids: RunIds = None,
-    from_step: Annotated[str | None, typer.Option("--from-step", help="Keep the results before this step.")] = None,
-    data: Annotated[str | None, typer.Option("--data", help="Another event data: JSON, @file or -.")] = None,
+    from_step: Annotated[
+        str | None, typer.Option("--from-step", help="Keep the results before this step and run from it on.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help="Replacement for the event's data: JSON, @file or -.")
+    ] = None,
     all_: All = False,
     function: Functions = None,
     status: Statuses = None,
@@ -265,7 +285,7 @@ def replay(
     url: Url = "",
     as_json: AsJson = False,
 ) -> None:
-    """Start new runs that name these as their origin: from the start, with edited data, or from a step."""
+    """Replay runs as new ones: from the start, with edited data, or from a step."""
     context = open_context(url, as_json)
     fields = _filter(function, status, app, event, since, until, search)
     chosen = _choose(context, "replay", run_ids, fields, all_=all_)
@@ -283,13 +303,13 @@ def replay(
 def _choose(
     context: CommandContext, action: str, run_ids: Sequence[str] | None, fields: Mapping[str, Any], *, all_: bool
 ) -> list[str]:
-    """The runs that are meant; by id, or with --all by the other options."""
+    """The chosen runs: by id, or with --all by the other options."""
     if all_ == bool(run_ids):
-        raise typer.BadParameter("give run ids, or --all with --status, --function, --since …: one of them")
+        raise typer.BadParameter("give run ids, or --all with --status, --function, --since …, but not both")
     if run_ids:
         if fields:
             raise typer.BadParameter(
-                f"{', '.join('--' + name for name in fields)} only choose runs together with --all"
+                f"{', '.join('--' + name for name in fields)} can only be used together with --all"
             )
         return [context.run_id(text) for text in run_ids]
     answer = context.client.post("/runs/bulk", {"action": action, "filter": dict(fields), "dry_run": True})
@@ -299,22 +319,22 @@ def _choose(
 def _do(
     context: CommandContext, action: str, chosen: Sequence[str], how: Mapping[str, Any], *, dry_run: bool, yes: bool
 ) -> None:
-    """Cancel or replay in chunks, with progress; exit code 1 when some could not be."""
+    """Cancel or replay in chunks, showing progress. Exit code 1 when some runs could not be changed."""
     if dry_run:
         context.emit({"count": len(chosen), "run_ids": list(chosen)}) if context.as_json else context.say(
             "\n".join(chosen)
         )
-        context.say(f"{len(chosen)} runs would be {_PAST[action]}")
+        context.say(f"{counted(len(chosen), 'run')} would be {_PAST[action]}")
         raise typer.Exit(DONE)
     if chosen:
-        context.confirm(f"{action.capitalize()} {len(chosen)} runs?", yes=yes)
+        context.confirm(f"{action.capitalize()} {counted(len(chosen), 'run')}?", yes=yes)
     done: list[str] = []
     failed: list[dict[str, str]] = []
     hidden = context.as_json or len(chosen) <= CHUNK
     with Progress(console=Console(stderr=True), disable=hidden, transient=True) as progress:
         task = progress.add_task(action, total=len(chosen))
-        for place in range(0, len(chosen), CHUNK):
-            part = list(chosen[place : place + CHUNK])
+        for start in range(0, len(chosen), CHUNK):
+            part = list(chosen[start : start + CHUNK])
             answer = context.client.post("/runs/bulk", {"action": action, "run_ids": part, **how})
             done += answer["done"]
             failed += answer["failed"]

@@ -1,6 +1,6 @@
-"""Where a command looks: a server at an address, or a deployed stack.
+"""Which server a command works with: one at an address, or a deployed stack.
 
-A command that is `placed` has the options `--stack`, `--region` and `--profile`; `open_desk` asks here what they were.
+`with_target` gives a command the options `--stack`, `--region` and `--profile`; `open_context` reads their values here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-__all__ = ["Target", "current_target", "placed"]
+__all__ = ["Target", "current_target", "with_target"]
 
 _PANEL = "Server"
 
@@ -24,20 +24,20 @@ Stack = Annotated[
     typer.Option(
         "--stack",
         envvar="MILEPOST_STACK",
-        help="A deployed stack, reached with your AWS credentials, instead of a server.",
+        help="Use a deployed stack, with your AWS credentials, instead of a server.",
         rich_help_panel=_PANEL,
     ),
 ]
-# boto3 itself reads AWS_DEFAULT_REGION only; the other tools of AWS read both.
+# boto3 itself reads only AWS_DEFAULT_REGION; other AWS tools read both.
 Region = Annotated[
     str, typer.Option("--region", envvar="AWS_REGION", help="AWS region of the stack.", rich_help_panel=_PANEL)
 ]
-Profile = Annotated[str, typer.Option("--profile", help="AWS profile to ask as.", rich_help_panel=_PANEL)]
+Profile = Annotated[str, typer.Option("--profile", help="AWS profile.", rich_help_panel=_PANEL)]
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A stack, or with an empty `stack` the server that `--url` names. `closing` is closed when the command ends."""
+    """A stack; with an empty `stack`, the server at `--url`. `closing` is closed when the command ends."""
 
     stack: str = ""
     region: str = ""
@@ -49,12 +49,12 @@ _current_target: ContextVar[Target] = ContextVar("current_target")
 
 
 def current_target() -> Target:
-    """Where the command that runs now looks."""
+    """The target of the running command."""
     return _current_target.get(Target())
 
 
-def placed(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The command with the options of a current_target added to its own. Goes below `@….command()`."""
+def with_target(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the target's options to a command. Goes below `@….command()`."""
 
     @functools.wraps(function)
     def command(*args: Any, stack: str, region: str, profile: str, **own: Any) -> Any:
@@ -70,7 +70,7 @@ def placed(function: Callable[..., Any]) -> Callable[..., Any]:
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default="", annotation=hints[name])
         for name in ("stack", "region", "profile")
     ]
-    # What typer reads: the signature for the defaults, the annotations for the kinds.
+    # typer reads defaults from the signature and types from the annotations.
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = hints
     del command.__wrapped__

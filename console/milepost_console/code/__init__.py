@@ -1,1 +1,1 @@
-"""User code in a process of its own, beside the dev server: `host` and `process` there, `child` and `loader` here."""
+"""Runs user code in its own process: `host` and `process` in the dev server, `child` and `loader` in that process."""

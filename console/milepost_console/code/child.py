@@ -1,7 +1,7 @@
-"""The process that runs user code: imports it, answers the dev server's calls, hands over what it logs.
+"""The process that runs user code: imports it, answers the dev server's calls and forwards its logs.
 
-It never outlives the server: once the socket is closed, whatever still runs is cut off, as it is when a server ends
-that runs user code itself. Ctrl-C reaches both; the server alone decides what it means.
+It never outlives the server: when the socket closes, the process exits at once and cuts off whatever is running. Ctrl-C
+reaches both processes; only the server reacts to it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from pydantic_core import to_json
 from milepost import App
 from milepost.errors import CheckpointRefused, MilepostError
 from milepost.protocol import Request
-from milepost_console.dev.log_origin import place_of
+from milepost_console.dev.log_origin import origin_of
 from milepost_console.dev.startup import keep_loaded, log_to
 
 from .frames import Frames, Head
@@ -41,13 +41,13 @@ _PR_SET_PDEATHSIG: Final = 1
 
 
 class _Lines(logging.Handler):
-    """Log records on their way to the server, in the order in which they were made, from any thread."""
+    """Sends log records to the server, from any thread, in order."""
 
     def __init__(self) -> None:
         super().__init__()
         self.frames: Frames | None = None
         self._waiting: deque[dict[str, object]] = deque()
-        self._told = False
+        self._scheduled = False
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -59,7 +59,7 @@ class _Lines(logging.Handler):
                 "at": record.created,
                 "text": _sendable(record.message),
                 "trace": _sendable("\n".join(filter(None, (record.exc_text, record.stack_info)))),
-                "place": {name: _sendable(value) for name, value in place_of(record).items()},
+                "origin": {name: _sendable(value) for name, value in origin_of(record).items()},
             }
         except Exception:  # noqa: BLE001 - logging must never break what logs
             self.handleError(record)
@@ -68,45 +68,45 @@ class _Lines(logging.Handler):
         self.hand_over()
 
     def hand_over(self) -> None:
-        """Let the loop send what waits."""
-        if self.frames is not None and not self._told:
-            self._told = True
+        """Have the loop send the waiting records."""
+        if self.frames is not None and not self._scheduled:
+            self._scheduled = True
             self.frames.call_soon_threadsafe(self._send)
 
     def _send(self) -> None:
         assert self.frames is not None
-        self._told = False
+        self._scheduled = False
         while self._waiting:
             self.frames.send(self._waiting.popleft())
 
 
 def _sendable(value: object) -> str | int:
-    """What JSON can carry of what a log record has: file names that are no UTF-8 come with their bytes spelled out."""
+    """A log record's value as JSON can carry it: bytes that are not UTF-8 (file names) are escaped."""
     return value if isinstance(value, int) else str(value).encode("utf-8", "backslashreplace").decode()
 
 
 class _Child:
-    """Answers frames until the server says that it is enough."""
+    """Answers frames until the server says stop."""
 
     def __init__(self, apps: Mapping[str, App]) -> None:
         self._apps = apps
-        self._frames = Frames(self._took, self._cut_off)
-        self._enough: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._frames = Frames(self._receive, self._cut_off)
+        self._stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tasks: set[asyncio.Task[None]] = set()
         self._saves: dict[int, asyncio.Future[None]] = {}
         self._last_save = 0
 
-    async def serve(self, connected: socket.socket, lines: _Lines, told: Head) -> None:
-        """Say what was loaded, then serve."""
+    async def serve(self, connected: socket.socket, lines: _Lines, loaded: Head) -> None:
+        """Report the result of loading, then serve."""
         connected.setblocking(False)
         await asyncio.get_running_loop().create_connection(lambda: self._frames, sock=connected)
         lines.frames = self._frames
         lines.hand_over()
-        self._frames.send(told)
-        await self._enough
+        self._frames.send(loaded)
+        await self._stopped
         self._frames.close()
 
-    def _took(self, head: Head, body: bytes) -> None:
+    def _receive(self, head: Head, body: bytes) -> None:
         match head["t"]:
             case "call":
                 task = asyncio.get_running_loop().create_task(self._answer(head, body))
@@ -114,13 +114,13 @@ class _Child:
                 task.add_done_callback(self._tasks.discard)
             case "saved":
                 self._saved(head)
-            case "enough":
-                self._enough.set_result(None)
+            case "stop":
+                self._stopped.set_result(None)
             case other:
                 raise ValueError(f"the dev server sent a frame of unknown kind {other!r}")
 
     def _cut_off(self) -> None:
-        if not self._enough.done():
+        if not self._stopped.done():
             os._exit(1)
 
     async def _answer(self, head: Head, body: bytes) -> None:
@@ -129,14 +129,14 @@ class _Child:
         checkpointer = _Checkpointer(self, number) if head["saves"] else None
         try:
             answer = await self._apps[head["app"]].handle(request, checkpointer=checkpointer)
-        except Exception as error:  # noqa: BLE001 - the server must hear of it
+        except Exception as error:  # noqa: BLE001 - reported to the server
             self._frames.send({"t": "failed", "n": number, "text": f"{type(error).__name__}: {error}"})
         else:
-            told = {"t": "answer", "n": number, "status": answer.status, "headers": dict(answer.headers)}
-            self._frames.send(told, answer.body)
+            head = {"t": "answer", "n": number, "status": answer.status, "headers": dict(answer.headers)}
+            self._frames.send(head, answer.body)
 
     def save(self, number: int, ops: Sequence[Mapping[str, object]]) -> asyncio.Future[None]:
-        """Hand finished steps of a call to the server."""
+        """Send finished steps of a call to the server."""
         self._last_save += 1
         saved = self._saves[self._last_save] = asyncio.get_running_loop().create_future()
         self._frames.send({"t": "save", "n": number, "s": self._last_save}, to_json(list(ops)))
@@ -157,7 +157,7 @@ class _Child:
 
 @dataclass(frozen=True, slots=True)
 class _Checkpointer:
-    """What the SDK hands finished steps of one call to."""
+    """Saves the finished steps of one call through the server."""
 
     child: _Child
     number: int
@@ -168,13 +168,13 @@ class _Checkpointer:
 
 
 def _end_with(server: socket.socket) -> None:
-    """End this process with its server while it loads, and reads no frames yet. The first frame ends the watch."""
+    """Exit when the server is gone while code is loading and no frames are read yet. Stops at the first frame."""
     if not server.recv(1, socket.MSG_PEEK):
         os._exit(1)
 
 
 def _be_killed_with(server_pid: int) -> None:
-    """Have Linux kill this process when its server ends: code that never lets the interpreter go would not hear of it.
+    """Have Linux kill this process when its server ends, even while user code blocks the interpreter.
 
     See prctl(2), PR_SET_PDEATHSIG.
     """
@@ -182,43 +182,45 @@ def _be_killed_with(server_pid: int) -> None:
         with contextlib.suppress(OSError, AttributeError):  # a system library without it
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != server_pid:
-        os._exit(1)  # the server has ended before
+        os._exit(1)  # the server ended first
 
 
-def _load(told: Mapping[str, Any]) -> tuple[dict[str, App], dict[str, object]]:
-    """The apps, and what the server is told of them."""
-    folder = Path(told["folder"])
-    places = [AppLocation(text, module, Path(root), attribute) for text, module, root, attribute in told["places"]]
-    loader = Loader(places, folder, told["files"])
+def _load(options: Mapping[str, Any]) -> tuple[dict[str, App], dict[str, object]]:
+    """The apps, and the frame that reports them to the server."""
+    folder = Path(options["folder"])
+    locations = [
+        AppLocation(text, module, Path(root), attribute) for text, module, root, attribute in options["locations"]
+    ]
+    loader = Loader(locations, folder, options["files"])
     try:
         apps = loader.load()
-        manifests = {app_id: app.manifest(f"{told['address']}/process/{app_id}") for app_id, app in apps.items()}
+        manifests = {app_id: app.manifest(f"{options['address']}/process/{app_id}") for app_id, app in apps.items()}
     except (CodeProblem, MilepostError) as problem:
         return {}, {"t": "problem", "text": str(problem), "files": loader.stamps}
     return apps, {"t": "ready", "manifests": manifests, "files": loader.stamps}
 
 
-async def _serve(server: socket.socket, lines: _Lines, apps: Mapping[str, App], told: Head) -> None:
-    await _Child(apps).serve(server, lines, told)
+async def _serve(server: socket.socket, lines: _Lines, apps: Mapping[str, App], loaded: Head) -> None:
+    await _Child(apps).serve(server, lines, loaded)
 
 
 def main(arguments: Sequence[str]) -> None:
     """`child <file descriptor> <JSON>`: see `process.py`, which starts it."""
-    # Not ignored, which programs that user code starts would inherit.
+    # A handler, since programs that user code starts would inherit SIG_IGN.
     signal.signal(signal.SIGINT, lambda *_: None)
     server = socket.socket(fileno=int(arguments[0]))
     server.set_inheritable(False)
-    told = json.loads(arguments[1])
-    _be_killed_with(told["server"])
+    options = json.loads(arguments[1])
+    _be_killed_with(options["server"])
     threading.Thread(target=_end_with, args=(server,), name="milepost-end", daemon=True).start()
     faulthandler.enable()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # What code prints is seen when it prints it, also where the output is no terminal.
+            # Shows printed lines at once even when the output is not a terminal.
             stream.reconfigure(line_buffering=True)
     lines = _Lines()
     log_to(lines)
-    apps, loaded = _load(told)
+    apps, loaded = _load(options)
     keep_loaded()
     asyncio.run(_serve(server, lines, apps, loaded))
 

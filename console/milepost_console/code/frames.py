@@ -2,8 +2,8 @@
 
     u32 length of the head │ u32 length of the body │ head │ body
 
-What is sent during one turn of the event loop leaves in few system calls; eight frames at a time, so that the other
-end begins while this one goes on.
+Frames sent during one turn of the event loop share few system calls. At most eight are held back, so that the other
+end can start while this one continues.
 """
 
 from __future__ import annotations
@@ -21,44 +21,44 @@ __all__ = ["Frames", "Head"]
 Head = Mapping[str, Any]
 _LENGTHS: Final = struct.Struct("!II")
 _MOST: Final = 3 * 8
-"""Three parts of each frame."""
+"""Parts held back at most; each frame has three."""
 
 
 class Frames(asyncio.Protocol):
-    """One end of the socket. `took` gets each frame, `ended` is called once when the other end is gone."""
+    """One end of the socket. `on_frame` gets each frame; `on_end` is called once when the other end is gone."""
 
-    def __init__(self, took: Callable[[Head, bytes], None], ended: Callable[[], None]) -> None:
-        self._took = took
-        self._ended = ended
+    def __init__(self, on_frame: Callable[[Head, bytes], None], on_end: Callable[[], None]) -> None:
+        self._on_frame = on_frame
+        self._on_end = on_end
         self._received = bytearray()
         self._sending: list[bytes] = []
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
 
     def send(self, head: Head, body: bytes = b"") -> None:
-        """Send a frame, on the loop's own thread; one to an end that is gone is dropped."""
+        """Send a frame; on the loop's own thread only. Dropped when the other end is gone."""
         if not self._sending:
             self._loop.call_soon(self._flush)
-        told = to_json(head)
-        self._sending.append(_LENGTHS.pack(len(told), len(body)))
-        self._sending.append(told)
+        encoded = to_json(head)
+        self._sending.append(_LENGTHS.pack(len(encoded), len(body)))
+        self._sending.append(encoded)
         self._sending.append(body)
         if len(self._sending) >= _MOST:
             self._flush()
 
     def call_soon_threadsafe(self, callback: Callable[[], None]) -> None:
-        """Have something done on the loop's own thread; a loop that has ended does nothing any more."""
+        """Run something on the loop's own thread; does nothing when the loop has ended."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(callback)
 
     def close(self) -> None:
-        """Send what waits, and close this end."""
+        """Send the waiting frames, then close this end."""
         self._flush()
         if self._transport is not None:
             self._transport.close()
 
     def abort(self) -> None:
-        """Close this end at once; what waits is dropped."""
+        """Close this end at once; waiting frames are dropped."""
         self._sending.clear()
         if self._transport is not None:
             self._transport.abort()
@@ -69,15 +69,15 @@ class Frames(asyncio.Protocol):
             self._transport.write(b"".join(sending))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """As asyncio has it."""
+        """See `asyncio.Protocol`."""
         self._transport = cast("asyncio.Transport", transport)
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - as asyncio has it
-        """As asyncio has it."""
-        self._ended()
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """See `asyncio.Protocol`."""
+        self._on_end()
 
     def data_received(self, data: bytes) -> None:
-        """As asyncio has it."""
+        """See `asyncio.Protocol`."""
         received = self._received
         received += data
         position, length = 0, len(received)
@@ -90,6 +90,6 @@ class Frames(asyncio.Protocol):
                     break
                 position = end
                 head = from_json(bytes(view[begin : begin + head_length]))
-                self._took(head, bytes(view[begin + head_length : end]))
+                self._on_frame(head, bytes(view[begin + head_length : end]))
         if position:
             del received[:position]

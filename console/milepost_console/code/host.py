@@ -1,10 +1,10 @@
-"""Serves the code of a dev server's user: which process has it now, what replaces it, what becomes of one that ends.
+"""Serves the user's code in the dev server: which process runs it, and when that process is replaced.
 
-    load ──► serve ─────────────── a change: load ──► serve the new one, the old one ends what it has in hand
-               │ the process ends: what it had in hand failed
-               └──► load ──► serve   (calls wait meanwhile, however often that is tried)
+    load ──► serve ─────────────── a file changes: load ──► serve the new process; the old one finishes its calls
+               │ the process ends: its calls fail
+               └──► load ──► serve   (new calls wait until loading succeeds)
 
-Only the process that is served gets calls. One that cannot be loaded changes nothing.
+Only the serving process gets calls. Code that cannot be loaded changes nothing.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
 __all__ = ["KIND", "LOOK_SECONDS", "CodeHost"]
 
 KIND: Final = "process"
-"""The kind of target that a `CodeHost` is asked for."""
+"""The kind of target that a `CodeHost` serves."""
 LOOK_SECONDS: Final = 0.2
-"""How often changes of the user's files are looked for; 50 files cost 0.1 ms."""
+"""Interval of checking the user's files for changes; checking 50 files takes 0.1 ms."""
 
 
 class CodeHost:
     """Implements the Invoker port for `Target("process", app_id)`.
 
-    `quiet_stdout`: what the code prints goes to standard error. `checkpointer` gives for the ids of a run and its
-    function what a checkpointing function saves its steps with (`Engine.checkpointer`).
+    `quiet_stdout` sends what the code prints to standard error. `checkpointer` makes, for a run id and a function id,
+    the checkpointer that saves the run's steps (`Engine.checkpointer`).
     """
 
     def __init__(
-        self, places: Sequence[AppLocation], folder: Path, address: str, *, quiet_stdout: bool = False
+        self, locations: Sequence[AppLocation], folder: Path, address: str, *, quiet_stdout: bool = False
     ) -> None:
-        self._places = places
+        self._locations = locations
         self._folder = folder
         self._address = address
         self._quiet_stdout = quiet_stdout
@@ -54,7 +54,7 @@ class CodeHost:
 
     @property
     def stamps(self) -> Stamps:
-        """The files of the code that was loaded last, also when that failed, as they were then."""
+        """The files of the last load, successful or not, as they were at that time."""
         return self._stamps
 
     @property
@@ -63,14 +63,14 @@ class CodeHost:
         return self._serving
 
     async def load(self) -> CodeProcess:
-        """A process with the code as it is now; `serve` it, or close it. Raises CodeProblem.
+        """Start a process with the current code; `serve` it or close it. Raises CodeProblem.
 
-        Code that changes while it is loaded is loaded anew: it may never have come to an end.
+        Code that changes while it is loading is loaded again: the first load might never finish.
         """
         while True:
             before = look_at(self._stamps)
             process = await CodeProcess.start(
-                self._places, self._folder, self._address, before, quiet_stdout=self._quiet_stdout
+                self._locations, self._folder, self._address, before, quiet_stdout=self._quiet_stdout
             )
             self._processes.add(process)
             process.ended.add_done_callback(self._forget(process))
@@ -90,7 +90,7 @@ class CodeHost:
         return lambda _: self._processes.discard(process)
 
     def serve(self, process: CodeProcess) -> None:
-        """Give it the calls from now on; the one before ends what it has in hand."""
+        """Send calls to this process from now on; the previous one finishes its calls and ends."""
         before, self._serving = self._serving, process
         self._settled.set()
         process.ended.add_done_callback(lambda _: self._lost(process))
@@ -103,7 +103,7 @@ class CodeHost:
             self._settled.clear()
 
     def take_loss(self) -> str:
-        """How the process that was served ended by itself, told once; empty when it has not."""
+        """How the serving process ended unexpectedly; empty if it did not. Returned once."""
         loss, self._loss = self._loss, ""
         return loss
 
@@ -118,22 +118,23 @@ class CodeHost:
             seconds = f"within {target.timeout_seconds:g} s"
             if self._serving is None:
                 raise InvocationProblem(
-                    ProblemKind.MISSING, f"the code could not be loaded again {seconds}; the server's terminal says why"
+                    ProblemKind.MISSING,
+                    f"the code could not be loaded again {seconds}; see the server's terminal for the reason",
                 ) from None
             raise InvocationProblem(
-                ProblemKind.TIMEOUT, f"the code did not answer {seconds}; it may still run"
+                ProblemKind.TIMEOUT, f"the code did not answer {seconds}; it may still be running"
             ) from None
 
     async def _call(self, app_id: str, request: Request) -> Response:
         if self._serving is None or app_id not in self._serving.manifests:
             raise InvocationProblem(
-                ProblemKind.MISSING, f"app {app_id!r} is not loaded by this server; serve its file again"
+                ProblemKind.MISSING, f"app {app_id!r} is not loaded by this server; start the server with its file"
             )
         run_id = request.headers.get(Header.RUN_ID.value)
         checkpointer = self.checkpointer(run_id, request.query["fnId"]) if self.checkpointer and run_id else None
         return await self._serving.call(app_id, request, checkpointer)
 
     async def close(self) -> None:
-        """End every process now."""
+        """End every process at once."""
         self._serving = None
         await asyncio.gather(*(process.close() for process in list(self._processes)))

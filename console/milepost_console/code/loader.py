@@ -1,7 +1,7 @@
-"""Loads the user's modules into this process, and knows which files they came from.
+"""Loads the user's modules into this process and records which files they came from.
 
-Changes are found by looking at the files that were imported, not by watching folders: a project's folder may hold a
-virtual environment, whose tens of thousands of files cost seconds and all of a machine's watches.
+Changes are found by checking the imported files, not by watching folders: a project folder may contain a virtual
+environment, whose tens of thousands of files would take seconds to scan and use up the system's file watches.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _FOREIGN: Final = tuple(
 
 
 Stamps = dict[str, tuple[int, int] | None]
-"""Files with their time of change in nanoseconds, and their size; None for one that is not there."""
+"""Modification time in nanoseconds and size of each file; None for a missing file."""
 
 
 class CodeProblem(Exception):
-    """User code that cannot be loaded; the message says where and what to do."""
+    """User code cannot be loaded; the message says where and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class AppLocation:
-    """Where an app is written: a module, the folder from which it is imported, and the app's name in it (or "")."""
+    """Where an app is defined: a module, the folder it is imported from, and the app's name in it (or "")."""
 
     text: str
     module: str
@@ -48,9 +48,9 @@ def parse_location(text: str, folder: Path) -> AppLocation:
     """Read `file.py`, `folder/file.py`, `package.module` or either with `:app`. Raises CodeProblem."""
     target, _, attribute = text.partition(":") if not _is_drive(text) else (text, "", "")
     if attribute and not attribute.isidentifier():
-        raise CodeProblem(f"{text!r}: {attribute!r} is no name; write it like 'package.module:app'")
+        raise CodeProblem(f"{text!r}: {attribute!r} is not a valid name; write it like 'package.module:app'")
     if target.endswith(".py") or "/" in target or "\\" in target:
-        return _file_place(text, Path(folder, target), attribute)
+        return _file_location(text, Path(folder, target), attribute)
     if not target or not all(part.isidentifier() for part in target.split(".")):
         raise CodeProblem(f"{text!r} is neither a Python file nor a module; write 'app.py' or 'package.module:app'")
     return AppLocation(text, target, folder, attribute)
@@ -60,33 +60,33 @@ def _is_drive(text: str) -> bool:
     return len(text) > 2 and text[1] == ":" and text[2] in "\\/"
 
 
-def _file_place(text: str, path: Path, attribute: str) -> AppLocation:
+def _file_location(text: str, path: Path, attribute: str) -> AppLocation:
     if path.is_dir():
         path /= "__init__.py"
     if not path.is_file():
-        raise CodeProblem(f"there is no file {text.partition(':')[0]!r} here; give the path of a Python file")
+        raise CodeProblem(f"there is no file {text.partition(':')[0]!r}; give the path of a Python file")
     path = path.resolve()
     names = [] if path.name == "__init__.py" else [path.stem]
     root = path.parent
-    # The folder from which the package is imported is the first one above that is no package itself.
+    # The import root is the first folder above that is not itself a package.
     while (root / "__init__.py").exists() and root.parent != root:
         names.insert(0, root.name)
         root = root.parent
     if not names or not all(name.isidentifier() for name in names):
-        raise CodeProblem(f"{text!r} cannot be imported: give the file a name of letters, digits and '_'")
+        raise CodeProblem(f"{text!r} cannot be imported: name the file with letters, digits and '_' only")
     return AppLocation(text, ".".join(names), root, attribute)
 
 
 @dataclass
 class Loader:
-    """Loads the apps of some places. `folder` is where the user stands; its modules count as the user's own."""
+    """Loads the apps at some locations. `folder` is the working directory; modules in it count as the user's own."""
 
-    places: Sequence[AppLocation]
+    locations: Sequence[AppLocation]
     folder: Path
     known: Sequence[str] = ()
-    """Files that were found at an earlier time; what changes in them while they are loaded counts as a change."""
+    """Files known from an earlier load; if one changes while loading, that counts as a change."""
     stamps: Stamps = field(init=False)
-    """The user's files as they were when they were loaded, also when that failed."""
+    """The user's files as they were when loaded, whether loading succeeded or not."""
 
     def __post_init__(self) -> None:
         self.stamps = look_at(self.known)
@@ -94,14 +94,14 @@ class Loader:
     @property
     def folders(self) -> tuple[Path, ...]:
         """The folders whose modules are the user's own."""
-        roots = {self.folder.resolve(), *(place.root.resolve() for place in self.places)}
+        roots = {self.folder.resolve(), *(location.root.resolve() for location in self.locations)}
         return tuple(
             sorted(root for root in roots if not any(root != other and root.is_relative_to(other) for other in roots))
         )
 
     def load(self) -> dict[str, App]:
-        """Import everything; the apps by id. Raises CodeProblem that says in which file and line it happened."""
-        for root in (self.folder, *(place.root for place in self.places)):
+        """Import everything and return the apps by id. Raises CodeProblem that names the file and line."""
+        for root in (self.folder, *(location.root for location in self.locations)):
             if str(root) not in sys.path:
                 sys.path.insert(0, str(root))
         try:
@@ -119,34 +119,36 @@ class Loader:
 
     def _import(self) -> dict[str, App]:
         apps: dict[str, App] = {}
-        for place in self.places:
-            for app in self._apps_of(place):
+        for location in self.locations:
+            for app in self._apps_of(location):
                 known = apps.setdefault(app.id, app)
                 if known is not app:
-                    raise CodeProblem(f"two apps have the id {app.id!r}; give one of them another id ({place.text})")
+                    raise CodeProblem(
+                        f"two apps have the id {app.id!r}; give one of them a different id ({location.text})"
+                    )
         return apps
 
-    def _apps_of(self, place: AppLocation) -> Iterable[App]:
+    def _apps_of(self, location: AppLocation) -> Iterable[App]:
         try:
-            module = importlib.import_module(place.module)
+            module = importlib.import_module(location.module)
         except (Exception, SystemExit) as error:
-            raise CodeProblem(_explained(place, error, self.folders)) from error
+            raise CodeProblem(_explained(location, error, self.folders)) from error
         file = getattr(module, "__file__", None)
-        if place.text.partition(":")[0].endswith(".py") and not (
-            file and Path(file).resolve().is_relative_to(place.root)
+        if location.text.partition(":")[0].endswith(".py") and not (
+            file and Path(file).resolve().is_relative_to(location.root)
         ):
             raise CodeProblem(
-                f"{place.text}: the name {place.module!r} belongs to another module ({file or 'built in'}); "
+                f"{location.text}: the name {location.module!r} belongs to another module ({file or 'built in'}); "
                 "rename the file"
             )
-        if place.attribute:
-            app = getattr(module, place.attribute, None)
+        if location.attribute:
+            app = getattr(module, location.attribute, None)
             if not isinstance(app, App):
-                raise CodeProblem(f"{place.text}: {place.attribute!r} is no milepost.App in {place.module}")
+                raise CodeProblem(f"{location.text}: {location.attribute!r} in {location.module} is not a milepost.App")
             return [app]
         found = {id(value): value for value in vars(module).values() if isinstance(value, App)}
         if not found:
-            raise CodeProblem(f"{place.text} has no app; write `app = App('my-app')` at the top of the module")
+            raise CodeProblem(f"{location.text} has no app; write `app = App('my-app')` at the top of the module")
         return found.values()
 
     def _own_file(self, module: ModuleType) -> str | None:
@@ -161,7 +163,7 @@ class Loader:
 
 
 def _ours() -> tuple[Path, ...]:
-    """Milepost's own packages: in a development install they lie in the user's folders."""
+    """Milepost's own packages; in a development install they may be inside the user's folders."""
     import milepost  # noqa: PLC0415
     import milepost_console  # noqa: PLC0415 - the packages themselves
     import milepost_engine  # noqa: PLC0415
@@ -175,7 +177,7 @@ _OURS: Final = _ours()
 
 
 def look_at(files: Iterable[str]) -> Stamps:
-    """How files look now."""
+    """The current stamps of files."""
     return {file: _stamp(file) for file in files}
 
 
@@ -188,7 +190,7 @@ def _stamp(path: Path | str) -> tuple[int, int] | None:
 
 
 def _files_of(error: BaseException) -> Iterator[Path]:
-    """The files that an import that failed had come to; they may be no modules yet."""
+    """The files that a failed import reached; they may not be registered as modules."""
     while error.__cause__ is not None:
         error = error.__cause__
     if isinstance(error, SyntaxError) and error.filename:
@@ -198,8 +200,8 @@ def _files_of(error: BaseException) -> Iterator[Path]:
             yield Path(frame.filename)
 
 
-def _explained(place: AppLocation, error: BaseException, folders: Sequence[Path]) -> str:
-    """What went wrong, at the last line of the user's own code."""
+def _explained(location: AppLocation, error: BaseException, folders: Sequence[Path]) -> str:
+    """The error with the last line of the user's own code that led to it."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}: SyntaxError: {error.msg}"
     own = [
@@ -211,9 +213,9 @@ def _explained(place: AppLocation, error: BaseException, folders: Sequence[Path]
         and "site-packages" not in frame.filename
     ]
     what = f"{type(error).__name__}: {error}"
-    if isinstance(error, ModuleNotFoundError) and f"{place.module}.".startswith(f"{error.name}."):
-        return f"{place.text}: there is no module {place.module!r} under {place.root}"
+    if isinstance(error, ModuleNotFoundError) and f"{location.module}.".startswith(f"{error.name}."):
+        return f"{location.text}: there is no module {location.module!r} under {location.root}"
     if not own:
-        return f"{place.text}: {what}"
+        return f"{location.text}: {what}"
     last = own[-1]
     return f"{last.filename}:{last.lineno}: {what}\n    {last.line or ''}".rstrip()

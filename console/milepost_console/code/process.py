@@ -1,14 +1,14 @@
-"""One process with user code, as the dev server has it: starts it, calls it, takes what it saves and logs.
+"""The dev server's side of one process with user code: starts and calls it, handles its saves and logs.
 
 server                            process
-  start with the places ────────►  imports them
+  start with the locations ─────►  imports them
   ◄──────────────── ready: manifests, files     (or: problem)
   call 1 ───────────────────────►  a function runs
   ◄──────────────────────── save 1 of call 1
-  saved 1 ──────────────────────►  goes on
+  saved 1 ──────────────────────►  continues
   ◄─────────────────────────── log
   ◄────────────────────── answer 1
-  enough ───────────────────────►  ends
+  stop ─────────────────────────►  ends
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pydantic_core import from_json
 
 from milepost.errors import CheckpointRefused
 from milepost.protocol import Request, Response
-from milepost_console.dev.log_origin import with_place
+from milepost_console.dev.log_origin import with_origin
 from milepost_engine.ports import InvocationProblem, ProblemKind
 
 from .frames import Frames, Head
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["CodeProcess"]
 
 _END_SECONDS: Final = 2.0
-_LAST_WORDS_SECONDS: Final = 0.5
+_LAST_FRAMES_SECONDS: Final = 0.5
 _log = logging.getLogger("milepost.code")
 
 
@@ -53,13 +53,13 @@ class _Call:
 
 
 class CodeProcess:
-    """See the module. Made by `start`."""
+    """See the module. Create it with `start`."""
 
-    def __init__(self, process: asyncio.subprocess.Process, places: Sequence[AppLocation], stamps: Stamps) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, locations: Sequence[AppLocation], stamps: Stamps) -> None:
         self._process = process
-        self._places = ", ".join(place.text for place in places)
+        self._locations = ", ".join(location.text for location in locations)
         self._loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._frames = Frames(self._took, self._lost)
+        self._frames = Frames(self._receive, self._lost)
         self._calls: dict[int, _Call] = {}
         self._last_call = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -67,19 +67,21 @@ class CodeProcess:
         self._closed = asyncio.Event()
         self._in_background(self._watch())
         self.manifests: Mapping[str, Mapping[str, object]] = {}
-        """What each app registers, by its id."""
+        """Each app's manifest, by app id."""
         self.stamps = stamps
-        """The files that the code came from, as they were then."""
+        """The files that the code was loaded from, as they were at that time."""
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        """How the process ended, once it has."""
+        """Resolves to how the process ended."""
 
     @classmethod
     async def start(
-        cls, places: Sequence[AppLocation], folder: Path, address: str, files: Stamps, *, quiet_stdout: bool = False
+        cls, locations: Sequence[AppLocation], folder: Path, address: str, files: Stamps, *, quiet_stdout: bool = False
     ) -> CodeProcess:
-        """A process that loads the code of these places; `files` are those known from before, as they are now."""
-        told = {
-            "places": [[place.text, place.module, str(place.root), place.attribute] for place in places],
+        """Start a process that loads the code at these locations. `files`: stamps of files known from earlier loads."""
+        options = {
+            "locations": [
+                [location.text, location.module, str(location.root), location.attribute] for location in locations
+            ],
             "folder": str(folder),
             "address": address,
             "files": list(files),
@@ -87,17 +89,24 @@ class CodeProcess:
         }
         here, there = socket.socketpair()
         with there:
-            # -P: what lies in the user's folder is imported for the user's code alone, never for this program.
-            command = (sys.executable, "-P", "-m", "milepost_console.code.child", str(there.fileno()), json.dumps(told))
+            # -P keeps the user's folder off sys.path while this program imports its own modules.
+            command = (
+                sys.executable,
+                "-P",
+                "-m",
+                "milepost_console.code.child",
+                str(there.fileno()),
+                json.dumps(options),
+            )
             stdout = sys.stderr if quiet_stdout else None
             process = await asyncio.create_subprocess_exec(*command, pass_fds=(there.fileno(),), stdout=stdout)
-        started = cls(process, places, files)
+        started = cls(process, locations, files)
         here.setblocking(False)
         await asyncio.get_running_loop().create_connection(lambda: started._frames, sock=here)
         return started
 
     async def ready(self, seconds: float) -> bool:
-        """Whether the code is loaded, at most so much later. Raises CodeProblem when it cannot be."""
+        """Wait up to `seconds`; returns whether the code is loaded. Raises CodeProblem when it cannot be."""
         await asyncio.wait({self._loaded}, timeout=seconds)
         if self._loaded.done():
             self._loaded.result()
@@ -138,17 +147,17 @@ class CodeProcess:
             self._end_if_idle()
 
     def retire(self) -> None:
-        """Let the process end once it has answered what it was called for."""
+        """Let the process end once it has answered its calls."""
         self._retired = True
         self._end_if_idle()
 
     async def close(self) -> None:
-        """End the process now; what it still runs is cut off."""
+        """End the process now, cutting off what it is running."""
         self._retired = True
         if not self._loaded.done():
-            # It reads no frames yet, and may never.
+            # It is not reading frames yet, and may never.
             self._kill()
-        self._frames.send({"t": "enough"})
+        self._frames.send({"t": "stop"})
         self._frames.close()
         try:
             async with asyncio.timeout(_END_SECONDS):
@@ -167,7 +176,7 @@ class CodeProcess:
 
     # --- frames -------------------------------------------------------------------------------------------------------
 
-    def _took(self, head: Head, body: bytes) -> None:
+    def _receive(self, head: Head, body: bytes) -> None:
         match head["t"]:
             case "answer":
                 call = self._calls.get(head["n"])
@@ -195,7 +204,7 @@ class CodeProcess:
         call = self._calls.get(head["n"])
         refused, stale = None, cast("bool | None", None)
         if call is None or call.checkpointer is None:
-            refused, stale = "nobody waits for this call any more", True
+            refused, stale = "the call has already ended", True
         else:
             try:
                 await call.checkpointer.save(from_json(body))
@@ -206,24 +215,24 @@ class CodeProcess:
         self._frames.send({"t": "saved", "s": head["s"], "refused": refused, "stale": stale})
 
     async def _watch(self) -> None:
-        """Wait for the end of the process, and tell it to all who wait for something.
+        """Wait for the process to end, then fail everything that waits for it.
 
-        Its socket closes with it, unless a process that it forked has it too: so the exit counts, and what the process
-        said before is waited for a moment. One that closes the socket first is about to end.
+        The exit counts, not the closing of the socket, which a forked child may keep open. Frames sent before the exit
+        are given a moment to arrive.
         """
         status = await self._process.wait()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LAST_WORDS_SECONDS):
+            async with asyncio.timeout(_LAST_FRAMES_SECONDS):
                 await self._closed.wait()
         self._frames.abort()
         self.ended.set_result(_how(status))
         if not self._loaded.done():
             self._loaded.set_exception(
                 CodeProblem(
-                    f"{self._places}: the process that loaded the code {self.ended.result()} before it was done"
+                    f"{self._locations}: the process loading the code {self.ended.result()} before it was ready"
                 )
             )
-            self._loaded.exception()  # somebody may have given up waiting
+            self._loaded.exception()  # marked as retrieved: the caller may have stopped waiting
         for call in list(self._calls.values()):
             if not call.answer.done():
                 call.answer.set_exception(self._crash())
@@ -243,8 +252,8 @@ class CodeProcess:
     def _crash(self) -> InvocationProblem:
         return InvocationProblem(
             ProblemKind.CRASHED,
-            f"the process that runs your code {self.ended.result()} before this was done; it is started again, and "
-            "whatever else it had in hand was cut off too",
+            f"the process that runs your code {self.ended.result()} before this call was answered; the process is "
+            "restarted, and its other calls failed too",
         )
 
     def _in_background(self, work: Awaitable[None]) -> None:
@@ -258,11 +267,11 @@ def _stamps(head: Head) -> Stamps:
 
 
 def _logged(head: Head) -> None:
-    """Log here what was logged there."""
+    """Log a record of the other process here."""
     record = logging.LogRecord(head["name"], head["level"], "", 0, head["text"], None, None)
     record.created = head["at"]
     record.exc_text = head["trace"] or None
-    with_place(record, head["place"])
+    with_origin(record, head["origin"])
     logging.getLogger().handle(record)
 
 

@@ -1,4 +1,4 @@
-"""What the dev server says first: where to look and what to try."""
+"""The dev server's first output: its address, its functions and a command to try."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from milepost_console.server.backend import Backend
 from milepost_engine.http.webhooks import webhooks_of
 from milepost_engine.store.manifest import CronTrigger, EventTrigger, FunctionSpec
 
+from .event_word import OWN_PREFIX, event_word
+
 __all__ = ["example_of", "welcome"]
 
 
 async def welcome(console: Console, backend: Backend, address: str, file: Path | str, *, requested: int) -> None:
-    """Print it."""
+    """Print the banner."""
     snapshot = await backend.engine.registry.snapshot()
 
     def out(*parts: str | tuple[str, str]) -> None:
@@ -29,10 +31,10 @@ async def welcome(console: Console, backend: Backend, address: str, file: Path |
     out()
     out(("Milepost ", "bold"), f"{__version__}   ", (address, "bold cyan"), "   dashboard, API and events")
     if not address.endswith(f":{requested}"):
-        out((f"port {requested} is busy: this server listens on {address} instead", "yellow"))
-    out("data       ", "in memory only; gone when the server ends" if file == ":memory:" else str(file))
+        out((f"port {requested} is in use: this server listens on {address} instead", "yellow"))
+    out("data       ", "in memory only; lost when the server stops" if file == ":memory:" else str(file))
     if not snapshot.functions:
-        out(("no functions yet: ", "yellow"), "milepost dev app.py, or -u http://… for an app that serves itself")
+        out(("no functions yet: ", "yellow"), "milepost dev app.py, or -u http://… for an app that is already served")
     for spec in sorted(snapshot.functions.values(), key=lambda spec: spec.function_id):
         out("function   ", (f"{spec.function_id:<28}", "bold"), "  ", _triggers(spec))
     for app in snapshot.apps.values():
@@ -48,25 +50,27 @@ async def welcome(console: Console, backend: Backend, address: str, file: Path |
         sent = json.dumps({"name": name, "data": data})
         out("or         ", (f"curl -sX POST {address}/e/dev -d {shlex.quote(sent)}", "green"))
         out("then       ", (f"milepost runs list{option}", "green"))
-    out(("Ctrl-C stops; started again, every run goes on where it was.", "dim"))
+    resumes = "" if file == ":memory:" else " Runs resume when the server is started again."
+    out((f"Press Ctrl-C to stop.{resumes}", "dim"))
     out()
 
 
 def _triggers(spec: FunctionSpec) -> str:
-    told = [
+    shown = [
         f"cron {trigger.text}" if isinstance(trigger, CronTrigger) else _event_text(trigger)
         for trigger in spec.triggers
     ]
-    return ", ".join(told) or "only invoked"
+    return ", ".join(shown) or "invoked only"
 
 
 def _event_text(trigger: EventTrigger) -> str:
-    return f"{trigger.event} if {trigger.expression}" if trigger.expression else trigger.event
+    word = event_word(trigger.event)
+    return f"{word} if {trigger.expression}" if trigger.expression else word
 
 
 def _first_event(spec: FunctionSpec) -> tuple[str, dict[str, Any]] | None:
     for trigger in spec.triggers:
-        if isinstance(trigger, EventTrigger) and "*" not in trigger.event and not trigger.event.startswith("inngest/"):
+        if isinstance(trigger, EventTrigger) and "*" not in trigger.event and not trigger.event.startswith(OWN_PREFIX):
             schema = spec.schemas.get(trigger.event)
             return trigger.event, example_of(schema) if isinstance(schema, Mapping) else {}
     return None
@@ -76,7 +80,7 @@ _EXAMPLES: dict[str, Any] = {"string": "text", "integer": 1, "number": 1.5, "boo
 
 
 def example_of(schema: Mapping[str, object]) -> dict[str, Any]:
-    """Data that fits a simple model: an example for each required field."""
+    """Example data for a simple model: a value for each required field."""
     properties = cast("Mapping[str, Mapping[str, object]]", schema.get("properties") or {})
     required = cast("list[str]", schema.get("required") or [])
     return {name: _value(name, properties.get(name, {})) for name in required}

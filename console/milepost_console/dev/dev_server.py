@@ -1,7 +1,6 @@
-"""The dev server's wiring: one process and event loop – engine, HTTP server, terminal – and one for the user's code.
+"""The dev server's wiring: one process for engine, HTTP server and terminal, another for the user's code.
 
-The only module of the console that names adapters of time and storage besides `local.py`, and that reads the
-environment.
+Apart from `local.py`, the only module of the console's dev server that names adapters and reads the environment.
 """
 
 from __future__ import annotations
@@ -33,8 +32,8 @@ from .banner import welcome
 from .http_apps import Remotes
 from .live import Live, Several
 from .local import LocalEngine, default_file, open_local
-from .log_origin import place_of
-from .run_log import RunLogMemory, keeping_lines
+from .log_origin import origin_of
+from .run_log import RunLogMemory, collect_lines
 from .startup import keep_loaded, log_to
 from .terminal import JsonLines, Lines
 
@@ -43,8 +42,8 @@ __all__ = ["DEFAULT_PORT", "DevOptions", "DevServer", "StartProblem", "bind", "r
 DEFAULT_PORT: Final = 8288
 PORTS_TRIED: Final = 50
 _OWN: Final = (KIND, "inprocess")
-"""Kinds of targets that end with a dev server; the second is that of an older one."""
-_LOOKS_BETWEEN_TRIES: Final = 10
+"""Kinds of targets that end with the dev server; data files of older versions have the second."""
+_CHECKS_BETWEEN_TRIES: Final = 10
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -54,9 +53,9 @@ class StartProblem(Exception):
 
 @dataclass(frozen=True, slots=True)
 class DevOptions:
-    """What `milepost dev` was asked for. `port` None: 8288, or the next free one."""
+    """The options of `milepost dev`. `port` None: 8288, or the next free port."""
 
-    places: tuple[str, ...] = ()
+    entries: tuple[str, ...] = ()
     urls: tuple[str, ...] = ()
     host: str = "127.0.0.1"
     port: int | None = None
@@ -70,19 +69,19 @@ class DevOptions:
 
     @property
     def file(self) -> Path | str:
-        """Where the data lie."""
+        """The data file, or `:memory:`."""
         return ":memory:" if self.in_memory else self.db or default_file(os.environ, Path.home())
 
 
 def bind(host: str, port: int | None) -> socket.socket:
-    """A listening socket: on the given port, or on the first free one from 8288. Raises StartProblem."""
+    """A listening socket on the given port, or on the first free port from 8288. Raises StartProblem."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     ports = [port] if port is not None else range(DEFAULT_PORT, DEFAULT_PORT + PORTS_TRIED)
     problem: OSError | None = None
     for candidate in ports:
         server = socket.socket(family, socket.SOCK_STREAM)
         try:
-            # So that a port is free at once after a restart; two servers never share one this way.
+            # Frees the port at once after a restart. On POSIX it never lets two servers share a port.
             if os.name == "posix":
                 server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             server.bind((host, candidate))
@@ -94,11 +93,11 @@ def bind(host: str, port: int | None) -> socket.socket:
         server.setblocking(False)
         return server
     where = f"{host}:{port}" if port is not None else f"{host}, ports {ports[0]} to {ports[-1]}"
-    raise StartProblem(f"cannot listen on {where} ({problem}): choose another with --port")
+    raise StartProblem(f"cannot listen on {where} ({problem}): choose another port with --port")
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its own signal handling: one handler stops everything, in order."""
+    """uvicorn without its signal handling: one handler stops everything in order."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -107,7 +106,7 @@ class _Server(uvicorn.Server):
 
 @dataclass
 class DevServer:
-    """A running dev server. Made by `run_dev`."""
+    """A running dev server. Created by `run_dev`."""
 
     options: DevOptions
     lines: Lines | JsonLines
@@ -117,11 +116,11 @@ class DevServer:
     code: CodeHost | None
     address: str
     apps: set[str] = field(default_factory=set)
-    told: str = ""
-    """The problem of the code that was said last; while nothing is served, the same one is not said at each try."""
+    last_problem: str = ""
+    """The problem printed last. While no code is served, the same problem is not printed at every try."""
 
     async def begin(self) -> None:
-        """Serve the code for the first time. Raises StartProblem when that is not possible."""
+        """Serve the code for the first time. Raises StartProblem when it cannot be loaded."""
         await self.serve_code()
         await self.forget_unserved()
         keep_loaded()
@@ -131,7 +130,7 @@ class DevServer:
     async def serve_code(self, *, again: str = "") -> None:
         """Load the user's modules and serve their apps.
 
-        `again` says why, after the start: then problems are told, and the old code goes on if there is any.
+        `again` is the reason, once the server has started: problems are then printed, and the old code stays served.
         """
         if self.code is None:
             return
@@ -139,7 +138,7 @@ class DevServer:
             process = await self.code.load()
             try:
                 for manifest in process.manifests.values():
-                    # All before the first is served, so that a change is served whole or not at all.
+                    # All are read before the first is served, so that a change is served completely or not at all.
                     read_manifest(manifest)
             except ManifestError:
                 await process.close()
@@ -147,26 +146,28 @@ class DevServer:
         except (CodeProblem, ManifestError) as problem:
             if not again:
                 raise StartProblem(str(problem)) from problem
-            goes_on = "the code before it goes on" if self.code.serving else "calls wait until it can be loaded"
-            said = f"{again} is not served; {goes_on}:\n    {problem}"
-            if self.code.serving or said != self.told:
-                self.lines.say(said, "red")
-            self.told = said
+            meanwhile = "the previous code stays" if self.code.serving else "calls wait until it can be loaded"
+            message = f"{again} could not be loaded; {meanwhile}:\n    {problem}"
+            if self.code.serving or message != self.last_problem:
+                self.lines.say(message, "red")
+            self.last_problem = message
             return
-        self.told = ""
+        self.last_problem = ""
         self.code.serve(process)
         for app_id, manifest in process.manifests.items():
             await self.local.engine.registry.sync(manifest, Target(KIND, app_id))
-            self.backend.live.tell("app", {"app_id": app_id, "error": ""})
+            self.backend.live.publish("app", {"app_id": app_id, "error": ""})
         for app_id in self.apps - process.manifests.keys():
             await self._withdraw(app_id)
         self.apps = set(process.manifests)
         if again:
             count = sum(len(cast("list[object]", manifest["functions"])) for manifest in process.manifests.values())
-            self.lines.say(f"code reloaded: {count} functions; running runs go on with it", "green")
+            self.lines.say(
+                f"code reloaded: {count} function{'' if count == 1 else 's'}; live runs continue with it", "green"
+            )
 
     def work(self) -> Iterator[Coroutine[Any, Any, None]]:
-        """What goes on until the server ends."""
+        """The work that runs until the server stops."""
         yield self.local.work()
         if self.code is not None:
             yield self.keep_serving()
@@ -175,34 +176,34 @@ class DevServer:
 
     async def _withdraw(self, app_id: str) -> None:
         await self.local.engine.registry.remove(app_id)
-        self.backend.live.tell("app", {"app_id": app_id, "error": "not served any more"})
+        self.backend.live.publish("app", {"app_id": app_id, "error": "no longer served"})
 
     async def forget_unserved(self) -> None:
-        """Take out the apps of an earlier start whose code is not loaded this time."""
+        """Remove apps of an earlier start whose code is not loaded this time."""
         for app in list((await self.local.engine.registry.snapshot()).apps.values()):
             if app.target.kind in _OWN and app.app_id not in self.apps:
                 await self._withdraw(app.app_id)
 
     async def keep_serving(self) -> None:
-        """Serve the code anew whenever a file of it changes, or its process has ended, until cancelled."""
+        """Reload the code when one of its files changes or its process ends, until cancelled."""
         assert self.code is not None
-        seen, looks = self.code.stamps, 0
+        seen, checks = self.code.stamps, 0
         while True:
             await self.local.clock.sleep(LOOK_SECONDS)
             if how := self.code.take_loss():
-                self.lines.say(f"the process with your code {how}; it is started again", "red")
-                looks = 0
+                self.lines.say(f"the process with your code {how}; restarting it", "red")
+                checks = 0
             if self.code.serving is None:
-                # At once, and then every few seconds: it may have been killed again, or need what is not there yet.
-                if looks % _LOOKS_BETWEEN_TRIES == 0:
+                # At once, then every few seconds: it may be killed again, or need something that is not there yet.
+                if checks % _CHECKS_BETWEEN_TRIES == 0:
                     await self.serve_code(again="your code")
-                looks += 1
+                checks += 1
             elif self.options.reload:
                 loaded = self.code.stamps
                 found = look_at(loaded)
-                # Only once it rests: an editor may write a file in several goes.
+                # Only when unchanged since the last check: an editor may write a file in several steps.
                 if found == seen and found != loaded:
-                    await self.serve_code(again="the change")
+                    await self.serve_code(again="the changed code")
                     found = self.code.stamps
                 seen = found
 
@@ -215,18 +216,18 @@ async def run_dev(options: DevOptions, console: Console) -> None:
     live = Live()
     folder = Path.cwd()
     try:
-        places = tuple(parse_location(text, folder) for text in options.places)
+        locations = tuple(parse_location(text, folder) for text in options.entries)
     except CodeProblem as problem:
         raise StartProblem(str(problem)) from problem
     server_socket = bind(options.host, options.port)
     address = _address(options.host, server_socket)
-    # The SDK reads it in the process with the user's code: events that it sends come back here.
+    # Read by the SDK in the process with the user's code, so that events it sends come here.
     os.environ.setdefault("MILEPOST_DEV", address)
     memory = RunLogMemory(clock.now())
-    with _logging(lines), keeping_lines(memory, live.tell_of_lines), contextlib.closing(server_socket):
+    with _logging(lines), collect_lines(memory, live.publish_log), contextlib.closing(server_socket):
         try:
             async with (
-                _code_host(options, places, folder, address) as code,
+                _code_host(options, locations, folder, address) as code,
                 _engine(options, code, live, lines) as local,
             ):
                 remotes = Remotes(local.http, lines.say)
@@ -234,18 +235,18 @@ async def run_dev(options: DevOptions, console: Console) -> None:
                 server = DevServer(options, lines, local, backend, remotes, code, address)
                 await _serve(server, server_socket, console)
         except DataFileError as error:
-            raise StartProblem(f"{error}. With --db FILE or --in-memory a second server can run beside it.") from error
+            raise StartProblem(f"{error}. To run a second server beside it, use --db FILE or --in-memory.") from error
 
 
 @contextlib.asynccontextmanager
 async def _code_host(
-    options: DevOptions, places: Sequence[AppLocation], folder: Path, address: str
+    options: DevOptions, locations: Sequence[AppLocation], folder: Path, address: str
 ) -> AsyncIterator[CodeHost | None]:
-    """What serves the user's code; None where there is none."""
-    if not places:
+    """The host of the user's code; None when no code was given."""
+    if not locations:
         yield None
         return
-    code = CodeHost(places, folder, address, quiet_stdout=options.json_lines)
+    code = CodeHost(locations, folder, address, quiet_stdout=options.json_lines)
     try:
         yield code
     finally:
@@ -274,7 +275,7 @@ def _backend(options: DevOptions, local: LocalEngine, live: Live, remotes: Remot
         dead_letters=local.queue,
         logs=memory,
         sync_url=sync_url,
-        options={"places": options.places, "urls": options.urls},
+        options={"places": options.entries, "urls": options.urls},
         ready=asyncio.Event(),
     )
     return backend
@@ -285,15 +286,15 @@ async def _serve(server: DevServer, server_socket: socket.socket, console: Conso
     http_server = _http_server(server)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError):  # where there are no signals, Ctrl-C is a KeyboardInterrupt
+        with contextlib.suppress(NotImplementedError):  # without signal handlers, Ctrl-C is a KeyboardInterrupt
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    # Requests are answered while the code is loaded: it may send events then, which wait in the queue for the engine.
+    # Requests are answered while code is loading: it may send events, which wait in the queue for the engine.
     http = asyncio.create_task(http_server.serve(sockets=[server_socket]), name="http")
     waiting = asyncio.create_task(stop.wait())
     work = [waiting, http]
     try:
-        beginning = asyncio.create_task(server.begin(), name="begin")
-        work.append(beginning)
+        starting = asyncio.create_task(server.begin(), name="begin")
+        work.append(starting)
         await _first(work)
         if not stop.is_set():
             work[-1:] = [asyncio.create_task(each) for each in server.work()]
@@ -313,7 +314,7 @@ async def _serve(server: DevServer, server_socket: socket.socket, console: Conso
 
 
 async def _first(tasks: Sequence[asyncio.Task[Any]]) -> None:
-    """Wait for the first that ends, and raise what it raised."""
+    """Wait for the first task to end and re-raise its exception."""
     done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in done:
         task.result()
@@ -344,7 +345,7 @@ def _address(host: str, server_socket: socket.socket) -> str:
 
 @contextlib.contextmanager
 def _logging(lines: Lines | JsonLines) -> Iterator[None]:
-    """Log lines of the engine and of user code among the others, for as long as the server runs."""
+    """Print log records of the engine and of user code while the server runs."""
     handler = _LogLines(lines)
     root = logging.getLogger()
     before = root.level
@@ -357,7 +358,7 @@ def _logging(lines: Lines | JsonLines) -> Iterator[None]:
 
 
 class _LogLines(logging.Handler):
-    """A log record as a line of the terminal; with its traceback."""
+    """Prints log records to the terminal, with tracebacks."""
 
     def __init__(self, lines: Lines | JsonLines) -> None:
         super().__init__()
@@ -365,6 +366,6 @@ class _LogLines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._lines.logged(record.levelname, record.name, self.format(record), place_of(record))
+            self._lines.logged(record.levelname, record.name, self.format(record), origin_of(record))
         except Exception:  # noqa: BLE001 - logging must never break what logs
             self.handleError(record)

@@ -1,7 +1,7 @@
-"""Apps at HTTP addresses: asked to register at the start, again when they were down, and known after a restart.
+"""Apps at HTTP addresses: asked to register at the start and after they were down; known again after a restart.
 
-An app is asked to answer with its registration itself (in-band); one that cannot calls back `POST /fn/register`
-instead, as the protocol's dev mode has it.
+An app is asked to answer with its registration (in-band); one that cannot calls `POST /fn/register` instead, as in the
+protocol's dev mode.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ __all__ = ["Remotes"]
 
 POLL_SECONDS: Final = 5.0
 MISSING_POLL_SECONDS: Final = 1.0
-"""While an app that was asked for does not answer: somebody is just starting it."""
+"""Used while a given app does not answer, since it is probably being started."""
 TIMEOUT_SECONDS: Final = 10.0
 
 
 class Remotes:
-    """The HTTP apps of a dev server. `say` tells people when one appears, changes or is gone."""
+    """The HTTP apps of a dev server. `say` prints when one appears, changes or stops answering."""
 
     def __init__(self, invoker: Invoker, say: Callable[[str, str], None]) -> None:
         self._invoker = invoker
@@ -36,7 +36,7 @@ class Remotes:
         self._state: dict[str, str] = {}
 
     async def sync(self, backend: Backend, url: str) -> str:
-        """Register the app at a URL; its id. Raises Refused that says why not."""
+        """Register the app at a URL and return its id. Raises Refused with the reason."""
         try:
             address = normal_url(url)
         except ValueError as error:
@@ -54,7 +54,7 @@ class Remotes:
         body = _read(answer)
         if answer.status != 200:
             raise Refused(
-                502, "MP321", f"The app at {url} did not register: HTTP {answer.status}, {_told(answer, body)}"
+                502, "MP321", f"The app at {url} did not register: HTTP {answer.status}, {_reason(answer, body)}"
             )
         if isinstance(body.get("functions"), list) and body.get("app_id"):
             manifest = {**body, "appName": body["app_id"], "url": url}
@@ -65,31 +65,31 @@ class Remotes:
         return await self._called_back(backend, url, address)
 
     async def _called_back(self, backend: Backend, url: str, address: str) -> str:
-        """The app that registered itself meanwhile."""
+        """The app that registered itself by calling back."""
         apps = (await backend.engine.registry.snapshot()).apps.values()
         found = next((app.app_id for app in apps if app.target == Target("http", address)), None)
         if found is None:
             raise Refused(
                 502,
                 "MP321",
-                f"The app at {url} says that it registered, but not here: point it at this server "
-                "(INNGEST_DEV or MILEPOST_DEV = this server's address), with the same host name as given here.",
+                f"The app at {url} says that it registered, but not with this server. Set INNGEST_DEV or MILEPOST_DEV "
+                "in the app to this server's address, and register the app under the host name that is given here.",
             )
         return found
 
     async def watch(self, backend: Backend, urls: Sequence[str]) -> None:
-        """Keep the apps registered until cancelled: the given ones, and those that were registered before."""
+        """Keep apps registered until cancelled: the given ones and those registered before."""
         while True:
             known = (await backend.engine.registry.snapshot()).apps.values()
             addresses = dict.fromkeys(
                 [*map(normal_url, urls), *(a.target.address for a in known if a.target.kind == "http")]
             )
-            await asyncio.gather(*(self._look(backend, address) for address in addresses))
+            await asyncio.gather(*(self._check(backend, address) for address in addresses))
             missing = any(self._state.get(address) != "ok" for address in addresses)
             await backend.engine.clock.sleep(MISSING_POLL_SECONDS if missing else POLL_SECONDS)
 
-    async def _look(self, backend: Backend, address: str) -> None:
-        """Register an app anew when it changed or came back. A healthy one answers with the same registration."""
+    async def _check(self, backend: Backend, address: str) -> None:
+        """Register an app again; a healthy, unchanged one answers with the same registration."""
         before = await self._version(backend, address)
         try:
             app_id = await self.sync(backend, address)
@@ -103,12 +103,12 @@ class Remotes:
         count = len((await backend.engine.registry.snapshot()).apps[app_id].functions)
         word = "registered" if address not in self._state or before is None else "changed"
         if self._state.get(address) != "ok" or before != after:
-            self._say(f"app {app_id} {word}: {count} functions at {address}", "green")
+            self._say(f"app {app_id} {word}: {count} function{'' if count == 1 else 's'} at {address}", "green")
         self._state[address] = "ok"
 
     @staticmethod
     async def _remember(backend: Backend, address: str, problem: str) -> None:
-        """Show in the list of apps that one does not answer; what it served before stays registered."""
+        """Show the problem in the list of apps; the app's functions stay registered."""
         registry = backend.engine.registry
         for app in (await registry.snapshot()).apps.values():
             if app.target.address == address and not app.error:
@@ -128,7 +128,7 @@ def _read(answer: Response) -> Mapping[str, Json]:
     return cast("Mapping[str, Json]", body) if isinstance(body, Mapping) else {}
 
 
-def _told(answer: Response, body: Mapping[str, Json]) -> str:
-    said = body.get("message") or body.get("error") or answer.body[:200].decode("utf-8", "replace") or "without a word"
+def _reason(answer: Response, body: Mapping[str, Json]) -> str:
+    text = body.get("message") or body.get("error") or answer.body[:200].decode("utf-8", "replace") or "no message"
     problems = body.get("problems")
-    return f"{said}: {'; '.join(map(str, problems))}" if isinstance(problems, list) else str(said)
+    return f"{text}: {'; '.join(map(str, problems))}" if isinstance(problems, list) else str(text)

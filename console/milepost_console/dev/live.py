@@ -1,6 +1,6 @@
-"""What happens, as it happens: rows for lists that follow along, for any number of listeners.
+"""Live updates for any number of listeners, as rows for lists.
 
-A listener that reads too slowly loses the oldest news and is told so once; the engine never waits for it.
+A listener that reads too slowly loses the oldest updates and gets one "lost" update; the engine never waits for it.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from milepost_engine.observe import Observer, Silent
 from milepost_engine.operations.queries import iso
 from milepost_engine.store.events import Event
 
-__all__ = ["Listener", "Live", "News", "Several", "live_row"]
+__all__ = ["Listener", "Live", "Several", "Update", "live_row"]
 
 BACKLOG: Final = 1000
 REMEMBERED_EVENTS: Final = 5000
 
 
 @dataclass(frozen=True, slots=True)
-class News:
-    """One thing that happened: "run", "received", "log", "app" or "lost"."""
+class Update:
+    """One update; `kind` is "run", "received", "log", "app" or "lost"."""
 
     kind: str
     row: Mapping[str, object]
@@ -36,30 +36,30 @@ class News:
 
 @dataclass(eq=False)
 class Listener:
-    """One follower of the news."""
+    """One reader of updates."""
 
-    news: deque[News] = field(default_factory=lambda: deque(maxlen=BACKLOG))
+    updates: deque[Update] = field(default_factory=lambda: deque(maxlen=BACKLOG))
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     closed: bool = False
     lost: int = 0
 
-    def put(self, news: News) -> None:
-        self.lost += len(self.news) == BACKLOG
-        self.news.append(news)
+    def put(self, update: Update) -> None:
+        self.lost += len(self.updates) == BACKLOG
+        self.updates.append(update)
         self.wake.set()
 
     def close(self) -> None:
         self.closed = True
         self.wake.set()
 
-    async def follow(self, quiet_seconds: float) -> AsyncIterator[News | None]:
-        """The news in order; None after each stretch of silence, so that whoever serves it can show that it lives."""
+    async def follow(self, quiet_seconds: float) -> AsyncIterator[Update | None]:
+        """Updates in order; None after each quiet interval, for a keep-alive."""
         while not self.closed:
             if self.lost:
                 lost, self.lost = self.lost, 0
-                yield News("lost", {"count": lost})
-            while self.news:
-                yield self.news.popleft()
+                yield Update("lost", {"count": lost})
+            while self.updates:
+                yield self.updates.popleft()
             self.wake.clear()
             try:
                 async with asyncio.timeout(quiet_seconds):
@@ -69,7 +69,7 @@ class Listener:
 
 
 def live_row(run: Run, changed: str) -> dict[str, object]:
-    """A run as lists show it, with what just changed."""
+    """A run as a list row, with what just changed."""
     ended = run.ended
     return {
         "run_id": run.run_id,
@@ -87,7 +87,7 @@ def live_row(run: Run, changed: str) -> dict[str, object]:
 
 
 class Live(Silent):
-    """The observer that listeners follow. Also remembers for a while what came of events."""
+    """The observer behind live updates. Also remembers recent events' runs and ended waits."""
 
     def __init__(self) -> None:
         self._listeners: set[Listener] = set()
@@ -108,20 +108,20 @@ class Live(Silent):
         for listener in self._listeners:
             listener.close()
 
-    def tell(self, kind: str, row: Mapping[str, object]) -> None:
+    def publish(self, kind: str, row: Mapping[str, object]) -> None:
         for listener in self._listeners:
-            listener.put(News(kind, row))
+            listener.put(Update(kind, row))
 
-    def tell_of_lines(self, run_id: str) -> None:
-        """The code of a run has logged."""
-        self.tell("log", {"run_id": run_id})
+    def publish_log(self, run_id: str) -> None:
+        """Announce that a run's code has logged."""
+        self.publish("log", {"run_id": run_id})
 
     def started_by(self, event_id: str) -> tuple[str, ...] | None:
-        """The runs that an event started; None when it is not taken in yet, or too long ago."""
+        """The runs that an event started; None when it is not processed yet or forgotten."""
         return self._started.get(event_id)
 
     def waits_ended(self, event_id: str) -> list[dict[str, str]] | None:
-        """The waits that an event ended: run, function and step; None when it is not taken in yet, or too long ago."""
+        """The waits that an event ended: run, function and step; None when unprocessed or forgotten."""
         known = event_id in self._started or event_id in self._waits_ended
         return self._waits_ended.get(event_id, []) if known else None
 
@@ -138,13 +138,13 @@ class Live(Silent):
             "started": list(started),
             "skipped": dict(skipped),
         }
-        self.tell("received", row)
+        self.publish("received", row)
 
     def run_started(self, run: Run) -> None:
-        self.tell("run", live_row(run, "started"))
+        self.publish("run", live_row(run, "started"))
 
     def recorded(self, run: Run, record: Record) -> None:
-        self.tell("run", live_row(run, _CHANGES[type(record)]))
+        self.publish("run", live_row(run, _CHANGES[type(record)]))
         if isinstance(record, ClosedStep) and record.kind is Opcode.WAIT_FOR_EVENT and record.detail.get("event_id"):
             ended = self._waits_ended.setdefault(str(record.detail["event_id"]), [])
             ended.append({"run_id": run.run_id, "function_id": run.function_id, "step": record.name})
@@ -162,7 +162,7 @@ _CHANGES: Final[Mapping[type[Record], str]] = {
 
 
 class Several(Silent):
-    """Several observers as one."""
+    """Passes everything on to several observers."""
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = tuple(observers)

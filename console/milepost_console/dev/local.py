@@ -1,6 +1,6 @@
-"""A whole engine in one process: SQLite, the local queue, invokers, and the clock's tick.
+"""A whole engine in one process: SQLite, the local queue, invokers, and the minute's tick.
 
-The file outlives the process: killed at any moment and started again, it goes on with every run.
+The data file survives the process: after a kill at any moment, every run resumes at the next start.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 __all__ = ["CONCURRENCY", "LocalEngine", "default_file", "open_local"]
 
 CONCURRENCY: Final = 64
-"""Messages worked off at once; as many as the SDK has workers."""
+"""Messages processed at once; as many as the SDK has workers."""
 QUEUE: Final = "work"
 _UNLIMITED: Final = float("inf")
 _log = logging.getLogger("milepost.dev")
 
 
 def default_file(environment: Mapping[str, str], home: Path) -> Path:
-    """Where a user's data lies: `dev.db` in the state folder (XDG base directories)."""
+    """The default data file: `dev.db` in the user's state folder (XDG base directories)."""
     state = environment.get("XDG_STATE_HOME", "")
-    # A relative path is invalid there and must be ignored, says the XDG specification.
+    # The XDG specification says that relative paths are invalid and must be ignored.
     base = Path(state) if Path(state).is_absolute() else home / ".local" / "state"
     return base / "milepost" / "dev.db"
 
@@ -57,7 +57,7 @@ class LocalEngine:
     clock: Clock
 
     async def work(self) -> None:
-        """Work messages off and tick, until cancelled."""
+        """Process messages and tick until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.queue.run(self._handle, concurrency=CONCURRENCY))
             tasks.create_task(self._tick())
@@ -70,8 +70,8 @@ class LocalEngine:
             try:
                 await self.engine.timers.tick()
                 await self.store.table.sweep_expired()
-            except Exception:  # noqa: BLE001 - whatever it was, the clock goes on
-                _log.exception("the minute's tick failed; the next one makes up for it")
+            except Exception:  # noqa: BLE001 - the clock must not stop
+                _log.exception("the minute's tick failed; the next one catches up")
             await self.clock.sleep(TICK.total_seconds())
 
 
@@ -84,9 +84,9 @@ async def open_local(
     settings: EngineSettings | None = None,
     clock: Clock | None = None,
 ) -> AsyncIterator[LocalEngine]:
-    """Open the file (`:memory:` keeps nothing) and wire the engine. Raises DataFileError if another process has it.
+    """Open the file (`:memory:` keeps nothing) and wire the engine. Raises DataFileError if another process uses it.
 
-    `own`: invokers by kind of target, besides the one for HTTP. `clock`: the system's, unless a test winds its own.
+    `own`: more invokers by kind of target, besides the one for HTTP. `clock`: the system clock by default.
     """
     clock = clock or SystemClock()
     store = SqliteStore.open(path, clock=clock)

@@ -1,4 +1,4 @@
-"""Where in which run a log record was made."""
+"""The run, step and attempt in which a log record was made."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Final, cast
 
 from milepost.serving import log_origin
 
-__all__ = ["place_of", "with_place"]
+__all__ = ["origin_of", "with_origin"]
 
-_PLACE: Final[tuple[str, ...]] = ("function_id", "run_id", "attempt", "step")
-_KNOWN: Final = "milepost_place"
+_FIELDS: Final[tuple[str, ...]] = ("function_id", "run_id", "attempt", "step")
+_KNOWN: Final = "milepost_origin"
 
 
-def place_of(record: logging.LogRecord) -> Mapping[str, object]:
-    """Where in which run a record was made: as it says itself, else as the context says; empty outside of runs."""
+def origin_of(record: logging.LogRecord) -> Mapping[str, object]:
+    """Run, step and attempt of a record, from the record itself or from the context; empty outside runs."""
     if _KNOWN in record.__dict__:
         return cast("Mapping[str, object]", record.__dict__[_KNOWN])
     here = log_origin()
-    own: dict[str, object] = {name: record.__dict__[name] for name in _PLACE if name in record.__dict__}
+    own: dict[str, object] = {name: record.__dict__[name] for name in _FIELDS if name in record.__dict__}
     if "run_id" not in own:
         return {**here, **own} if here else {}
-    # A held-back line may be written by another context than made it: then only its own word counts.
+    # A deferred record may be written in another context than it was made in; then only its own fields count.
     return {**here, **own} if here.get("run_id") == own["run_id"] and own.get("step") == here.get("step") else own
 
 
-def with_place(record: logging.LogRecord, place: Mapping[str, object]) -> None:
-    """Have `place_of` say so of a record that was made in another process."""
-    record.__dict__[_KNOWN] = place
+def with_origin(record: logging.LogRecord, origin: Mapping[str, object]) -> None:
+    """Set the origin of a record that was made in another process, for `origin_of`."""
+    record.__dict__[_KNOWN] = origin

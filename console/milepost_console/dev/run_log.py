@@ -1,8 +1,8 @@
-"""What user code logs in this process, kept in memory by run: for the page of a run in the dev server.
+"""What user code logs, kept in memory by run for the dev server's run page.
 
-A line belongs to the run, step and attempt whose code wrote it; `ctx.logger` says so itself, for any other logger the
-context does. Bounded: a run keeps its latest lines, and all runs together so many, the run that logged longest ago is
-forgotten first. Lines come from any thread.
+A line belongs to the run, step and attempt whose code wrote it: `ctx.logger` records that itself, for other loggers the
+context does. Memory is bounded: each run keeps its latest lines, and above the limit for all runs, the run that logged
+least recently is dropped first. Lines may come from any thread.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import Final, Protocol
 from milepost_engine.core.run import Run
 from milepost_engine.store.registry import RegisteredApp
 
-from .log_origin import place_of
+from .log_origin import origin_of
 
-__all__ = ["LoggedLine", "RunLog", "RunLogHandler", "RunLogMemory", "RunLogs", "keeping_lines"]
+__all__ = ["LoggedLine", "RunLog", "RunLogHandler", "RunLogMemory", "RunLogs", "collect_lines"]
 
 LINES_OF_A_RUN: Final = 1000
 LINES_OF_ALL: Final = 20_000
@@ -30,12 +30,12 @@ CHARS_OF_ALL: Final = 20_000_000
 MAX_CHARS: Final = 4000
 _MAX_WATCHED: Final = 50
 _MAX_COUNTED: Final = 20_000
-_NEWS_SECONDS: Final = 0.1
+_NOTIFY_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedLine:
-    """One line. `number` counts the lines of a run from 0; `source` is a logger, or a group of CloudWatch."""
+    """One line. `number` counts a run's lines from 0; `source` is a logger or a CloudWatch log group."""
 
     number: int
     at: datetime
@@ -49,13 +49,13 @@ class LoggedLine:
 
 @dataclass(frozen=True, slots=True)
 class RunLog:
-    """What is known of a run's lines.
+    """The lines of a run, as far as they are kept.
 
     Args:
-        kept: "memory" of a dev server, "cloudwatch", or "elsewhere": where the app runs.
-        lines: The oldest first.
-        cut: How many older lines were dropped; -1 when there are more, but nobody counted.
-        since: From when on lines are kept at all; None when that is no limit.
+        kept: "memory" (of a dev server), "cloudwatch", or "elsewhere" (where the app runs).
+        lines: Oldest first.
+        cut: How many older lines were dropped; -1 when there are more lines, uncounted.
+        since: When keeping lines began; None without such a limit.
     """
 
     kept: str
@@ -65,10 +65,10 @@ class RunLog:
 
 
 class RunLogs(Protocol):
-    """Where the lines of a run are read."""
+    """Reads the lines of runs."""
 
     async def of(self, run: Run, app: RegisteredApp | None) -> RunLog:
-        """`app` is the run's, if it is still registered. Raises Refused that says why they cannot be read."""
+        """`app` is the run's app, if still registered. Raises Refused when the lines cannot be read."""
         ...
 
 
@@ -79,7 +79,7 @@ class _Kept:
 
 
 class RunLogMemory:
-    """See the module. `changed` is told, on the thread that logs, which run that somebody reads has a new line."""
+    """See the module. `changed` is called on the logging thread with the id of each watched run that has a new line."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class RunLogMemory:
         self._lock = Lock()
 
     def write(self, run_id: str, line: LoggedLine) -> None:
-        """Keep a line of a run; its number is given here."""
+        """Keep a line of a run and number it."""
         with self._lock:
             kept = self._runs.get(run_id) or _Kept(count=self._counted.pop(run_id, 0))
             self._runs[run_id] = kept
@@ -124,7 +124,7 @@ class RunLogMemory:
         self._chars += sign * len(line.text)
 
     def _forget(self) -> None:
-        """The run that logged longest ago; only how many lines it had is known on."""
+        """Drop the run that logged least recently; only its line count is kept."""
         run_id, forgotten = self._runs.popitem(last=False)
         for line in forgotten.lines:
             self._count(line, -1)
@@ -132,12 +132,12 @@ class RunLogMemory:
         if len(self._counted) > _MAX_COUNTED:
             self._counted.popitem(last=False)
 
-    async def of(self, run: Run, app: RegisteredApp | None) -> RunLog:  # noqa: ARG002 - all apps of this process log here
-        """The lines of a run. From now on `changed` is told of new ones."""
+    async def of(self, run: Run, app: RegisteredApp | None) -> RunLog:  # noqa: ARG002 - all apps log to this memory
+        """The lines of a run, which is watched from now on."""
         return self.read(run.run_id)
 
     def read(self, run_id: str) -> RunLog:
-        """As `of`, by the run's id."""
+        """Like `of`, by run id."""
         with self._lock:
             self._watched[run_id] = None
             self._watched.move_to_end(run_id)
@@ -153,7 +153,7 @@ def _numbered(line: LoggedLine, number: int) -> LoggedLine:
 
 
 class RunLogHandler(logging.Handler):
-    """Takes the records that the code of runs logs; others are none of its business."""
+    """Keeps the records that runs' code logs and ignores others."""
 
     def __init__(self, memory: RunLogMemory) -> None:
         super().__init__()
@@ -161,44 +161,44 @@ class RunLogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            place = place_of(record)
-            if place:
-                self._memory.write(str(place["run_id"]), self._line(record, place))
+            origin = origin_of(record)
+            if origin:
+                self._memory.write(str(origin["run_id"]), self._line(record, origin))
         except Exception:  # noqa: BLE001 - logging must never break what logs
             self.handleError(record)
 
-    def _line(self, record: logging.LogRecord, place: Mapping[str, object]) -> LoggedLine:
-        attempt = place.get("attempt")
+    def _line(self, record: logging.LogRecord, origin: Mapping[str, object]) -> LoggedLine:
+        attempt = origin.get("attempt")
         return LoggedLine(
             number=0,
             at=datetime.fromtimestamp(record.created, UTC),
             level=record.levelname,
             source=record.name,
             text=self.format(record),
-            step=str(place.get("step", "")),
-            step_id=str(place.get("step_id", "")),
+            step=str(origin.get("step", "")),
+            step_id=str(origin.get("step_id", "")),
             attempt=attempt if isinstance(attempt, int) else None,
         )
 
 
 @contextlib.contextmanager
-def keeping_lines(memory: RunLogMemory, tell: Callable[[str], None]) -> Iterator[None]:
-    """Keep what is logged while the block runs; `tell` is told on this event loop, now and then, of runs with news."""
+def collect_lines(memory: RunLogMemory, notify: Callable[[str], None]) -> Iterator[None]:
+    """Keep what is logged during the block. `notify` gets ids of runs with new lines, batched, on this event loop."""
     loop = asyncio.get_running_loop()
-    news: set[str] = set()
+    pending: set[str] = set()
 
     def flush() -> None:
-        for run_id in sorted(news):
-            tell(run_id)
-        news.clear()
+        for run_id in sorted(pending):
+            notify(run_id)
+        pending.clear()
 
     def note(run_id: str) -> None:
-        if not news:
-            loop.call_later(_NEWS_SECONDS, flush)
-        news.add(run_id)
+        if not pending:
+            loop.call_later(_NOTIFY_SECONDS, flush)
+        pending.add(run_id)
 
     def changed(run_id: str) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has ended; a thread of user code has not
+        with contextlib.suppress(RuntimeError):  # the loop has ended, but a thread of user code still logs
             loop.call_soon_threadsafe(note, run_id)
 
     memory.changed = changed

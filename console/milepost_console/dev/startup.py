@@ -1,4 +1,4 @@
-"""What both processes of a dev server do at their start."""
+"""Setup shared by both processes of a dev server."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Final
 __all__ = ["keep_loaded", "log_to"]
 
 _QUIET: Final = ("asyncio", "httpcore", "httpx", "uvicorn")
-"""Loggers of which only warnings are worth a line."""
+"""Loggers limited to warnings."""
 
 
 def log_to(handler: logging.Handler) -> None:
-    """Hand everything that is logged to a handler, from INFO on."""
+    """Send all log records from INFO up to a handler."""
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.INFO)
@@ -22,6 +22,6 @@ def log_to(handler: logging.Handler) -> None:
 
 
 def keep_loaded() -> None:
-    """Let the garbage collector look no more at what is there for good: imported code takes it 20 ms each time."""
+    """Exempt everything loaded so far from garbage collection: scanning imported code takes 20 ms each time."""
     gc.collect()
     gc.freeze()

@@ -1,7 +1,7 @@
-"""What the dev server prints: one line for each thing that happens to a run, in columns that do not move.
+"""The dev server's output: one line for each thing that happens to a run, in fixed columns.
 
     09:14:02.113  shop-fulfil-order         3P9QXA  ✓ charge card                   12 ms
-Payloads are shown only when asked for; the errors of user code always are.
+Payloads are printed only with --show-payloads; errors of user code always are.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final, cast
 from rich.console import Console
 from rich.text import Text
 
-from milepost.protocol import DISCOVERY, Opcode
+from milepost.protocol import DISCOVERY, EventName, Opcode
 from milepost_engine.codec import Json, loads, text
 from milepost_engine.core.run import (
     BlobRef,
@@ -36,6 +36,8 @@ from milepost_engine.ports import Clock
 from milepost_engine.store.events import Event
 from milepost_engine.store.skipped import EVERY_FUNCTION
 
+from .event_word import OWN_PREFIX, event_word
+
 __all__ = ["JsonLines", "Lines", "length", "shown_error"]
 
 FUNCTION_WIDTH: Final = 24
@@ -46,7 +48,7 @@ _MAX_MESSAGE: Final = 300
 
 
 def length(span: timedelta) -> str:
-    """A duration as people read it: `12 ms`, `1.4 s`, `3 min 5 s`, `2 d 4 h`."""
+    """A duration for people, in two units at most: `12 ms`, `1.4 s`, `3 min 5 s`, `2 days 4 h`."""
     seconds = span.total_seconds()
     if seconds < 1:
         return f"{max(0, round(seconds * 1000))} ms"
@@ -54,15 +56,15 @@ def length(span: timedelta) -> str:
         return f"{seconds:.1f} s"
     left = round(seconds)
     parts: list[str] = []
-    for word, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+    for unit, size in (("day", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
         count, left = divmod(left, size)
         if count:
-            parts.append(f"{count} {word}")
+            parts.append(f"{count} {unit}s" if unit == "day" and count > 1 else f"{count} {unit}")
     return " ".join(parts[:2])
 
 
 def shown_error(error: Mapping[str, Json]) -> str:
-    """An error's name and message on one line, not longer than a few."""
+    """An error's name and message on one line; the message is cut after 300 characters."""
     message = " ".join(str(error.get("message") or "").split())
     message = message if len(message) <= _MAX_MESSAGE else message[:_MAX_MESSAGE] + "…"
     name = str(error.get("name") or "Error")
@@ -71,7 +73,7 @@ def shown_error(error: Mapping[str, Json]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What a line says: a sign with its colour, the step's name, and the rest."""
+    """A line's content: a sign with its colour, a name, and the rest."""
 
     sign: str
     style: str
@@ -85,7 +87,7 @@ _LOG_STYLES: Final = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
 
 
 class Lines(Silent):
-    """An observer that prints. `show_payloads` adds the data of events, steps and runs."""
+    """An observer that prints lines. `show_payloads` adds the data of events, steps and runs."""
 
     def __init__(self, console: Console, clock: Clock, *, show_payloads: bool = False) -> None:
         self._console = console
@@ -94,22 +96,23 @@ class Lines(Silent):
         self._plain = not console.encoding.lower().startswith("utf")
 
     def event_received(self, event: Event, started: tuple[str, ...], skipped: dict[str, str]) -> None:
-        if not started and not event.name.startswith("inngest/"):
-            rest = _reasons(skipped) or "no function is started by it"
-            self._print(event.name, event.event_id, Line("◦", "dim", "starts nothing", rest))
+        if not started and not event.name.startswith(OWN_PREFIX):
+            rest = _reasons(skipped) or "no function has a trigger for it"
+            self._print(event_word(event.name), event.event_id, Line("◦", "dim", "starts no runs", rest))
         elif skipped:
-            self._print(event.name, event.event_id, Line("◦", "dim", "passes over", _reasons(skipped)))
+            self._print(event_word(event.name), event.event_id, Line("◦", "dim", "skips", _reasons(skipped)))
         if self._show_payloads:
             self._payload(event.event_id, text(event.data))
 
     def run_started(self, run: Run) -> None:
-        rest = f"by {run.event_name}"
+        by_hand = run.event_name == EventName.INVOKED and run.parent is None
+        rest = "by hand" if by_hand else f"by {event_word(run.event_name)}"
         if run.origin_run_id:
             rest = f"as a replay of {run.origin_run_id}"
         elif run.parent is not None:
             rest = f"by run {run.parent.run_id}"
         elif run.start_at is not None:
-            rest += f", to begin at {run.start_at:%Y-%m-%d %H:%M:%S}"
+            rest += f", to start at {run.start_at:%Y-%m-%d %H:%M:%S}"
         self._print(run.function_id, run.run_id, Line("▸", "cyan", "started", rest))
 
     def recorded(self, run: Run, record: Record) -> None:
@@ -128,26 +131,26 @@ class Lines(Silent):
                 if self._show_payloads and record.status is RunStatus.COMPLETED:
                     self._payload(run.run_id, _stored_text(record.output))
             case RunBegun():
-                self._print(run.function_id, run.run_id, Line("▸", "cyan", "begins"))
+                self._print(run.function_id, run.run_id, Line("▸", "cyan", "starts now"))
 
     def rescued(self, run: Run) -> None:
-        line = Line("!", "yellow", "rescued", "its next message was lost; it was asked for again")
+        line = Line("!", "yellow", "rescued", "its next message was overdue and was sent again")
         self._print(run.function_id, run.run_id, line)
 
     def say(self, message: str, style: str = "") -> None:
-        """A line that is about no run."""
+        """Print a line that belongs to no run."""
         shown = Text(f"{self._now()}  ", style="dim")
         shown.append(message, style=style or "default")
         self._console.print(shown, soft_wrap=True, highlight=False)
 
-    def logged(self, level: str, logger: str, message: str, place: Mapping[str, object]) -> None:
-        """What code logged; under its run, if it is a run's."""
+    def logged(self, level: str, logger: str, message: str, origin: Mapping[str, object]) -> None:
+        """Print a log record; with its run, if it has one."""
         style = _LOG_STYLES.get(level, "")
-        if not place:
+        if not origin:
             self.say(f"{level.lower():7} {logger}  {message}", style)
             return
-        line = Line("·", style, str(place.get("step") or "(function)"), f"{level.lower()}: {message}")
-        self._print(str(place.get("function_id", "")), str(place["run_id"]), line)
+        line = Line("·", style, str(origin.get("step") or "(function)"), f"{level.lower()}: {message}")
+        self._print(str(origin.get("function_id", "")), str(origin["run_id"]), line)
 
     def _now(self) -> str:
         moment = self._clock.now().astimezone()
@@ -179,11 +182,11 @@ def _stored_text(stored: Stored) -> str:
 
 def _stored_error(stored: Stored) -> str:
     if isinstance(stored, BlobRef):
-        return f"an error of {stored.size} bytes; see the run"
+        return f"an error of {stored.size} bytes; open the run to read it"
     value = loads(stored)
     if not isinstance(value, Mapping):
         return str(value)
-    # A step keeps `{"error": {…}}`; a run the error itself, whose own `error` is a word for its kind.
+    # A step stores `{"error": {…}}`, a run the error itself, whose `error` field is a string.
     inner = value.get("error")
     return shown_error(cast("Mapping[str, Json]", inner if isinstance(inner, Mapping) else value))
 
@@ -193,7 +196,7 @@ def _closed_line(run: Run, step: ClosedStep) -> Line:
     tries = f"   attempt {step.attempt + 1}" if step.attempt else ""
     match step.kind, step.status:
         case _, StepStatus.VANISHED:
-            return Line("!", "yellow", step.name, "was planned, but the code that runs now has no such step")
+            return Line("!", "yellow", step.name, "was planned, but the current code has no such step")
         case Opcode.SLEEP, _:
             return Line("✓", "green", step.name, f"woke after {_since_plan(run, step)}")
         case Opcode.WAIT_FOR_EVENT, StepStatus.TIMED_OUT:
@@ -215,7 +218,7 @@ def _since_plan(run: Run, step: ClosedStep) -> str:
 
 def _plan_lines(plan: Plan, now: datetime) -> list[Line]:
     steps = [op.name for op in plan.ops if op.kind is Opcode.STEP_PLANNED]
-    lines = [Line("∥", "cyan", f"{len(steps)} steps side by side", ", ".join(steps))] if len(steps) > 1 else []
+    lines = [Line("∥", "cyan", f"{len(steps)} parallel steps", ", ".join(steps))] if len(steps) > 1 else []
     return lines + [line for op in plan.ops if (line := _open_line(op, now)) is not None]
 
 
@@ -239,8 +242,8 @@ def _failed_line(run: Run, tried: FailedAttempt) -> Line:
     name = tried.name or ("(function)" if tried.job.startswith(DISCOVERY) else tried.job)
     wait = length(tried.next_at - tried.ended_at)
     took = length(tried.ended_at - tried.started_at)
-    said = f"attempt {tried.attempt + 1} of {most} failed after {took}, again in {wait}: {shown_error(tried.error)}"
-    return Line("✗", "yellow", name, said)
+    rest = f"attempt {tried.attempt + 1} of {most} failed after {took}, next in {wait}: {shown_error(tried.error)}"
+    return Line("✗", "yellow", name, rest)
 
 
 def _end_line(run: Run, end: RunEnded) -> Line:
@@ -255,7 +258,7 @@ def _end_line(run: Run, end: RunEnded) -> Line:
 
 
 class JsonLines(Silent):
-    """An observer that prints one JSON object for each line, for other programs."""
+    """An observer that prints one JSON object per line, for other programs."""
 
     def __init__(self, console: Console, clock: Clock, *, show_payloads: bool = False) -> None:
         self._console = console
@@ -303,12 +306,12 @@ class JsonLines(Silent):
         self._run("rescued", run)
 
     def say(self, message: str, style: str = "") -> None:
-        """A line that is about no run."""
+        """Print a line that belongs to no run."""
         self._print("note", level="error" if "red" in style else "info", message=message)
 
-    def logged(self, level: str, logger: str, message: str, place: Mapping[str, object]) -> None:
-        """What code logged, with its place if it is a run's."""
-        self._print("log", level=level.lower(), logger=logger, message=message, **place)
+    def logged(self, level: str, logger: str, message: str, origin: Mapping[str, object]) -> None:
+        """Print a log record, with its origin if it belongs to a run."""
+        self._print("log", level=level.lower(), logger=logger, message=message, **origin)
 
     def _run(self, what: str, run: Run, **more: object) -> None:
         self._print(what, function_id=run.function_id, run_id=run.run_id, **more)

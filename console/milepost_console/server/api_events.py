@@ -1,4 +1,4 @@
-"""Events under /api: lists, names, one event, erasing one."""
+"""Events under /api: list, names, show, erase."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def events_router(backend: Backend) -> APIRouter:
     router = APIRouter(prefix="/api", tags=["events"])
     engine = backend.engine
 
-    @router.get("/events", summary="Events, the newest first", responses=answers(EventList))
+    @router.get("/events", summary="List events, newest first", responses=answers(EventList))
     async def list_events(
         name: Annotated[list[str] | None, Query()] = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
@@ -35,11 +35,11 @@ def events_router(backend: Backend) -> APIRouter:
         if found is None:
             raise Refused(404, "MP306", f"There is no event {event_id}; it may have expired.")
         started = backend.live.started_by(event_id)
-        told: dict[str, Json] = {
+        outcome: dict[str, Json] = {
             "started": None if started is None else list(started),
             "waits_ended": backend.live.waits_ended(event_id),
         }
-        return JsonResponse({"user": {}, **found, **told})
+        return JsonResponse({"user": {}, **found, **outcome})
 
     @router.delete(
         "/events/{event_id}",
@@ -47,10 +47,10 @@ def events_router(backend: Backend) -> APIRouter:
         responses=answers(Erased, 404, 409),
     )
     async def erase(event_id: str, *, runs: bool = False) -> JsonResponse:
-        """With `runs=true` its ended runs are erased too; one that is still live refuses it."""
+        """With `runs=true` its runs are erased too; refused while one of them is live."""
         return JsonResponse({"ok": True, "erased": await engine.operations.erase_event(event_id, with_runs=runs)})
 
-    @router.get("/event-names", summary="Names of events seen so far", responses=answers(EventNames))
+    @router.get("/event-names", summary="Names of the events received so far", responses=answers(EventNames))
     async def names() -> JsonResponse:
         return JsonResponse({"names": sorted(await engine.events.names())})
 

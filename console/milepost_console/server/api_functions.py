@@ -1,4 +1,4 @@
-"""Functions and apps under /api, what this server can do, and the messages that were given up."""
+"""Functions and apps under /api, the server's capabilities, and dead letters."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class TriggerBody(BaseModel):
 
 
 class AddAppBody(BaseModel):
-    url: str = Field(description="Where the app is served.")
+    url: str = Field(description="URL of the app.")
 
 
 class RedriveBody(BaseModel):
-    ids: list[int | str] | None = Field(default=None, description="Those named; all without it.")
+    ids: list[int | str] | None = Field(default=None, description="Ids of dead letters; omit for all.")
 
 
 def functions_router(backend: Backend) -> APIRouter:
@@ -60,7 +60,7 @@ def functions_router(backend: Backend) -> APIRouter:
         spec = snapshot.functions.get(function_id)
         if spec is None:
             known = ", ".join(sorted(snapshot.functions)) or "none"
-            raise Refused(404, "MP308", f"There is no function {function_id!r}. Registered are: {known}.")
+            raise Refused(404, "MP308", f"There is no function {function_id!r}. Registered functions: {known}.")
         return spec
 
     async def row_of(spec: FunctionSpec) -> dict[str, Json]:
@@ -89,21 +89,25 @@ def functions_router(backend: Backend) -> APIRouter:
 
     @router.post(
         "/functions/{function_id}/pause",
-        summary="Start no more runs of it; live ones go on",
+        summary="Pause a function: no new runs start, live runs continue",
         responses=answers(Done, 404),
     )
     async def pause(function_id: str) -> JsonResponse:
         await engine.registry.pause((await spec_of(function_id)).function_id, paused=True)
         return JsonResponse({"ok": True})
 
-    @router.post("/functions/{function_id}/resume", summary="Start runs of it again", responses=answers(Done, 404))
+    @router.post(
+        "/functions/{function_id}/resume",
+        summary="Resume a function: events start runs of it again",
+        responses=answers(Done, 404),
+    )
     async def resume(function_id: str) -> JsonResponse:
         await engine.registry.pause((await spec_of(function_id)).function_id, paused=False)
         return JsonResponse({"ok": True})
 
     @router.post(
         "/functions/{function_id}/trigger",
-        summary="Start it by hand, whatever its triggers",
+        summary="Run a function by hand, whatever its triggers",
         responses=answers(Started, 404, 409),
     )
     async def trigger(function_id: str, body: TriggerBody | None = None) -> JsonResponse:
@@ -111,7 +115,9 @@ def functions_router(backend: Backend) -> APIRouter:
         event_id = ulid(to_ms(engine.clock.now()), engine.random_source.random_bytes(10))
         run_id = await engine.invoke(function_id, body.data if body else {}, event_id)
         if run_id is None:
-            message = f"Function {function_id!r} was not started: its idempotency key was used within 24 hours before."
+            message = (
+                f"Function {function_id!r} was not started: its idempotency key was already used in the last 24 hours."
+            )
             raise Refused(409, "MP309", message)
         return JsonResponse({"run_id": run_id})
 
@@ -123,13 +129,13 @@ def functions_router(backend: Backend) -> APIRouter:
     @router.post("/apps", summary="Ask the app at a URL to register", responses=answers(AppRow, 502))
     async def add(body: AddAppBody) -> JsonResponse:
         if backend.sync_url is None:
-            raise Refused(400, "MP319", "Apps are registered by deploying them here; there is no URL to add.")
+            raise Refused(400, "MP319", "Apps of this stack are registered when they are deployed, not by URL.")
         app_id = await backend.sync_url(body.url)
         return JsonResponse(app_row((await engine.registry.snapshot()).apps[app_id]))
 
     @router.delete(
         "/apps/{app_id}",
-        summary="Take an app out; its live runs go on while it answers",
+        summary="Remove an app; its live runs continue while it answers",
         responses=answers(Done, 404),
     )
     async def remove(app_id: str) -> JsonResponse:
@@ -143,8 +149,10 @@ def functions_router(backend: Backend) -> APIRouter:
 
 
 def _add_others(router: APIRouter, backend: Backend) -> None:
-    @router.get("/info", summary="What this server is and can do", tags=["console"], responses=answers(ServerInfo))
-    async def told() -> JsonResponse:
+    @router.get(
+        "/info", summary="The server's version, mode and capabilities", tags=["console"], responses=answers(ServerInfo)
+    )
+    async def info() -> JsonResponse:
         can = {
             "send": True,
             "trigger": True,
@@ -157,27 +165,31 @@ def _add_others(router: APIRouter, backend: Backend) -> None:
             "add_app": backend.sync_url is not None,
         }
         now = iso(backend.engine.clock.now())
-        info = {"version": __version__, "mode": backend.mode, "stack": backend.stack, "now": now, "can": can}
-        return JsonResponse(info)
+        return JsonResponse(
+            {"version": __version__, "mode": backend.mode, "stack": backend.stack, "now": now, "can": can}
+        )
 
     @router.get(
         "/dead-letters",
-        summary="Messages given up after too many tries",
+        summary="List dead letters: messages that failed too often",
         tags=["console"],
         responses=answers(DeadLetterList, 400),
     )
     async def dead_letters(limit: int = 100) -> JsonResponse:
         if backend.dead_letters is None:
-            raise Refused(400, "MP319", "Dead letters are shown by the queue's own console here.")
+            raise Refused(400, "MP319", "This server cannot read dead letters; use the queue's own console.")
         letters = await backend.dead_letters.dead_letters(max(1, min(limit, 1000)))
         return JsonResponse({"dead_letters": [_letter_row(letter) for letter in letters]})
 
     @router.post(
-        "/dead-letters/redrive", summary="Deliver them again", tags=["console"], responses=answers(Redriven, 400)
+        "/dead-letters/redrive",
+        summary="Deliver dead letters again",
+        tags=["console"],
+        responses=answers(Redriven, 400),
     )
     async def redrive(body: RedriveBody | None = None) -> JsonResponse:
         if backend.dead_letters is None:
-            raise Refused(400, "MP319", "Dead letters are redriven by the queue's own console here.")
+            raise Refused(400, "MP319", "This server cannot redrive dead letters; use the queue's own console.")
         return JsonResponse({"count": await backend.dead_letters.redrive(body.ids if body else None)})
 
 
@@ -194,7 +206,7 @@ def _letter_row(letter: DeadLetter) -> dict[str, Json]:
 
 
 def app_row(app: RegisteredApp) -> dict[str, Json]:
-    """An app as lists show it."""
+    """An app as a list row."""
     return {
         "app_id": app.app_id,
         "target": {"kind": app.target.kind, "address": app.target.address},

@@ -1,4 +1,4 @@
-"""`GET /api/runs/{id}/logs`: what the code of a run logged, wherever that is kept."""
+"""`GET /api/runs/{id}/logs`: what a run's code logged, wherever it is kept."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ def logs_router(backend: Backend) -> APIRouter:
     router = APIRouter(prefix="/api/runs", tags=["runs"])
     engine = backend.engine
 
-    @router.get("/{run_id}/logs", summary="What its code logged", responses=answers(RunLogLines, 404))
+    @router.get("/{run_id}/logs", summary="What a run's code logged", responses=answers(RunLogLines, 404))
     async def logs(run_id: str, after: int = -1) -> JsonResponse:
-        """`after`: only lines with a greater number. Of a stack this asks CloudWatch Logs, which takes a while."""
+        """`after`: only lines with a greater number. For a stack this queries CloudWatch Logs, which takes seconds."""
         run = await engine.runs.load(run_id)
         if run is None:
             raise Refused(
                 404, "MP301", f"There is no run {run_id}; it may have expired. List the runs to see their ids."
             )
         app = (await engine.registry.snapshot()).apps.get(run.app_id)
-        # An app at an HTTP address logs wherever it runs.
+        # An app at an HTTP address logs where it runs.
         served_elsewhere = app is not None and app.target.kind == "http"
         found = ELSEWHERE if backend.logs is None or served_elsewhere else await backend.logs.of(run, app)
         return JsonResponse(

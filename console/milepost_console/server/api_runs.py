@@ -1,4 +1,4 @@
-"""Runs under /api: lists, one run, cancel, replay, erase."""
+"""Runs under /api: list, show, cancel, replay, erase."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ MAX_PAGE = 500
 
 
 class RunQuery(BaseModel):
-    """Which runs; empty fields do not filter."""
+    """A filter for runs; empty fields do not filter."""
 
     model_config = ConfigDict(extra="forbid")
 
-    function: list[str] = Field(default_factory=list, description="Full function ids; several mean any of them.")
+    function: list[str] = Field(default_factory=list, description="Full function ids; runs of any of them match.")
     app: str = ""
     status: list[str] = Field(default_factory=list, description="Queued, Running, Completed, Failed or Cancelled.")
     event: str = Field(default="", description="Name of the event that started the run.")
     event_id: str = ""
     origin: str = Field(default="", description="Replays of this run.")
-    since: datetime | None = Field(default=None, description="Queued at or after this moment.")
+    since: datetime | None = Field(default=None, description="Queued at or after this time.")
     until: datetime | None = None
-    q: str = Field(default="", description="Words in ids and event data, or an expression after `cel:`.")
+    q: str = Field(default="", description="Text in ids and event data, or an expression after `cel:`.")
 
     def search(self) -> Any:
-        """The search that these fields ask for. Raises Refused."""
+        """These fields as a search. Raises Refused."""
         return read_search(
             functions=self.function, app=self.app, statuses=self.status, event=self.event, event_id=self.event_id,
             origin=self.origin, since=self.since, until=self.until, q=self.q,
@@ -43,10 +43,10 @@ class RunQuery(BaseModel):
 
 
 class RunPage(RunQuery):
-    """Which runs, and which page of them."""
+    """A filter for runs and a page of the result."""
 
     limit: int = Field(default=50, ge=1, le=MAX_PAGE)
-    after: str = Field(default="", description="`next` of the page before.")
+    after: str = Field(default="", description="`next` of the previous page.")
 
 
 class CancelBody(BaseModel):
@@ -54,7 +54,7 @@ class CancelBody(BaseModel):
 
 
 class ReplayBody(BaseModel):
-    """`from_step`: a step's name; results before it are kept. `data` replaces the event's data."""
+    """`from_step` is a step's name: results before it are kept. `data` replaces the event's data."""
 
     from_step: str | None = None
     data: dict[str, Any] | None = None
@@ -65,7 +65,7 @@ def runs_router(backend: Backend) -> APIRouter:
     router = APIRouter(prefix="/api/runs", tags=["runs"])
     engine = backend.engine
 
-    @router.get("", summary="Runs, the newest first", responses=answers(RunList))
+    @router.get("", summary="List runs, newest first", responses=answers(RunList))
     async def list_runs(page: Annotated[RunPage, Query()]) -> JsonResponse:
         return JsonResponse(await find_runs(engine, page.search(), limit=page.limit, after=page.after))
 
@@ -80,7 +80,7 @@ def runs_router(backend: Backend) -> APIRouter:
 
     @router.post(
         "/{run_id}/cancel",
-        summary="Cancel a run; it takes effect before its next step",
+        summary="Cancel a run; it stops before its next step",
         responses=answers(Done, 404, 409),
     )
     async def cancel(run_id: str, body: CancelBody | None = None) -> JsonResponse:
@@ -89,17 +89,17 @@ def runs_router(backend: Backend) -> APIRouter:
 
     @router.post(
         "/{run_id}/replay",
-        summary="Start a new run that names this one as its origin",
+        summary="Replay a run as a new one",
         responses=answers(Started, 404, 409, 410),
     )
     async def replay(run_id: str, body: ReplayBody | None = None) -> JsonResponse:
-        wish = body or ReplayBody()
-        run = await engine.operations.replay(run_id, from_step=wish.from_step, data=wish.data)
+        how = body or ReplayBody()
+        run = await engine.operations.replay(run_id, from_step=how.from_step, data=how.data)
         return JsonResponse({"run_id": run.run_id})
 
     @router.delete(
         "/{run_id}",
-        summary="Erase an ended run, and its event when no other run has it",
+        summary="Erase an ended run, and its event unless another run has it",
         responses=answers(Erased, 404, 409),
     )
     async def erase(run_id: str) -> JsonResponse:

@@ -1,4 +1,4 @@
-"""Puts the server together: routes, guard, static pages."""
+"""Assembles the server: routes, guard, static pages."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ __all__ = ["build_app"]
 _PAGES: Final = (
     intake_router, runs_router, logs_router, bulk_router, events_router, functions_router, stream_router,
 )  # fmt: skip
-"""What the dashboard and the command line ask."""
+"""Routes for the dashboard and the command line."""
 _SDKS: Final = (eventbridge_router, webhooks_router, protocol_router, public_router)
-"""What apps and senders ask. A deployed stack answers them by itself, under its own keys."""
+"""Routes for apps and senders. A deployed stack has its own, protected by keys."""
 
 
 def build_app(backend: Backend, *, hosts: Iterable[str] = (), any_address: bool = False) -> ASGIApp:
@@ -46,7 +46,7 @@ def build_app(backend: Backend, *, hosts: Iterable[str] = (), any_address: bool 
         description="State-changing calls under /api need the header `X-Milepost: 1`. Errors are "
         '`{"code": "MP…", "error": "…"}`. Times are ISO 8601 in UTC with milliseconds.',
         openapi_url="/api/openapi.json",
-        # Their pages load scripts from elsewhere.
+        # FastAPI's own pages load scripts from other hosts.
         docs_url=None,
         redoc_url=None,
         default_response_class=JsonResponse,

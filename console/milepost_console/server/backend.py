@@ -1,4 +1,4 @@
-"""What the server serves: the engine, the news, and what only some places can do."""
+"""What the server needs: the engine, live updates, and capabilities that depend on where it runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STATIC_FOLDER = Path(__file__).parent.parent / "static"
 
 
 class DeadLetters(Protocol):
-    """Messages that were given up; `LocalQueue` fits, and `SqsDeadLetters`."""
+    """Reads and redrives dead letters. Implemented by `LocalQueue` and `SqsDeadLetters`."""
 
     async def dead_letters(self, limit: int = 100) -> list[DeadLetter]: ...
 
@@ -32,15 +32,15 @@ class Backend:
     """See the module.
 
     Args:
-        engine: Decides and remembers everything.
-        live: The news; its stream is empty where nothing is told.
-        invokers: For webhooks, which the user's code reads; by kind of target.
-        dead_letters: None where a queue's own console shows them.
-        logs: Where the lines of runs are read; None where they are only kept elsewhere.
-        sync_url: Asks the app at a URL to register; None where apps register otherwise.
-        mode: "dev", or "stack" for a deployed one, whose name is `stack`.
-        options: What the server was started with, for `GET /dev`.
-        ready: Set once the user's code is served; None where there is nothing to wait for.
+        engine: The engine.
+        live: Live updates; the stream of a deployed stack stays empty.
+        invokers: By kind of target; for webhooks, which user code transforms.
+        dead_letters: None when the server cannot read them.
+        logs: Reads the log lines of runs; None when they are kept elsewhere.
+        sync_url: Asks the app at a URL to register; None when apps cannot be added by URL.
+        mode: "dev", or "stack" for a deployed stack, whose name is `stack`.
+        options: The server's start options, for `GET /dev`.
+        ready: Set once the user's code is served; None when there is nothing to wait for.
     """
 
     engine: Engine
@@ -57,5 +57,5 @@ class Backend:
 
     @property
     def server_kind(self) -> str:
-        """What SDKs compare with their own mode."""
+        """The server kind, which SDKs compare with their own mode."""
         return "dev" if self.mode == "dev" else "cloud"

@@ -1,4 +1,4 @@
-"""What a function still has to do: its runs that have not ended, and what the latest of them are waiting for."""
+"""A function's backlog: its runs that have not ended, and what the latest of them wait for."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from milepost_engine.operations.queries import RunFilter
 __all__ = ["backlog"]
 
 MAX_RUNS: Final = 5000
-"""Looked at for those that have not ended, the newest first."""
+"""Runs examined, newest first."""
 MAX_LOADED: Final = 50
-"""Loaded to see what they wait for: some 15 ms on a laptop, 50 small queries of a stack."""
+"""Runs loaded to see what they wait for: about 15 ms on a laptop, 50 small queries on a stack."""
 
 _WAITS: Final[Mapping[Opcode, str]] = {
     Opcode.SLEEP: "sleeping",
@@ -31,7 +31,7 @@ _WAITS: Final[Mapping[Opcode, str]] = {
 async def backlog(
     engine: Engine, function_id: str, *, most: int = MAX_RUNS, loaded_most: int = MAX_LOADED
 ) -> dict[str, Json]:
-    """Counts of the runs that have not ended; `cut` when older ones were not looked at."""
+    """Counts of the runs that have not ended; `cut` when older runs were not examined."""
     where = RunFilter(functions=(function_id,), statuses=(RunStatus.QUEUED, RunStatus.RUNNING))
     page = await engine.queries.list_runs(where, limit=most, scan_limit=most)
     rows = cast("Sequence[Mapping[str, Json]]", page["runs"])
@@ -50,7 +50,7 @@ async def backlog(
 
 
 def _doing(run: Run, now: datetime) -> str:
-    """What a running run is at: working, or what all of its open work waits for."""
+    """What a running run does: working, retrying, or what its open steps wait for."""
     if any(tries and tries[-1].next_at > now for tries in run.failures.values()):
         return "retrying"
     kinds = [op.kind for op in run.open_ops]

@@ -36,7 +36,7 @@ class BulkBody(BaseModel):
     action: Literal["cancel", "replay"]
     run_ids: list[str] | None = Field(default=None, max_length=MAX_RUNS)
     filter: RunQuery | None = None
-    dry_run: bool = Field(default=False, description="Only count and name the runs.")
+    dry_run: bool = Field(default=False, description="Only count and list the runs.")
     reason: str = Field(default="", max_length=1000, description="For cancel.")
     from_step: str | None = Field(default=None, description="For replay.")
     data: dict[str, Any] | None = Field(default=None, description="For replay.")
@@ -44,7 +44,7 @@ class BulkBody(BaseModel):
     @model_validator(mode="after")
     def _one_choice(self) -> BulkBody:
         if (self.run_ids is None) == (self.filter is None):
-            raise ValueError("give run_ids or filter, one of them")
+            raise ValueError("give either run_ids or filter")
         return self
 
 
@@ -54,12 +54,12 @@ def bulk_router(backend: Backend) -> APIRouter:
 
     @router.post("/bulk", summary="Cancel or replay many runs", responses=answers(BulkResult))
     async def bulk(body: BulkBody) -> JsonResponse:
-        """`run_ids` are the runs chosen; `done` the cancelled ones or the new ones. A filter takes at most 10 000.
+        """`run_ids` are the chosen runs, `done` the cancelled or the new ones. A filter may match at most 10 000 runs.
 
-        A dry run of `run_ids` tells in `failed` with which of them it cannot be done, and why.
+        A dry run with `run_ids` lists in `failed` the runs that cannot be changed, and why.
         """
         chosen = body.run_ids if body.run_ids is not None else await _chosen(backend.engine, body)
-        # A filter names what can be done already: live runs to cancel, any run to replay.
+        # Runs found by a filter need no check: only live ones are cancelled, and any run can be replayed.
         act = _act if not body.dry_run else _check if body.run_ids is not None else None
         done: list[str] = []
         failed: list[dict[str, str]] = []
@@ -76,7 +76,7 @@ def bulk_router(backend: Backend) -> APIRouter:
 
 
 async def _tried(act: _Act | None, engine: Engine, body: BulkBody, run_id: str) -> str | dict[str, str]:
-    """The run that was made or changed, or what stood against it."""
+    """The id of the changed or new run, or the problem."""
     assert act is not None
     try:
         return await act(engine, body, run_id)
@@ -93,7 +93,7 @@ async def _check(engine: Engine, body: BulkBody, run_id: str) -> str:
 
 
 async def _chosen(engine: Engine, body: BulkBody) -> list[str]:
-    """The runs that the filter names; for a cancellation only those that still live."""
+    """The runs that match the filter; for a cancellation, live runs only."""
     assert body.filter is not None
     query = body.filter
     if body.action == "cancel" and not query.status:
@@ -106,7 +106,7 @@ async def _chosen(engine: Engine, body: BulkBody) -> list[str]:
         found += [str(row["run_id"]) for row in page["runs"]]  # type: ignore[attr-defined]
         after = str(page["next"])
         if len(found) > MAX_RUNS:
-            message = f"The filter names more than {MAX_RUNS} runs; narrow it by time, function or status."
+            message = f"The filter matches more than {MAX_RUNS} runs; narrow it by time, function or status."
             raise Refused(400, "MP316", message)
         if not after:
             return found

@@ -1,9 +1,8 @@
-"""How the API is described at /api/openapi.json: what FastAPI cannot see by itself.
+"""Completes the API description at /api/openapi.json with what FastAPI cannot infer.
 
-FastAPI reads parameters and bodies from the routes. The routes name the shapes of their answers and refusals with
-`answers`, and those of bodies that they read themselves with `takes`; `describe` adds what the guard and the error
-handlers do at every address. All of this is read when somebody asks for the description, never when a request is
-served: answers are neither checked nor written by these shapes.
+FastAPI reads parameters and bodies from the routes. Routes declare the shapes of their answers and refusals with
+`answers`, and of bodies that they parse themselves with `takes`; `describe` adds what the guard and the error handlers
+do at every address. These shapes serve the description only: answers are neither validated nor serialised by them.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ __all__ = ["ANY_REFUSAL", "TEXT", "TextJson", "answers", "describe", "reference"
 
 JSON: Final = "application/json"
 TEXT: Final = "text/plain; charset=utf-8"
-_PLACE: Final = "#/components/schemas/{model}"
+_SCHEMA: Final = "#/components/schemas/{model}"
 _NAMED: Final = (
     CheckpointBody, InvokeBody, Problem, PutEventsBody, RegisterBody, RegisterRefused, SentEvent, WebhookProblem,
 )  # fmt: skip
-"""Those that routes name by `reference`: FastAPI does not see them."""
+"""Models that routes use by `reference`, which FastAPI does not see."""
 
 _HEADER: Final = {"name": "X-Milepost", "in": "header", "required": True, "schema": {"const": "1"}}
 
@@ -36,25 +35,25 @@ Answers = dict[int | str, Description]
 
 
 class TextJson(JsonResponse):
-    """JSON that is sent as plain text, as SDKs of the protocol know it."""
+    """JSON sent as plain text, as the protocol's SDKs expect."""
 
     media_type = TEXT
 
 
 def schema_of(model: type[BaseModel]) -> Description:
-    """Where the shape is described. The model must stand in `_NAMED`."""
-    return {"$ref": _PLACE.format(model=model.__name__)}
+    """A reference to the model's schema. The model must be listed in `_NAMED`."""
+    return {"$ref": _SCHEMA.format(model=model.__name__)}
 
 
 def reference(model: type[BaseModel], media_type: str = JSON) -> Description:
-    """An answer of this shape, in a media type that is not the route's own."""
+    """An answer of this shape, in a media type other than the route's."""
     return {"content": {media_type: {"schema": schema_of(model)}}}
 
 
 def answers(model: object, *refusals: int, refused: object = None) -> Answers:
-    """The `responses=` of a route: the shape of its 200 (None: it is empty), and the statuses with which it refuses.
+    """A route's `responses=`: the shape of its 200 (None: empty), and the statuses of its refusals.
 
-    `refused` is the shape of the refusals, in the route's own media type; a Problem by default.
+    `refused` is the shape of refusals, in the route's media type; `Problem` by default.
     """
     refusal: Description = reference(Problem) if refused is None else {"model": refused}
     found: Answers = {} if model is None else {200: {"model": model}}
@@ -62,19 +61,19 @@ def answers(model: object, *refusals: int, refused: object = None) -> Answers:
 
 
 def takes(schema: Description, *media_types: str, required: bool = False) -> Description:
-    """The `openapi_extra=` of a route that reads its body itself."""
+    """A route's `openapi_extra=`, if it parses its body itself."""
     content = {kind: {"schema": schema} for kind in media_types or (JSON,)}
     return {"requestBody": {"content": content, **({"required": True} if required else {})}}
 
 
 ANY_REFUSAL: Final[Answers] = {
-    "default": {"description": "Any other refusal; 500: the server failed.", **reference(Problem)}
+    "default": {"description": "Any other refusal; 500 means that the server failed.", **reference(Problem)}
 }
-"""Of every route. It also keeps FastAPI from adding a 422 of a shape that is never sent."""
+"""On every route. It also keeps FastAPI from adding a 422 whose shape is never sent."""
 
 
 def describe(app: FastAPI) -> None:
-    """Complete the app's description."""
+    """Complete the app's API description."""
     made = app.openapi
     complete: list[Description] = []
 
@@ -87,7 +86,7 @@ def describe(app: FastAPI) -> None:
 
 
 def _completed(described: Description) -> Description:
-    _, found = models_json_schema([(model, "validation") for model in _NAMED], ref_template=_PLACE)
+    _, found = models_json_schema([(model, "validation") for model in _NAMED], ref_template=_SCHEMA)
     schemas = described.setdefault("components", {}).setdefault("schemas", {})
     schemas.update({name: schema for name, schema in found["$defs"].items() if name not in schemas})
     for path, methods in described["paths"].items():
@@ -100,7 +99,7 @@ def _completed(described: Description) -> Description:
 
 
 def _add_problem(response: Description) -> None:
-    """Let a response be a Problem, beside what the route itself may answer with that status."""
+    """Allow a `Problem` in addition to the route's own answers with that status."""
     content = response.setdefault("content", {}).setdefault(JSON, {})
     own, problem = content.get("schema"), schema_of(Problem)
     content["schema"] = problem if own is None or own == problem else {"anyOf": [own, problem]}
@@ -111,14 +110,14 @@ def _is_change(path: str, method: str) -> bool:
 
 
 def _refused_everywhere(path: str, method: str, operation: Mapping[str, Any]) -> dict[str, str]:
-    """Statuses that the guard and the error handlers answer with, wherever such a request goes."""
+    """Statuses that the guard and the error handlers use on every such request."""
     own, body = path.startswith("/api/"), "requestBody" in operation
     header = ", or the header X-Milepost is missing" if _is_change(path, method) else ""
-    found = {"403": f"Another host or origin asks{header}."}
+    found = {"403": f"The Host or Origin header is not this server's{header}."}
     if (own and body) or any(given["in"] == "query" for given in operation.get("parameters", ())):
         found["400"] = "The request cannot be read; each wrong field is named."
     if body:
         found["413"] = "The body is too large."
     if own and body:
-        found["415"] = "The body is not said to be JSON."
+        found["415"] = "The Content-Type header is not application/json."
     return found

@@ -1,8 +1,8 @@
-"""The part of Amazon EventBridge that code written for AWS calls: PutEvents, at `POST /`.
+"""PutEvents of Amazon EventBridge at `POST /`, for code that sends with an AWS SDK.
 
-`boto3.client("events", endpoint_url="http://127.0.0.1:8288")` works as it is: the detail-type becomes the event's name,
-the detail its data, the source stands under `event.meta.source`. Each entry is accepted or refused on its own. Which
-bus an entry names does not matter here.
+`boto3.client("events", endpoint_url="http://127.0.0.1:8288")` works unchanged: the detail type becomes the event's
+name, the detail its data, and the source is in `event.meta.source`. Each entry is accepted or refused on its own. The
+bus that an entry names is ignored.
 Source: "PutEvents" in the Amazon EventBridge API reference.
 """
 
@@ -52,11 +52,11 @@ def eventbridge_router(backend: Backend) -> APIRouter:
         openapi_extra=takes(schema_of(PutEventsBody), _KIND, required=True),
     )
     async def put_events(request: Request) -> Response:
-        """For code that sends with boto3; other operations are refused by name."""
+        """For code that sends with boto3. Other operations are refused."""
         target = request.headers.get("x-amz-target", "")
         if target != _PREFIX + "PutEvents":
             what = target.removeprefix(_PREFIX) or "a request without x-amz-target"
-            return refuse("UnknownOperationException", f"the dev server answers PutEvents only, not {what}")
+            return refuse("UnknownOperationException", f"the dev server only supports PutEvents, not {what}")
         try:
             body = loads(await request.body())
         except ValueError as error:

@@ -1,4 +1,4 @@
-"""A function as the API tells it: its triggers with their next moments, its settings and its limits."""
+"""A function as the API returns it: triggers with their next times, settings and limits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NEXT_TICKS: Final = 5
 def function_row(
     spec: FunctionSpec, now: datetime, *, paused: bool, target: Target | None, retention: timedelta
 ) -> dict[str, Json]:
-    """A function as lists show it, without its statistics. `retention` is how long runs are kept by default."""
+    """A function as a list row, without statistics. `retention` is the default for how long runs are kept."""
     policy = spec.retries
     timeouts = {"start": spec.start_timeout, "finish": spec.finish_timeout}
     return {
@@ -71,7 +71,7 @@ def _trigger_row(trigger: EventTrigger | CronTrigger, now: datetime) -> dict[str
 
 
 def _plain_retries(raw: Mapping[str, Json]) -> dict[str, Json]:
-    """The policy as the app wrote it; only Milepost's own SDK says more than a number."""
+    """The retry policy as declared; only Milepost's own SDK sends more than a number of attempts."""
     extra = raw.get("milepost")
     policy = extra.get("retries") if isinstance(extra, Mapping) else None
     return dict(cast("Mapping[str, Json]", policy)) if isinstance(policy, Mapping) else {}

@@ -1,11 +1,11 @@
-"""Who may talk to the server: a pure ASGI layer in front of everything.
+"""Decides who may talk to the server: a pure ASGI layer in front of everything.
 
-A page of the web can make a browser send requests to a server on this machine. It is kept out three ways:
-- the Host header must name this server, so that a foreign name that resolves to 127.0.0.1 (DNS rebinding) is refused;
-- the Origin header, which browsers send with whatever a page posts, must be the server's own;
-- changes under /api need a header of ours, which a page of another origin cannot send without asking first; nothing
-  here ever allows it.
-Bodies are limited while they arrive.
+Any web page can make a browser send requests to a server on this machine. Three checks keep such requests out:
+- The Host header must name this server. This stops DNS rebinding, where a foreign name resolves to 127.0.0.1.
+- The Origin header, which browsers send with whatever a page posts, must be the server's own.
+- Changes under /api need a custom header. A page of another origin needs a CORS preflight to send it, and this server
+  never grants one.
+Body sizes are limited while bodies arrive.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ __all__ = ["MAX_EVENTS_BYTES", "Guard"]
 
 MAX_EVENTS_BYTES: Final = 10 * 1024 * 1024
 MAX_BODY_BYTES: Final = 48 * 1024 * 1024
-"""A checkpoint may carry all of a run's steps (32 MiB) with their names."""
+"""A checkpoint may contain all steps of a run (32 MiB) and their names."""
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _WRITES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 HEADER: Final = "x-milepost"
 
 
 class Guard:
-    """Refuses what does not come from this machine's own tools.
+    """Refuses requests that do not come from this machine's own tools.
 
-    `hosts` are further names under which the server may be asked for; with `any_address` every IP address is one (a
-    server that listens on the network), never a foreign name.
+    `hosts` are more accepted host names. `any_address` also accepts every IP address, for a server that listens on the
+    network; foreign names are still refused.
     """
 
     def __init__(self, app: ASGIApp, *, hosts: Iterable[str] = (), any_address: bool = False) -> None:
@@ -62,12 +62,12 @@ class Guard:
         host = headers.get("host", "")
         if not self._knows(_name_of(host)):
             return 403, "MP311", (
-                f"This server is not called {host!r}. Ask for it as 127.0.0.1 or localhost, "
-                "or start it with --allow-host."
+                f"This server does not accept the host name {host!r}. Use 127.0.0.1 or localhost, or start the server "
+                "with --allow-host."
             )  # fmt: skip
         origin = headers.get("origin")
         if origin is not None and not self._is_own(origin, host):
-            return 403, "MP312", f"Requests from pages of {origin!r} are refused."
+            return 403, "MP312", f"Requests from web pages of {origin!r} are refused."
         path, method = scope["path"], scope["method"]
         if path.startswith("/api/") and method in _WRITES:
             if headers.get(HEADER) != "1":
@@ -75,7 +75,7 @@ class Guard:
             kind = headers.get("content-type", "").partition(";")[0].strip().lower()
             has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
             if has_body and kind != "application/json":
-                return 415, "MP310", f"{method} {path} takes JSON: send the header 'Content-Type: application/json'."
+                return 415, "MP310", f"{method} {path} expects JSON: send the header 'Content-Type: application/json'."
         return None
 
     def _knows(self, name: str) -> bool:
@@ -89,7 +89,7 @@ class Guard:
 
 
 class _Limited:
-    """Counts a body while it arrives, for requests that do not say how long it is."""
+    """Counts a body while it arrives, for requests without a Content-Length."""
 
     def __init__(self, app: ASGIApp, limit: int) -> None:
         self._app = app
@@ -120,16 +120,16 @@ class _Limited:
 
 
 class _TooLarge(BaseException):
-    """Passes through the app's own error handling."""
+    """A BaseException, so that the app's own error handling does not catch it."""
 
 
 def _too_large(limit: int) -> JsonResponse:
-    message = f"The body has more than {limit} bytes. Send less at once, or a reference to where it lies."
+    message = f"The body is larger than {limit} bytes. Send less at once, or a reference to where the data is stored."
     return JsonResponse(problem_body("MP314", message), 413)
 
 
 def _name_of(host: str) -> str:
-    """The name in a Host header, without the port; brackets of IPv6 addresses are dropped."""
+    """The name in a Host header, without port and IPv6 brackets."""
     host = host.strip().lower()
     if host.startswith("["):
         return host[1:].partition("]")[0]

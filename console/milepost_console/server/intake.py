@@ -1,4 +1,4 @@
-"""Where events come in: `POST /e/{key}`, and starting one function by hand (protocol §3.1)."""
+"""Accepts events at `POST /e/{key}`, and runs one function by hand (protocol §3.1)."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ def intake_router(backend: Backend) -> APIRouter:
         responses=answers(EventsTaken, 400, refused=EventsRefused),
         openapi_extra=takes(_EVENTS),
     )
-    async def accept(key: str, request: Request) -> Response:  # noqa: ARG001 - any key is good here
-        """Events before the first that cannot be accepted are accepted, those after it are not."""
+    async def accept(key: str, request: Request) -> Response:  # noqa: ARG001 - any key is accepted
+        """Events are accepted up to the first invalid one; that one and those after it are not."""
         seed = request.headers.get(Header.EVENT_ID_SEED.value, "")
         return as_response(backend, await accept_events(backend.engine, await request.body(), seed))
 
     @router.post(
         "/invoke/{slug}",
-        summary="Start one function by hand, whatever its triggers",
+        summary="Run one function by hand, whatever its triggers",
         response_class=TextJson,
         responses=answers(Invoked, 400, 404, 409, refused=InvokeRefused),
         openapi_extra=takes(schema_of(InvokeBody)),
     )
     async def invoke(slug: str, request: Request) -> Response:
-        """The body is `{"data": {…}}`; the answer names the event that was made for it."""
+        """The body is `{"data": {…}}`; the answer has the id of the event created for the run."""
         try:
             body = loads(await request.body() or b"{}")
         except ValueError as error:
@@ -64,7 +64,7 @@ def intake_router(backend: Backend) -> APIRouter:
         event_id = ulid(to_ms(engine.clock.now()), engine.random_source.random_bytes(10))
         if await engine.invoke(slug, data, event_id) is None:
             if slug in (await engine.registry.snapshot()).functions:
-                used = f"function {slug} was not started: its idempotency key was used within 24 hours before"
+                used = f"function {slug} was not started: its idempotency key was already used in the last 24 hours"
                 return answer({"error": used, "status": 409}, 409)
             return answer({"error": f"could not find function with ID: {slug}", "status": 404}, 404)
         return answer({"id": event_id, "status": 200})

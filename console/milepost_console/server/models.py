@@ -1,4 +1,4 @@
-"""The shapes of answers, for the API's description. The engine makes the answers; nothing is validated by these."""
+"""Shapes of answers for the API description. The engine creates the answers; these models validate nothing."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ __all__ = [
 
 
 class Problem(BaseModel):
-    """Every refusal."""
+    """A refusal."""
 
     code: str = Field(examples=["MP301"])
     error: str = Field(description="What happened and what to do.")
 
 
 class WebhookProblem(Problem):
-    """A webhook's request was refused, perhaps after some of its events were taken in."""
+    """A webhook's request was refused, perhaps after some of its events were accepted."""
 
-    ids: list[str] = Field(default=[], description="Those that were.")
+    ids: list[str] = Field(default=[], description="Ids of the accepted events.")
 
 
 class Done(BaseModel):
@@ -50,7 +50,7 @@ class Done(BaseModel):
 
 
 class Erased(Done):
-    erased: int = Field(description="Rows and objects that were removed.")
+    erased: int = Field(description="Number of removed rows and objects.")
 
 
 class Started(BaseModel):
@@ -78,12 +78,12 @@ class RunList(BaseModel):
     """A page of runs."""
 
     runs: list[RunRow]
-    next: str = Field(description="Give it as `after`; empty at the end.")
-    cut: bool = Field(description="The search stopped before it had seen everything.")
+    next: str = Field(description="Pass it as `after` for the next page; empty on the last.")
+    cut: bool = Field(description="The search stopped before it had examined all runs.")
 
 
 class Attempt(BaseModel):
-    """One try of a step."""
+    """One attempt of a step."""
 
     attempt: int
     started_at: datetime
@@ -110,7 +110,7 @@ class Span(BaseModel):
     output: Any
     error: dict[str, Any] | None
     attempts: list[Attempt]
-    kept: bool = Field(default=False, description="Its result was taken over from the origin of a replay.")
+    kept: bool = Field(default=False, description="The result was kept from the replayed run.")
     wait: dict[str, Any] | None = None
     invoke: dict[str, Any] | None = None
     detail: dict[str, Any] = Field(default_factory=dict)
@@ -137,34 +137,36 @@ class RunDetail(RunRow):
 
 
 class RunLogLine(BaseModel):
-    """A line that the code of a run logged."""
+    """A line logged by a run's code."""
 
     number: int = Field(description="Counts the lines of the run from 0.")
     at: datetime
     level: str
     source: str = Field(description="The logger, or the log group in CloudWatch.")
-    text: str = Field(description="With the traceback, if it has one; cut after 4 000 characters.")
-    step: str | None = Field(description="Name of the step whose body logged it; null for the function itself.")
+    text: str = Field(description="Includes the traceback, if any; cut after 4 000 characters.")
+    step: str | None = Field(description="The step whose body logged the line; null for the function itself.")
     step_id: str | None
     attempt: int | None
 
 
 class RunLogLines(BaseModel):
-    """What the code of a run logged, the oldest first."""
+    """What a run's code logged, oldest first."""
 
     kept: str = Field(description="Where lines are kept: memory (of the dev server), cloudwatch, or elsewhere.")
-    since: datetime | None = Field(description="Lines of before were not kept.")
-    cut: int = Field(description="So many older lines were dropped; -1: there are more, not counted.")
+    since: datetime | None = Field(description="Lines logged earlier were not kept.")
+    cut: int = Field(description="Number of older lines dropped; -1: there are more, uncounted.")
     lines: list[RunLogLine]
 
 
 class BulkResult(BaseModel):
-    """What was done to many runs."""
+    """The result of a bulk action."""
 
     count: int
     run_ids: list[str]
     done: list[str] = Field(description="Cancelled runs, or the new runs of a replay.")
-    failed: list[dict[str, str]] = Field(description="`run_id`, `code` and `error` of those that could not be.")
+    failed: list[dict[str, str]] = Field(
+        description="`run_id`, `code` and `error` of each run that could not be changed."
+    )
 
 
 class EventRow(BaseModel):
@@ -196,13 +198,13 @@ class EventDetail(EventRow):
     v: Any = None
     meta: Any = None
     runs: list[RunRow]
-    runs_cut: bool = Field(description="Replays may be missing: too many runs came later to look at all.")
-    started: list[str] | None = Field(description="Ids of the runs that it started; null while not known.")
+    runs_cut: bool = Field(description="Replays may be missing: there are too many later runs to examine.")
+    started: list[str] | None = Field(description="Ids of the runs that it started; null when unknown.")
     skipped: dict[str, str] = Field(
-        description="Functions that listen but were not started, and why; `*` stands for all of them."
+        description="Functions that have a matching trigger but were skipped, and why; `*` stands for all functions."
     )
     waits_ended: list[dict[str, str]] | None = Field(
-        description="Waits that it ended: run_id, function_id, step; null where the server did not see it."
+        description="Waits that it ended: run_id, function_id, step; null when unknown."
     )
 
 
@@ -219,11 +221,9 @@ class FunctionRow(BaseModel):
     idempotency: str | None
     timeouts: dict[str, str | None]
     cancel_on: list[dict[str, Any]]
-    limits: dict[str, Any] = Field(
-        description="invocation_seconds, steps of a run, retention_seconds of its runs; the same for all of an app."
-    )
+    limits: dict[str, Any] = Field(description="invocation_seconds, steps (per run), retention_seconds.")
     schemas: dict[str, Any]
-    stats: dict[str, Any] = Field(description="Of the runs that were queued in the last 24 hours.")
+    stats: dict[str, Any] = Field(description="Statistics of the runs queued in the last 24 hours.")
 
 
 class FunctionList(BaseModel):
@@ -254,7 +254,7 @@ class AppList(BaseModel):
 
 
 class ServerInfo(BaseModel):
-    """What the server is and can do."""
+    """The server's version, mode and capabilities."""
 
     version: str
     mode: str = Field(description="dev, or stack.")
@@ -264,7 +264,7 @@ class ServerInfo(BaseModel):
 
 
 class DeadLetterRow(BaseModel):
-    """A message that was given up after too many failures."""
+    """A message that failed too often."""
 
     id: int | str
     queue: str

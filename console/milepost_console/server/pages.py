@@ -1,7 +1,7 @@
-"""The dashboard's files: scripts and styles from the package, one page for every address that is not an API.
+"""Serves the dashboard: scripts and styles from the package, and one page for every address that is not an API.
 
-All files are read once, when the server is built, and are asked for by an address that holds their common hash. So a
-browser keeps them for good, and yet never runs scripts of another version than the page that names them.
+All files are read once, when the server is built. Their addresses contain a hash of all files, so browsers cache them
+forever but never mix scripts of different versions.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _TYPES: Final = {
 _APIS: Final = ("api/", "v0/", "v1/", "e/", "fn/", "invoke/", "webhooks/")
 _HEADERS: Final = {
     "cache-control": "no-cache",
-    # The page shows payloads that strangers may have written: only our own scripts run, no text becomes markup or code
-    # (trusted types), nothing is sent elsewhere, and nobody frames it.
+    # Payloads shown on the page may come from strangers: only our own scripts run, text never becomes markup or code
+    # (trusted types), nothing is sent to other hosts, and no site can frame the page.
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; "
     "require-trusted-types-for 'script'; trusted-types 'none'",
@@ -49,7 +49,7 @@ _PRELOAD: Final = "<!--preload-->"
 
 @dataclass(frozen=True, slots=True)
 class _Files:
-    """The folder's files by their path in it, the hash of them all, and the page (empty without an index.html)."""
+    """The folder's files by relative path, their common hash, and the page (empty without an index.html)."""
 
     contents: Mapping[str, bytes]
     version: str
@@ -61,14 +61,14 @@ def _read(folder: Path) -> _Files:
     contents = {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
     version = hashlib.sha256(b"".join(name.encode() + content for name, content in contents.items())).hexdigest()[:16]
     page = contents.get("index.html", b"").decode().replace("/static/", f"/static/{version}/")
-    # Named all at once, so that the browser does not find out import by import what else it needs.
+    # Preloads all scripts at once; otherwise the browser would discover them import by import.
     scripts = [name for name in contents if name.startswith(("js/core/", "js/parts/", "js/pages/"))]
     preload = "\n".join(f'<link rel="modulepreload" href="/static/{version}/{name}">' for name in scripts)
     return _Files(contents, version, page.replace(_PRELOAD, preload))
 
 
 def add_pages(app: FastAPI, folder: Path) -> None:
-    """Serve a folder's files under /static, and its index.html for every other address."""
+    """Serve a folder's files under /static, and its index.html at every other address."""
     files = _read(folder)
 
     async def page(request: Request) -> Response:
@@ -91,7 +91,7 @@ def _file(files: _Files, name: str) -> Response:
     current = version == files.version
     content = files.contents.get(rest if current else name)
     if content is None:
-        # An open page of an older version asks for what is gone; its next address loads the new one.
+        # A page of an older version may still be open; navigating loads the new version.
         raise Refused(404, "MP315", f"There is no file /static/{name}.")
     kind = _TYPES[PurePosixPath(name).suffix]
     return Response(content, media_type=kind, headers=_FOR_GOOD if current else _HEADERS)

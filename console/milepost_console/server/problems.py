@@ -1,4 +1,4 @@
-"""What the server refuses, as answers: a status, a stable code and a sentence.
+"""Refusals as HTTP answers: a status, a stable code and a sentence.
 
 MP201 manifest            MP301–MP307 runs and events (engine)
 MP308 no such function    MP309 key already used     MP310 malformed request  MP311 foreign host
@@ -6,7 +6,7 @@ MP312 foreign origin      MP313 missing header       MP314 too large          MP
 MP316 expression, filter  MP317 no such webhook      MP318 webhook refused    MP319 not available here
 MP320 internal error      MP321 app cannot be reached or refused to register
 MP323 data too large or too deep (engine)
-MP332 nobody that AWS knows  MP333 AWS refused a call  MP334 AWS does not answer
+MP332 unknown AWS credentials  MP333 AWS refused a call  MP334 AWS does not answer
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from milepost_engine.http.webhooks import WebhookRefused
 from milepost_engine.operations.actions import OperationError
 from milepost_engine.store.manifest import ManifestError
 
-__all__ = ["LOG_IN", "JsonResponse", "Refused", "add_handlers", "bare", "problem_body", "told_refusal"]
+__all__ = ["LOG_IN", "JsonResponse", "Refused", "add_handlers", "bare", "explain_aws_error", "problem_body"]
 
 _STATUS: Final[Mapping[str, int]] = {
     "MP301": 404, "MP302": 409, "MP303": 409, "MP304": 410, "MP305": 409, "MP306": 404, "MP307": 400,
@@ -33,7 +33,7 @@ _STATUS: Final[Mapping[str, int]] = {
 
 LOG_IN: Final = (
     "Log in (`aws sso login`, or set AWS_PROFILE), choose a region (--region or AWS_REGION), then try again; "
-    "`aws sts get-caller-identity` shows who you are."
+    "`aws sts get-caller-identity` shows your identity."
 )
 _UNKNOWN: Final = frozenset(
     {
@@ -44,9 +44,9 @@ _UNKNOWN: Final = frozenset(
 
 
 class JsonResponse(JSONResponse):
-    """A JSON answer, written by the engine's own codec.
+    """A JSON answer serialised by the engine's codec.
 
-    Of Starlette's class, since FastAPI takes the answers of any other for text and describes them so.
+    A subclass of Starlette's JSONResponse, because FastAPI describes any other class as plain text.
     """
 
     def render(self, content: Json) -> bytes:
@@ -54,7 +54,7 @@ class JsonResponse(JSONResponse):
 
 
 class Refused(Exception):
-    """An answer that is no success."""
+    """A refusal, which becomes the answer."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -68,18 +68,18 @@ def problem_body(code: str, message: str) -> dict[str, Json]:
     return {"code": code, "error": message}
 
 
-def told_refusal(operation: str, code: str, message: str) -> tuple[str, str]:
-    """The code and the sentence for an error that AWS answered with."""
+def explain_aws_error(operation: str, code: str, message: str) -> tuple[str, str]:
+    """The code and message for an error returned by AWS."""
     if code in _UNKNOWN:
-        return "MP332", f"AWS does not know who asks ({code}: {message}). {LOG_IN}"
+        return "MP332", f"AWS does not accept your credentials ({code}: {message}). {LOG_IN}"
     return "MP333", (
-        f"AWS refused {operation} ({code}: {message}). If a permission is missing, docs/permissions.md lists what "
-        "people need."
+        f"AWS refused {operation} ({code}: {message}). If a permission is missing, see "
+        "docs/permissions.md for the ones you need."
     )  # fmt: skip
 
 
 def bare(code: str, error: Exception) -> str:
-    """An engine's message without the code in front, which stands in its own field."""
+    """An engine message without its leading code, which has its own field."""
     return str(error).removeprefix(f"[{code}] ")
 
 
@@ -120,22 +120,23 @@ async def _http(request: Request, error: Exception) -> Response:
 
 async def _aws_refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, AwsRefused)
-    return JsonResponse(problem_body(*told_refusal(error.operation, error.code, error.message)), 502)
+    return JsonResponse(problem_body(*explain_aws_error(error.operation, error.code, error.message)), 502)
 
 
 async def _aws_unreachable(_: Request, error: Exception) -> Response:
-    return JsonResponse(problem_body("MP334", f"AWS does not answer: {error}. Check the network; try again."), 503)
+    return JsonResponse(problem_body("MP334", f"AWS does not answer: {error}. Check the network, then try again."), 503)
 
 
 async def _internal(_: Request, error: Exception) -> Response:
     message = (
-        f"The server failed: {type(error).__name__}: {error}. Its terminal has the details; nothing accepted is lost."
+        f"The server failed: {type(error).__name__}: {error}. See its terminal for details. "
+        "Nothing that was accepted is lost."
     )
     return JsonResponse(problem_body("MP320", message), 500)
 
 
 def add_handlers(app: FastAPI) -> None:
-    """Make every refusal an answer of the same shape."""
+    """Give every refusal the same shape."""
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(OperationError, _operation)
     app.add_exception_handler(ManifestError, _manifest)

@@ -41,20 +41,20 @@ __all__ = ["as_response", "protocol_router", "register"]
 
 
 def as_response(backend: Backend, answer: Answer) -> Response:
-    """An answer of the engine's doors; each names the kind of this server."""
+    """An answer of the engine's HTTP endpoints, with this server's kind in a header."""
     kind = {Header.SERVER_KIND.value: backend.server_kind}
     return Response(answer.body, answer.status, media_type=answer.media_type, headers=kind)
 
 
 async def register(backend: Backend, manifest: Mapping[str, Json], url: str) -> tuple[str, bool]:
-    """Register an HTTP app; its id and whether anything changed. Raises ManifestError, and remembers its text."""
+    """Register an HTTP app; returns its id and whether anything changed. Raises ManifestError and records its text."""
     app, modified = await register_http(backend.engine, manifest, url)
-    _tell(backend, app)
+    _publish(backend, app)
     return app.app_id, modified
 
 
-def _tell(backend: Backend, app: RegisteredApp) -> None:
-    backend.live.tell("app", {"app_id": app.app_id, "version": app.version, "error": ""})
+def _publish(backend: Backend, app: RegisteredApp) -> None:
+    backend.live.publish("app", {"app_id": app.app_id, "version": app.version, "error": ""})
 
 
 def protocol_router(backend: Backend) -> APIRouter:
@@ -73,12 +73,12 @@ def protocol_router(backend: Backend) -> APIRouter:
         raw = await request.body()
         answer, app = await register_app(engine, raw, expected_kind=expected, kind=backend.server_kind)
         if app is not None:
-            _tell(backend, app)
+            _publish(backend, app)
         return as_response(backend, answer)
 
     @router.get(
         "/v0/runs/{run_id}/actions",
-        summary="A live run's remembered steps",
+        summary="A live run's finished steps",
         responses=answers(dict[str, Any], 404, 410, refused=WireRefused),
     )
     async def actions(run_id: str) -> Response:
@@ -104,7 +104,7 @@ def protocol_router(backend: Backend) -> APIRouter:
 
     @router.get(
         "/health",
-        summary="Whether the server answers, and your code is loaded (503: not yet)",
+        summary="Whether the server is up and your code is loaded (503: not yet)",
         responses=answers(Health, 503, refused=Health),
     )
     async def health() -> Response:
@@ -121,7 +121,7 @@ def protocol_router(backend: Backend) -> APIRouter:
 
 
 async def _describe(backend: Backend) -> dict[str, Json]:
-    """The answer of `GET /dev`, which tools look for."""
+    """The answer of `GET /dev`, which tools of the protocol read."""
     snapshot = await backend.engine.registry.snapshot()
     functions = [
         {

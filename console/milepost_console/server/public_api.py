@@ -1,4 +1,4 @@
-"""The read endpoints under /v1 that tools of the protocol use (protocol §3.2)."""
+"""Endpoints under /v1 that tools of the protocol use (protocol §3.2)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def public_router(backend: Backend) -> APIRouter:
     def refuse(error: str, status: int) -> Response:
         return JsonResponse({"error": error, "data": None, "status": status}, status, headers=kind)
 
-    @router.get("/events", summary="Events, the newest first", responses=answers(EventsAnswer))
+    @router.get("/events", summary="List events, newest first", responses=answers(EventsAnswer))
     async def events(
         name: str = "", limit: int = 20, cursor: str = "", received_before: datetime | None = None
     ) -> Response:

@@ -1,7 +1,7 @@
-"""Searches runs: by fields (the engine's own filter), by words in ids and event data, or by an expression.
+"""Searches runs by fields (the engine's own filter), by text in ids and event data, or by an expression.
 
-Words and expressions look at each run's event, newest run first, and stop after a while; the answer then says `cut` and
-goes on from there when asked.
+Text and expressions are tested against each run's event, newest run first, up to a limit. The answer then has `cut` set
+and its `next` continues from there.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["Search", "find_runs", "read_search"]
 CEL: Final = "cel:"
 MAX_EXPRESSION: Final = 2048
 SCAN_LIMIT: Final = 2000
-"""Runs looked at for one answer: some 150 ms on a laptop; the page asks on with the answer's `next`."""
+"""Runs examined for one answer: about 150 ms on a laptop. The answer's `next` continues the search."""
 _PAGE: Final = 100
 
 Row = Mapping[str, Json]
@@ -34,7 +34,7 @@ Row = Mapping[str, Json]
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What to look for; empty fields do not filter."""
+    """A parsed search; empty fields do not filter."""
 
     where: RunFilter
     words: str = ""
@@ -58,7 +58,7 @@ def read_search(
     until: datetime | None = None,
     q: str = "",
 ) -> Search:
-    """Check a search. Raises Refused that says which part cannot be."""
+    """Parse a search. Raises Refused that names the invalid part."""
     where = RunFilter(
         functions=tuple(functions),
         app_id=app,
@@ -124,7 +124,7 @@ async def find_runs(engine: Engine, search: Search, *, limit: int, after: str = 
 
 
 async def _named(engine: Engine, search: Search) -> list[Row]:
-    """The run whose whole id, or the runs whose event's whole id, the words are: found at once, however old."""
+    """If the text is a complete run or event id, that run or that event's runs, found directly however old."""
     words = search.words.upper()
     if not is_ulid(words):
         return []

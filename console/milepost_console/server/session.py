@@ -1,6 +1,6 @@
-"""A key for a server that acts with somebody's AWS credentials: who lacks it gets nothing, also on this machine.
+"""Protects a server that acts with your AWS credentials: requests without its key are refused, even on this machine.
 
-The address that the terminal shows carries the key once; the browser keeps it in a cookie that no other site is sent
+The address printed in the terminal contains the key. The browser then keeps it in a cookie that no other site receives
 and no script can read. Programs send `Authorization: Bearer <key>`.
 """
 
@@ -19,11 +19,11 @@ __all__ = ["KeyRequired"]
 
 PARAMETER: Final = "key"
 _COOKIE: Final = "milepost_key"
-_TOLD: Final = "This dashboard needs its key: open the whole address that its terminal shows."
+_MISSING: Final = "This dashboard needs its key: open the complete address printed in its terminal."
 
 
 class KeyRequired:
-    """Lets requests with the key through; goes in front of everything."""
+    """Lets only requests with the key through; wraps the whole application."""
 
     def __init__(self, app: ASGIApp, key: str) -> None:
         self._app = app
@@ -35,7 +35,7 @@ class KeyRequired:
             return
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         if scope["method"] == "GET" and self._fits(dict(query).get(PARAMETER, "")):
-            # The key leaves the address bar, the history and whatever is copied from them.
+            # Removes the key from the address bar and the history.
             rest = urlencode([(name, value) for name, value in query if name != PARAMETER])
             headers = {
                 "location": scope["path"] + (f"?{rest}" if rest else ""),
@@ -47,14 +47,14 @@ class KeyRequired:
         elif any(self._fits(given) for given in _given(scope)):
             await self._app(scope, receive, send)
         else:
-            await JsonResponse(problem_body("MP336", _TOLD), 401)(scope, receive, send)
+            await JsonResponse(problem_body("MP336", _MISSING), 401)(scope, receive, send)
 
     def _fits(self, given: str) -> bool:
         return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), self._key)
 
 
 def _given(scope: Scope) -> list[str]:
-    """The keys that a request brings."""
+    """The keys in a request's headers."""
     found: list[str] = []
     for name, value in scope["headers"]:
         text = value.decode("latin-1")

@@ -1,4 +1,4 @@
-"""How a function has done in the last day: counts, durations, and hour by hour."""
+"""Statistics of a function's last 24 hours: counts, durations, and hourly buckets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Row = Mapping[str, Json]
 
 
 class Stats:
-    """Reads a function's runs; what was read is kept for two seconds, since a page asks again and again."""
+    """Computes statistics from a function's runs; cached for two seconds, because pages poll."""
 
     def __init__(self, engine: Engine, *, most: int = MAX_RUNS) -> None:
         self._engine = engine
@@ -29,7 +29,7 @@ class Stats:
         self._kept: dict[str, tuple[datetime, dict[str, Json]]] = {}
 
     async def of(self, function_id: str) -> dict[str, Json]:
-        """The statistics of one function; over its latest 5 000 runs where there are more, and then `cut`."""
+        """The statistics of one function. With more than 5 000 runs, only the latest count and `cut` is set."""
         now = self._engine.clock.now()
         kept = self._kept.get(function_id)
         if kept is not None and now - kept[0] < timedelta(seconds=KEEP_SECONDS):
@@ -42,7 +42,7 @@ class Stats:
 
 
 def summary(rows: Sequence[Row], now: datetime) -> dict[str, Json]:
-    """The numbers of some runs; buckets of an hour, the oldest first, by when the runs were queued."""
+    """Statistics of some runs, with hourly buckets by queueing time, oldest first."""
     counts = dict.fromkeys(("Completed", "Failed", "Cancelled", "Running", "Queued"), 0)
     buckets: list[list[Row]] = [[] for _ in range(HOURS)]
     for row in rows:
@@ -59,7 +59,7 @@ def summary(rows: Sequence[Row], now: datetime) -> dict[str, Json]:
         "queued": counts["Queued"],
         "p50_ms": _percentile(durations, 50),
         "p99_ms": _percentile(durations, 99),
-        "series": [_bucket(bucket, now - (HOURS - place) * _HOUR) for place, bucket in enumerate(buckets)],
+        "series": [_bucket(bucket, now - (HOURS - index) * _HOUR) for index, bucket in enumerate(buckets)],
     }
 
 
@@ -77,7 +77,7 @@ def _durations(rows: Sequence[Row]) -> list[int]:
 
 
 def _percentile(ordered: Sequence[int], percent: int) -> int | None:
-    """The smallest value that so many per cent do not exceed."""
+    """The nearest-rank percentile."""
     if not ordered:
         return None
     return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]

@@ -1,4 +1,4 @@
-"""`GET /api/stream`: what happens, as server-sent events."""
+"""`GET /api/stream`: live updates as server-sent events."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def stream_router(backend: Backend) -> APIRouter:
     """The route."""
     router = APIRouter(tags=["console"])
 
-    async def news() -> AsyncIterator[str]:
+    async def updates() -> AsyncIterator[str]:
         with backend.live.listening() as listener:
             yield f"event: hello\ndata: {text({'now': iso(backend.engine.clock.now())})}\n\n"
             async for item in listener.follow(PING_SECONDS):
-                # A comment keeps the connection open, and shows a dead one.
+                # A comment line keeps the connection open and reveals a dead one.
                 yield ": ping\n\n" if item is None else f"event: {item.kind}\ndata: {text(item.row)}\n\n"
 
     @router.get(
@@ -37,9 +37,9 @@ def stream_router(backend: Backend) -> APIRouter:
     )
     async def stream() -> StreamingResponse:
         """`run` is a run's row with `changed` (started, step, attempt, ended); `log` names a run with new log lines, if
-        they were asked for before; `lost` says that news were dropped.
+        its logs were read before; `lost` has the number of dropped updates.
         """
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        return StreamingResponse(news(), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(updates(), media_type="text/event-stream", headers=headers)
 
     return router

@@ -1,4 +1,4 @@
-"""`POST /webhooks/{name}`: signed requests of other services, turned into events by the app that has the webhook."""
+"""`POST /webhooks/{name}`: signed requests from other services, which the webhook's app turns into events."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def webhooks_router(backend: Backend) -> APIRouter:
 
     @router.post(
         "/webhooks/{name}",
-        summary="Turn a signed request of another service into events",
+        summary="Turn a signed request from another service into events",
         responses=answers(EventsTaken, 400, 401, 404, 409, 502) | {422: reference(WebhookProblem)},
         openapi_extra=takes({}, "*/*"),
     )
     async def receive(name: str, request: Request) -> Response:
-        """401: the signature is missing or wrong. 422: the app's code cannot read the payload."""
+        """401: the signature is missing or wrong. 422: the app's code cannot handle the payload."""
         body = await request.body()
         ids = await receive_webhook(backend.engine, backend.invokers, name, request.headers, body)
         return JsonResponse({"ids": ids, "status": 200})

@@ -1,4 +1,4 @@
-"""The shapes that apps, their SDKs and senders exchange with the server, for the API's description; see `models`."""
+"""Shapes that apps, SDKs and senders exchange with the server, for the API description; see `models`."""
 
 from __future__ import annotations
 
@@ -34,26 +34,28 @@ __all__ = [
 
 
 class SentEvent(BaseModel):
-    """An event as it is sent; other fields are ignored."""
+    """An event as sent; other fields are ignored."""
 
     name: str = Field(min_length=1)
     data: dict[str, Any] | None = None
-    id: str | None = Field(default=None, max_length=512, description="Starts each function once in 24 hours.")
-    ts: float | None = Field(default=None, description="Milliseconds since 1970; in the future, runs wait for it.")
+    id: str | None = Field(
+        default=None, max_length=512, description="Within 24 hours, an id starts each function at most once."
+    )
+    ts: float | None = Field(default=None, description="Milliseconds since 1970; if in the future, runs start then.")
     user: dict[str, Any] | None = None
     v: Any = None
     meta: Any = None
 
 
 class EventsTaken(BaseModel):
-    """The events that were taken in, in order."""
+    """The accepted events, in order."""
 
-    ids: list[str] = Field(description="One empty id where nothing was sent.")
+    ids: list[str] = Field(description="A single empty id when no events were sent.")
     status: int
 
 
 class EventsRefused(EventsTaken):
-    """The events before the first that could not be accepted, and why that one could not."""
+    """The accepted events before the first invalid one, and what is wrong with that one."""
 
     error: str
 
@@ -63,7 +65,7 @@ class InvokeBody(BaseModel):
 
 
 class Invoked(BaseModel):
-    """The event that was made for the run."""
+    """The event created for the run."""
 
     id: str
     status: int
@@ -75,12 +77,12 @@ class InvokeRefused(BaseModel):
 
 
 class RegisterBody(BaseModel):
-    """What an app tells of itself; SDKs send more than is named here."""
+    """An app's registration; SDKs send more fields than listed here."""
 
     model_config = ConfigDict(alias_generator=to_camel, extra="allow")
 
     app_name: str
-    url: str = Field(description="Where the app is served.")
+    url: str = Field(description="URL of the app.")
     functions: list[dict[str, Any]]
     sdk: str = ""
 
@@ -93,7 +95,7 @@ class Registered(BaseModel):
 
 
 class WireRefused(BaseModel):
-    """A refusal as the protocol has it."""
+    """A refusal in the protocol's format."""
 
     error: str
     status: int
@@ -101,11 +103,11 @@ class WireRefused(BaseModel):
 
 
 class RegisterRefused(WireRefused):
-    problems: list[str] = Field(default=[], description="What is wrong, function by function.")
+    problems: list[str] = Field(default=[], description="Problems by function.")
 
 
 class CheckpointBody(BaseModel):
-    """The finished steps of an invocation that goes on; SDKs send more than is named here."""
+    """Finished steps of a running invocation; SDKs send more fields than listed here."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -142,14 +144,14 @@ class DevFunction(BaseModel):
 class DevApp(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel)
 
-    sdk: dict[str, Any] = Field(description="What the app told of itself.")
+    sdk: dict[str, Any] = Field(description="The app's registration.")
     created_at: datetime
     updated_at: datetime
     error: str
 
 
 class DevServer(BaseModel):
-    """What tools of the protocol look for."""
+    """Server information that tools of the protocol read."""
 
     model_config = ConfigDict(alias_generator=to_camel)
 
@@ -170,7 +172,7 @@ class Fetched(BaseModel):
 
 
 class KeptEvent(WireEvent):
-    """An event as it is kept."""
+    """A stored event."""
 
     internal_id: str
     account_id: str

@@ -1,1 +1,1 @@
-"""A deployed stack, seen from outside: found, read, steered and served with the caller's own AWS credentials."""
+"""Access to a deployed stack with the caller's AWS credentials: finding, reading, controlling and serving it."""

@@ -1,6 +1,6 @@
-"""The command line's client of a stack: the console's own server, asked within this process, without a socket.
+"""The command line's client for a stack: the console's server, called in this process without a socket.
 
-So a command reads a stack through the same code as the dashboard, and knows nothing of AWS.
+Commands thus read a stack through the same code as the dashboard and need no AWS code.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ADDRESS: Final = "http://127.0.0.1"
 
 
 class StackClient(HttpClient):
-    """The API over a stack. Close it: it has an event loop and threads of its own."""
+    """The API of a stack. Close it: it owns an event loop and threads."""
 
     def __init__(self, session: Any, parts: StackParts, *, threads: int = THREADS) -> None:
         self.session = session
@@ -36,13 +36,13 @@ class StackClient(HttpClient):
         super().__init__(_ADDRESS, transport=_WithinProcess(build_app(backend), runner))
 
     def close(self) -> None:
-        """Let loop and threads go."""
+        """Stop the event loop and the threads."""
         self._http.close()
         self._open.close()
 
 
 class _WithinProcess(httpx.BaseTransport):
-    """Hands requests to an ASGI application. What it raises beyond its answers comes through: it is a fault of ours."""
+    """Passes requests to an ASGI application. Exceptions that it does not turn into answers are bugs and propagate."""
 
     def __init__(self, app: Any, runner: asyncio.Runner) -> None:
         self._app = httpx.ASGITransport(app)

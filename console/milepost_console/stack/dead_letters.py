@@ -1,8 +1,8 @@
-"""The dead letters of a stack: seen and delivered again through SQS.
+"""Lists and redrives the dead letters of a stack through SQS.
 
-SQS shows a message only to who receives it, which hides it for a while and counts: after a look it is shown again at
-once. Delivering again is send, then delete: whoever is interrupted between the two leaves the message twice, which the
-engine takes as once.
+Reading an SQS message means receiving it, which hides it for a while and raises its receive count; it is made visible
+again at once. Redriving is send, then delete: an interruption between the two leaves the message in both queues, and
+the engine deduplicates it.
 
     dead-letter queue ── receive ──► here ── send ──► the queue that it came from
            └──────────── delete ◄────────────────────────┘
@@ -22,18 +22,18 @@ __all__ = ["SqsDeadLetters"]
 
 _BATCH: Final = 10
 _HIDDEN_SECONDS: Final = 60
-"""Long enough to look at a queue's messages, short enough that an interrupted look does no harm."""
+"""Long enough to read a queue's messages, short enough that an interruption does no harm."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class SqsDeadLetters:
-    """Implements the server's DeadLetters.
+    """Implements the server's `DeadLetters`.
 
     Args:
         caller: SQS.
         dead: URLs of the dead-letter queues.
-        sources: URLs of the queues whose messages they take; found out which by their redrive policies.
-        undelivered_to: Where the messages of a dead-letter queue without a source go (those of EventBridge's rules).
+        sources: URLs of the queues they belong to; their redrive policies say which belongs to which.
+        undelivered_to: Where messages of a dead-letter queue without a source go (that of EventBridge's rules).
     """
 
     def __init__(self, caller: Caller, dead: Sequence[str], sources: Sequence[str], undelivered_to: str) -> None:
@@ -43,7 +43,7 @@ class SqsDeadLetters:
         self._undelivered_to = undelivered_to
 
     async def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
-        """At most so many, the latest first. SQS does not keep when or why, except what EventBridge says."""
+        """Up to `limit` dead letters, latest first. SQS does not record when or why; EventBridge records why."""
         found: list[DeadLetter] = []
         for url in self._dead:
             messages = [message async for message in self._messages(url, limit)]
@@ -52,23 +52,23 @@ class SqsDeadLetters:
         return sorted(found, key=lambda letter: letter.sent_at or _EPOCH, reverse=True)[:limit]
 
     async def redrive(self, ids: Sequence[int | str] | None = None) -> int:
-        """Deliver messages again, with a fresh count: those named, or all. Returns how many."""
+        """Deliver messages again, with a new receive count: those given, or all. Returns how many."""
         wanted = None if ids is None else {str(id_) for id_ in ids}
         moved = 0
         for url in self._dead:
             to = await self._source_of(url)
-            passed_by: list[Mapping[str, Any]] = []
+            skipped: list[Mapping[str, Any]] = []
             async for message in self._messages(url, None):
                 if wanted is None or message["MessageId"] in wanted:
                     await self._move(message, url, to)
                     moved += 1
                 else:
-                    passed_by.append(message)
-            await self._show_again(url, passed_by)
+                    skipped.append(message)
+            await self._show_again(url, skipped)
         return moved
 
     async def _messages(self, url: str, limit: int | None) -> AsyncIterator[Mapping[str, Any]]:
-        """Each message once: as many as SQS counts, and those that come along with them."""
+        """Each message once: about as many as SQS counts."""
         counted = await self._count(url)
         seen: set[str] = set()
         while len(seen) < counted and (limit is None or len(seen) < limit):
@@ -76,13 +76,13 @@ class SqsDeadLetters:
                 "QueueUrl": url,
                 "MaxNumberOfMessages": _BATCH,
                 "VisibilityTimeout": _HIDDEN_SECONDS,
-                # Asks all of SQS's servers, not a few of them.
+                # Long polling queries all SQS servers, not just some.
                 "WaitTimeSeconds": 1,
                 "MessageSystemAttributeNames": ["All"],
                 "MessageAttributeNames": ["All"],
             }
             answer = await self._caller.call("ReceiveMessage", request, repeatable=True)
-            # A queue so long that its first messages are back before its last: enough was seen.
+            # In a long queue the first messages reappear before the last is reached; stop then.
             fresh = [message for message in answer.get("Messages", ()) if message["MessageId"] not in seen]
             if not fresh:
                 return
@@ -91,7 +91,7 @@ class SqsDeadLetters:
                 yield message
 
     async def _count(self, url: str) -> int:
-        """How many messages lie there, as SQS counts: up to a minute late."""
+        """The number of messages according to SQS, which lags by up to a minute."""
         attribute = "ApproximateNumberOfMessages"
         request = {"QueueUrl": url, "AttributeNames": [attribute]}
         answer = await self._caller.call("GetQueueAttributes", request, repeatable=True)
@@ -105,11 +105,11 @@ class SqsDeadLetters:
     async def _show_again(self, url: str, messages: Sequence[Mapping[str, Any]]) -> None:
         for at in range(0, len(messages), _BATCH):
             entries = [
-                {"Id": str(place), "ReceiptHandle": message["ReceiptHandle"], "VisibilityTimeout": 0}
-                for place, message in enumerate(messages[at : at + _BATCH])
+                {"Id": str(index), "ReceiptHandle": message["ReceiptHandle"], "VisibilityTimeout": 0}
+                for index, message in enumerate(messages[at : at + _BATCH])
             ]
             request = {"QueueUrl": url, "Entries": entries}
-            # One that fails is shown again after a minute by itself.
+            # A message for which this fails reappears after a minute.
             await self._caller.call("ChangeMessageVisibilityBatch", request, repeatable=True)
 
     async def _source_of(self, url: str) -> str:
@@ -130,9 +130,9 @@ def _name(url: str) -> str:
 
 def _letter(url: str, message: Mapping[str, Any]) -> DeadLetter:
     attributes = message.get("Attributes", {})
-    told = message.get("MessageAttributes", {})
-    # EventBridge says why it could not deliver; for the others the log does.
-    problem = ": ".join(told[name]["StringValue"] for name in ("ERROR_CODE", "ERROR_MESSAGE") if name in told)
+    given = message.get("MessageAttributes", {})
+    # EventBridge attaches the reason; for other queues it is in the log.
+    problem = ": ".join(given[name]["StringValue"] for name in ("ERROR_CODE", "ERROR_MESSAGE") if name in given)
     return DeadLetter(
         id=message["MessageId"],
         body=message["Body"],

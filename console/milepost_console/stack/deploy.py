@@ -1,7 +1,7 @@
-"""`milepost deploy`: runs the CDK CLI over `milepost_infra.app`, and says what is missing before the CLI would.
+"""`milepost deploy`: runs the CDK CLI on `milepost_infra.app`, after checking what it needs.
 
-The CDK CLI is a Node program: the one on the PATH when it is new enough for the CDK library, else a pinned one that npx
-fetches. It reads the stack that `python -m milepost_infra.app` writes; the console imports nothing of it.
+The CDK CLI is a Node program: the one on the PATH if it is new enough for the CDK library, otherwise a pinned version
+fetched by npx. It reads the stack that `python -m milepost_infra.app` writes; the console does not import that module.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from milepost_console.cli.client import ClientProblem
 
 from .problems import aws_problems
 
-__all__ = ["PINNED_CLI", "Wish", "check_account", "check_packages", "command", "find_cli"]
+__all__ = ["PINNED_CLI", "DeployRequest", "check_account", "check_packages", "command", "find_cli"]
 
 PINNED_CLI: Final = "aws-cdk@2.1148.1"
-"""The npm tag `latest` of aws-cdk is an older build that cannot read what today's library writes."""
+"""Pinned, because the npm tag `latest` of aws-cdk is an older build that cannot read the current library's output."""
 _OLDEST_CLI: Final = (2, 1148, 0)
 _BOOTSTRAP: Final = "/cdk-bootstrap/hnb659fds/version"
 """The parameter that `cdk bootstrap` writes; hnb659fds is the CDK's default qualifier."""
@@ -33,8 +33,8 @@ _OUTPUT: Final = ".cache/milepost/cdk.out"
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What to deploy: one stack with an app for each entry file."""
+class DeployRequest:
+    """What to deploy: a stack with an app for each entry file."""
 
     stack: str
     entries: tuple[Path, ...]
@@ -52,28 +52,31 @@ def check_packages() -> None:
 
 
 def find_cli(which: Callable[[str], str | None]) -> list[str]:
-    """How to call the CDK CLI; `which` finds programs. Raises ClientProblem."""
+    """The command that calls the CDK CLI; `which` finds programs. Raises ClientProblem."""
     cdk = which("cdk")
     if cdk is not None and _version_of(cdk) >= _OLDEST_CLI:
         return [cdk]
     npx = which("npx")
     if npx is not None:
         return [npx, "--yes", PINNED_CLI]
-    what = f"The cdk on the PATH is older than {'.'.join(map(str, _OLDEST_CLI))}" if cdk else "The CDK CLI is missing"
+    problem = (
+        f"The cdk on the PATH is older than {'.'.join(map(str, _OLDEST_CLI))}" if cdk else "The CDK CLI is missing"
+    )
     raise ClientProblem(
-        "MP609", f"{what}, and so is npx, which would fetch it. Install Node 22 or newer (https://nodejs.org)."
+        "MP609",
+        f"{problem}, and npx, which could fetch it, is not installed. Install Node 22 or newer (https://nodejs.org).",
     )
 
 
 def _version_of(cdk: str) -> tuple[int, ...]:
-    """The CLI's version; () when it does not say one."""
-    told = subprocess.run([cdk, "--version"], capture_output=True, text=True, check=False)  # noqa: S603 - no shell
-    found = re.search(r"(\d+)\.(\d+)\.(\d+)", told.stdout)
+    """The CLI's version; () when it prints none."""
+    answer = subprocess.run([cdk, "--version"], capture_output=True, text=True, check=False)  # noqa: S603 - no shell
+    found = re.search(r"(\d+)\.(\d+)\.(\d+)", answer.stdout)
     return tuple(map(int, found.groups())) if found else ()
 
 
 def check_account(session: Any) -> str:
-    """The account that will be deployed to. Raises ClientProblem when nobody is logged in or it is not bootstrapped."""
+    """The account to deploy to. Raises ClientProblem without credentials, or when the account is not bootstrapped."""
     with aws_problems():
         sts, ssm = session.client("sts"), session.client("ssm")
         try:
@@ -90,28 +93,28 @@ def _check_bootstrap(ssm: Any, account: str) -> None:
         ssm.get_parameter(Name=_BOOTSTRAP)
     except ClientError as error:
         if error.response["Error"]["Code"] != "ParameterNotFound":
-            return  # who may not read it may still deploy
-        place = f"aws://{account}/{ssm.meta.region_name}"
+            return  # no permission to read it does not mean none to deploy
+        target = f"aws://{account}/{ssm.meta.region_name}"
         raise ClientProblem(
             "MP610",
-            f"The CDK was never set up in {place}. Do it once: npx {PINNED_CLI} bootstrap {place}",
+            f"The CDK is not bootstrapped in {target}. Run once: npx {PINNED_CLI} bootstrap {target}",
         ) from error
 
 
-def command(cli: Sequence[str], wish: Wish, *, verb: str, ask: bool) -> list[str]:
-    """The words that deploy (`verb` "deploy") or only write the template ("synth")."""
+def command(cli: Sequence[str], request: DeployRequest, *, verb: str, ask: bool) -> list[str]:
+    """The command that deploys (`verb` "deploy") or only writes the template ("synth")."""
     app = shlex.join([sys.executable, "-W", "ignore", "-m", "milepost_infra.app"])
     context: Mapping[str, str] = {
-        "stack": wish.stack,
-        "entry": ",".join(str(entry) for entry in wish.entries),
-        "api": str(wish.api).lower(),
-        "architecture": wish.architecture,
-        **({"python": wish.python} if wish.python else {}),
+        "stack": request.stack,
+        "entry": ",".join(str(entry) for entry in request.entries),
+        "api": str(request.api).lower(),
+        "architecture": request.architecture,
+        **({"python": request.python} if request.python else {}),
     }
-    words = [*cli, verb, wish.stack, "--app", app, "--output", _OUTPUT]
+    words = [*cli, verb, request.stack, "--app", app, "--output", _OUTPUT]
     words += [word for name, value in context.items() for word in ("--context", f"{name}={value}")]
-    if wish.profile:
-        words += ["--profile", wish.profile]
+    if request.profile:
+        words += ["--profile", request.profile]
     if verb == "deploy":
         words += ["--require-approval", "broadening" if ask else "never"]
     return words

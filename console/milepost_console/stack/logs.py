@@ -1,4 +1,4 @@
-"""What the logs say of one run: those of the stack's Lambdas, and that of the app that the run calls."""
+"""Log lines about one run, from the stack's Lambdas and from the run's app."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ __all__ = ["LogLine", "StackRunLogs", "log_group_of", "run_log"]
 
 _BEFORE: Final = timedelta(minutes=1)
 _AFTER: Final = timedelta(minutes=15)
-"""Logs arrive and clocks differ: look a little around the run."""
+"""Margins around the run, because logs arrive late and clocks differ."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _GONE: Final = "ResourceNotFoundException"
 
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """One line; `fields` is the whole of a JSON line, and the text under `message` of any other."""
+    """One line; `fields` is a JSON line's content, or `message` with the text of any other line."""
 
     at: datetime
     log_group: str
@@ -46,23 +46,23 @@ class LogLine:
 
     @property
     def message(self) -> str:
-        told = self.fields.get("message", "")
-        return told if isinstance(told, str) else json.dumps(told)
+        message = self.fields.get("message", "")
+        return message if isinstance(message, str) else json.dumps(message)
 
 
 def log_group_of(session: Any, function: str) -> str:
-    """Where a Lambda writes, by its ARN or name; empty when it is gone."""
+    """The log group of a Lambda, by ARN or name; empty if the Lambda does not exist."""
     with aws_problems():
         client = session.client("lambda")
         try:
-            told = client.get_function_configuration(FunctionName=function)
+            found = client.get_function_configuration(FunctionName=function)
         except ClientError as error:
             if error.response["Error"]["Code"] == _GONE:
                 return ""
             raise
         finally:
             client.close()
-    return str(told.get("LoggingConfig", {}).get("LogGroup") or f"/aws/lambda/{told['FunctionName']}")
+    return str(found.get("LoggingConfig", {}).get("LogGroup") or f"/aws/lambda/{found['FunctionName']}")
 
 
 def run_log(
@@ -74,7 +74,7 @@ def run_log(
     *,
     most: int | None = None,
 ) -> list[LogLine]:
-    """The lines that name a run, the oldest first, `most` of each log group. `run` is as the API tells it.
+    """The lines that name a run, oldest first, up to `most` of each log group. `run` is as the API returns it.
 
     Raises ClientProblem.
     """
@@ -93,7 +93,7 @@ def run_log(
 
 @dataclass(frozen=True, slots=True)
 class StackRunLogs:
-    """What the dashboard shows of the logs: as `milepost logs` reads them, at most so many lines."""
+    """Log lines for the dashboard, read like `milepost logs`; at most `most` lines."""
 
     session: Any
     parts: StackParts
@@ -101,7 +101,7 @@ class StackRunLogs:
     most: int = 1000
 
     async def of(self, run: Run, app: RegisteredApp | None) -> RunLog:
-        """Asks CloudWatch, on a thread. Raises Refused: AWS refuses it, or does not answer."""
+        """Query CloudWatch on a thread. Raises Refused when AWS refuses or does not answer."""
         address = app.target.address if app is not None and app.target.kind == "lambda" else ""
         try:
             found = await asyncio.to_thread(self._read, run, address)
@@ -112,12 +112,12 @@ class StackRunLogs:
 
     def _read(self, run: Run, address: str) -> list[LogLine]:
         groups = [log_group_of(self.session, address)] if address else []
-        told = {
+        row = {
             "run_id": run.run_id,
             "queued_at": iso(run.queued_at),
             "ended_at": iso(run.ended.ended_at) if run.ended else None,
         }
-        return run_log(self.session, self.parts, told, groups, self.clock.now(), most=self.most + 1)
+        return run_log(self.session, self.parts, row, groups, self.clock.now(), most=self.most + 1)
 
 
 def _logged(number: int, line: LogLine) -> LoggedLine:
@@ -139,7 +139,7 @@ def _lines(client: Any, group: str, run_id: str, began: datetime, ended: datetim
         "logGroupName": group,
         "startTime": _milliseconds(began),
         "endTime": _milliseconds(ended),
-        # Quoted: any line with these letters, JSON or not.
+        # Quoted, so that it matches any line with this text, JSON or not.
         "filterPattern": f'"{run_id}"',
     }
     try:
@@ -147,7 +147,7 @@ def _lines(client: Any, group: str, run_id: str, began: datetime, ended: datetim
             for event in page["events"]:
                 yield LogLine(_EPOCH + timedelta(milliseconds=event["timestamp"]), group, _fields(event["message"]))
     except ClientError as error:
-        # A Lambda that was never called has no log yet.
+        # A Lambda that was never called has no log group yet.
         if error.response["Error"]["Code"] != _GONE:
             raise
 

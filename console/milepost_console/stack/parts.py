@@ -1,4 +1,4 @@
-"""Finds a stack: its table, bucket, queues and logs, by the outputs that the CDK construct writes."""
+"""Finds a stack's table, bucket, queues and logs through the outputs of the CDK construct."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Output", "StackParts", "find_stack", "open_session"]
 
 
 class Output(StrEnum):
-    """Outputs of the stack. `tests/infra/test_shared_words.py` proves that the construct writes the same."""
+    """Outputs of the stack. `tests/stack/test_words.py` proves that the construct writes the same."""
 
     BUS = "MilepostBusName"
     TABLE = "MilepostTableName"
@@ -33,7 +33,7 @@ class Output(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StackParts:
-    """Where the parts of one Milepost lie. `dead_letters` are the URLs of all dead-letter queues."""
+    """Names and addresses of a Milepost's resources. `dead_letters` are the URLs of all dead-letter queues."""
 
     name: str
     region: str
@@ -48,7 +48,7 @@ class StackParts:
 
 
 def open_session(region: str = "", profile: str = "") -> Any:
-    """A `boto3.Session`; what is left empty comes from the environment. Raises ClientProblem."""
+    """A `boto3.Session`; empty arguments come from the environment. Raises ClientProblem."""
     with aws_problems():
         return boto3.Session(region_name=region or None, profile_name=profile or None)
 
@@ -60,7 +60,7 @@ def find_stack(session: Any, name: str) -> StackParts:
         session: A `boto3.Session`.
         name: The stack's name in CloudFormation.
 
-    Raises ClientProblem: there is no such stack, it is no Milepost, nobody is logged in.
+    Raises ClientProblem when there is no such stack, it contains no Milepost, or credentials are missing.
     """
     with aws_problems():
         client = session.client("cloudformation")
@@ -71,32 +71,32 @@ def find_stack(session: Any, name: str) -> StackParts:
                 raise
             raise ClientProblem(
                 "MP330",
-                f"There is no stack {name!r} in {client.meta.region_name} of this account. `milepost deploy` makes "
-                "one; --region and --profile look elsewhere.",
+                f"There is no stack {name!r} in {client.meta.region_name} of this account. Choose another region or "
+                "account with --region or --profile, or create the stack with `milepost deploy`.",
             ) from error
         finally:
             client.close()
-    told = {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", ())}
-    return _read(name, client.meta.region_name, told)
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", ())}
+    return _read(name, client.meta.region_name, outputs)
 
 
-def _read(name: str, region: str, told: Mapping[str, str]) -> StackParts:
-    missing = [output.value for output in Output if output.value not in told]
+def _read(name: str, region: str, outputs: Mapping[str, str]) -> StackParts:
+    missing = [output.value for output in Output if output.value not in outputs]
     if missing:
         raise ClientProblem(
             "MP331",
-            f"The stack {name!r} has no output {', '.join(missing)}: it holds no Milepost, one that another version "
-            "deployed, or one whose first deployment failed. Deploy it with this version.",
+            f"The stack {name!r} has no output {', '.join(missing)}: it contains no Milepost, was deployed by another "
+            "version, or its first deployment failed. Deploy it with this version.",
         )
     return StackParts(
         name=name,
         region=region,
-        bus=told[Output.BUS],
-        table=told[Output.TABLE],
-        bucket=told[Output.BUCKET],
-        queue=told[Output.QUEUE],
-        intake_queue=told[Output.INTAKE_QUEUE],
-        dead_letters=tuple(told[Output.DEAD_LETTERS].split(",")),
-        log_groups=tuple(told[Output.LOG_GROUPS].split(",")),
-        retention=timedelta(days=int(told[Output.RETENTION])),
+        bus=outputs[Output.BUS],
+        table=outputs[Output.TABLE],
+        bucket=outputs[Output.BUCKET],
+        queue=outputs[Output.QUEUE],
+        intake_queue=outputs[Output.INTAKE_QUEUE],
+        dead_letters=tuple(outputs[Output.DEAD_LETTERS].split(",")),
+        log_groups=tuple(outputs[Output.LOG_GROUPS].split(",")),
+        retention=timedelta(days=int(outputs[Output.RETENTION])),
     )

@@ -1,4 +1,4 @@
-"""What AWS refuses, as errors that say what to do; the tree of botocore's errors ends here.
+"""Turns botocore's errors into errors that say what to do.
 
 MP330 no such stack      MP331 a stack without Milepost, or of another version
 MP332 no credentials, or no region      MP333 AWS refused a call      MP334 AWS does not answer
@@ -23,7 +23,7 @@ from botocore.exceptions import (
 )
 
 from milepost_console.cli.client import ClientProblem
-from milepost_console.server.problems import LOG_IN, told_refusal
+from milepost_console.server.problems import LOG_IN, explain_aws_error
 
 __all__ = ["aws_problems"]
 
@@ -39,10 +39,12 @@ def aws_problems() -> Iterator[None]:
     try:
         yield
     except _WHO as error:
-        raise ClientProblem("MP332", f"There is nobody to ask AWS as: {str(error).rstrip('.')}. {LOG_IN}") from error
+        raise ClientProblem(
+            "MP332", f"No usable AWS credentials or region: {str(error).rstrip('.')}. {LOG_IN}"
+        ) from error
     except ClientError as error:
         described = error.response.get("Error", {})
-        code, told = told_refusal(error.operation_name, described.get("Code", ""), described.get("Message", ""))
-        raise ClientProblem(code, told) from error
+        problem = explain_aws_error(error.operation_name, described.get("Code", ""), described.get("Message", ""))
+        raise ClientProblem(*problem) from error
     except BotoCoreError as error:
         raise ClientProblem("MP334", f"AWS does not answer: {error}. Check the network and the region.") from error

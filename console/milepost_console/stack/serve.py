@@ -1,4 +1,4 @@
-"""`milepost dashboard --stack`: the dev server's pages and API over a stack, on loopback, for whoever has the key."""
+"""`milepost dashboard --stack`: the dashboard and API for a stack, on loopback, protected by a key."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HOST = "127.0.0.1"
 
 
 def serve_stack(session: Any, parts: StackParts, *, port: int | None, say: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM; `say` is told the address. Raises StartProblem when the port is taken."""
+    """Serve until SIGINT or SIGTERM; `say` gets the address. Raises StartProblem when the port is in use."""
     with contextlib.closing(bind(_HOST, port)) as listening, open_stack(session, parts) as backend:
         key = backend.engine.random_source.random_bytes(_KEY_BYTES).hex()
         config = uvicorn.Config(
@@ -36,5 +36,5 @@ def serve_stack(session: Any, parts: StackParts, *, port: int | None, say: Calla
             timeout_graceful_shutdown=2,
         )
         say(f"http://{_HOST}:{listening.getsockname()[1]}/?key={key}")
-        with contextlib.suppress(KeyboardInterrupt):  # uvicorn has stopped in order, then passes the signal on
+        with contextlib.suppress(KeyboardInterrupt):  # uvicorn shuts down in order, then re-raises the signal
             asyncio.run(uvicorn.Server(config).serve(sockets=[listening]))

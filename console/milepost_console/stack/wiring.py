@@ -1,7 +1,7 @@
-"""Wires an engine over a stack: its table, bucket and queues, called with the caller's credentials.
+"""Wires an engine to a stack's table, bucket and queues, with the caller's credentials.
 
-This engine reads, and writes what people ask for (cancel, replay, erase, send); the stack's own Lambdas run everything
-else. It calls no user code. The only module of this package that names adapters.
+This engine reads, and writes what people request (cancel, replay, erase, send); the stack's Lambdas do everything else.
+It calls no user code. The only module of this package that names adapters.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from milepost_console.cli.client import ClientProblem
 from milepost_console.dev.live import Live
 from milepost_console.server.backend import Backend
-from milepost_console.server.problems import told_refusal
+from milepost_console.server.problems import explain_aws_error
 from milepost_engine.adapters.aws.boto import BotoCaller, boto_config
 from milepost_engine.adapters.aws.calls import AwsRefused, AwsUnreachable
 from milepost_engine.adapters.aws.dynamodb import DynamoTable
@@ -33,14 +33,14 @@ from .problems import aws_problems
 __all__ = ["THREADS", "check_table", "open_stack"]
 
 THREADS = 8
-"""Calls of one service at once: a page of the dashboard asks for several lists."""
+"""Concurrent calls per service: a dashboard page requests several lists at once."""
 
 
 @contextmanager
 def open_stack(
     session: Any, parts: StackParts, *, threads: int = THREADS, clock: Clock | None = None
 ) -> Iterator[Backend]:
-    """What the console's server serves, over a stack. `session` is a `boto3.Session`."""
+    """The backend of the console's server for a stack. `session` is a `boto3.Session`."""
     clock = clock or SystemClock()
     callers: list[BotoCaller] = []
     clients: list[Any] = []
@@ -74,12 +74,12 @@ def open_stack(
 
 
 async def check_table(backend: Backend) -> None:
-    """Raises ClientProblem when another version of Milepost made the stack's table."""
+    """Raises ClientProblem when the stack's table belongs to another version of Milepost."""
     try:
         await check_schema(backend.engine.queries.table, claim=False)
     except SchemaMismatch as mismatch:
         raise ClientProblem("MP502", str(mismatch).removeprefix("[MP502] ")) from mismatch
     except AwsRefused as refusal:
-        raise ClientProblem(*told_refusal(refusal.operation, refusal.code, refusal.message)) from refusal
+        raise ClientProblem(*explain_aws_error(refusal.operation, refusal.code, refusal.message)) from refusal
     except AwsUnreachable as error:
-        raise ClientProblem("MP334", f"AWS does not answer: {error}. Check the network; try again.") from error
+        raise ClientProblem("MP334", f"AWS does not answer: {error}. Check the network, then try again.") from error

@@ -1,14 +1,14 @@
-"""The whole system on moto's AWS, in this process: a stack without its Lambdas, your functions, a wound clock.
+"""The whole system on moto's AWS in this process: a stack without Lambdas, your functions, and a wound clock.
 
     async with AwsHarness(app) as aws:
         boto3.client("events").put_events(Entries=[{
             "EventBusName": aws.stack.bus, "Source": "shop", "DetailType": "order/created", "Detail": "{}"}])
         await aws.until_idle()
 
-    put_events ── bus ── rule ── intake queue ──┐ pumped, one message after the other:
-                          work queue ───────────┴─► engine ─► your functions     moto is not safe across threads
+    put_events ── bus ── rule ── intake queue ──┐ pumped, one message at a time:
+                          work queue ───────────┴─► engine ─► your functions     moto is not thread-safe
 
-What would wait in SQS for its delay waits here for the wound clock, however long; moto's own clock cannot be wound.
+Messages with a delay are held here until the wound clock reaches their time, because moto's clock cannot be wound.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ T = TypeVar("T")
 
 
 def make_stack(session: Any, name: str) -> StackParts:
-    """Create in moto's AWS what the CDK construct creates, Lambdas and alarms excepted."""
+    """Create in moto's AWS what the CDK construct creates, except Lambdas and alarms."""
     dynamodb, s3, sqs, events = (session.client(service) for service in ("dynamodb", "s3", "sqs", "events"))
     create_table(dynamodb, f"{name}-table")
     s3.create_bucket(Bucket=f"{name}-bucket")
@@ -87,7 +87,7 @@ def _add_rule(session: Any, bus: str, name: str, pattern: Mapping[str, object], 
 
 
 def outputs_of(parts: StackParts) -> Mapping[str, str]:
-    """The outputs by which the command line finds the stack."""
+    """The outputs through which the command line finds the stack."""
     return {
         Output.BUS: parts.bus,
         Output.TABLE: parts.table,
@@ -113,7 +113,7 @@ def _arn(sqs: Any, url: str) -> str:
 
 
 class _AtOnce(Executor):
-    """Runs what it is given before it returns: no thread but the caller's."""
+    """Runs work immediately, on the caller's thread."""
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         done: Future[T] = Future()
@@ -125,7 +125,7 @@ class _AtOnce(Executor):
 
 
 class _HeldQueue:
-    """SQS; what has a delay is held until the wound clock has reached its moment. Shared by all lives."""
+    """SQS, with delayed messages held until the wound clock reaches their time. Shared by all lives."""
 
     def __init__(self, sqs: SqsQueue, clock: Clock) -> None:
         self._sqs = sqs
@@ -142,7 +142,7 @@ class _HeldQueue:
         await self._sqs.send([message for message in messages if message.delay_seconds <= 0])
 
     async def release(self) -> None:
-        """Send what is due."""
+        """Send the held messages that are due."""
         due: list[Message] = []
         while self.held and self.held[0][0] <= self._clock.now():
             due.append(Message(heapq.heappop(self.held)[2]))
@@ -150,7 +150,7 @@ class _HeldQueue:
 
 
 class AwsEnvironment:
-    """Moto's AWS as the place of a harness. Everything runs on the caller's thread."""
+    """Moto's AWS as a harness's environment. Everything runs on the caller's thread."""
 
     def __init__(self, clock: Clock, name: str, region: str) -> None:
         self._moto = mock_aws()
@@ -158,7 +158,7 @@ class AwsEnvironment:
         self.session = boto3.Session(region_name=region)
         self.stack = make_stack(self.session, name)
         self._clients: list[Any] = []
-        # The engine's time is wound, the pauses between calls are not.
+        # The engine uses the wound clock; pauses between retries use the real one.
         retries = AwsRetries(SystemClock(), SystemRandom())
         self._sqs = self._caller("sqs", retries)
         self.table = DynamoTable(self._caller("dynamodb", retries), self.stack.table, clock, retries=retries)
@@ -172,11 +172,11 @@ class AwsEnvironment:
         return self._queue
 
     async def drain(self, engine: Engine) -> None:
-        """Work off both queues until nothing is due."""
+        """Process both queues until nothing is due."""
         while True:
             await self._queue.release()
             taken = await self._pump(
-                self.stack.intake_queue, lambda body, redelivered: _take_in(engine, body, redelivered=redelivered)
+                self.stack.intake_queue, lambda body, redelivered: _process_event(engine, body, redelivered=redelivered)
             )
             taken += await self._pump(
                 self.stack.queue, lambda body, redelivered: engine.handle(body, redelivered=redelivered)
@@ -193,7 +193,7 @@ class AwsEnvironment:
         self._moto.stop()
 
     async def _pump(self, url: str, handle: Callable[[str, bool], Any]) -> int:
-        """Work one batch off, as a Lambda would: a message is deleted once it is done, one that raised comes again."""
+        """Process one batch like a Lambda: handled messages are deleted, one that raised is delivered again."""
         request = {
             "QueueUrl": url,
             "MaxNumberOfMessages": _BATCH,
@@ -201,16 +201,16 @@ class AwsEnvironment:
         }
         messages = (await self._sqs.call("ReceiveMessage", request, repeatable=True)).get("Messages", [])
         handles = [{"QueueUrl": url, "ReceiptHandle": message["ReceiptHandle"]} for message in messages]
-        for place, message in enumerate(messages):
+        for index, message in enumerate(messages):
             try:
                 await handle(message["Body"], int(message["Attributes"]["ApproximateReceiveCount"]) > 1)
             except BaseException:
-                for unfinished in handles[place:]:
+                for unfinished in handles[index:]:
                     await self._sqs.call(
                         "ChangeMessageVisibility", {**unfinished, "VisibilityTimeout": 0}, repeatable=True
                     )
                 raise
-            await self._sqs.call("DeleteMessage", handles[place], repeatable=True)
+            await self._sqs.call("DeleteMessage", handles[index], repeatable=True)
         return len(messages)
 
     def _caller(self, service: str, retries: AwsRetries) -> BotoCaller:
@@ -219,10 +219,10 @@ class AwsEnvironment:
         return BotoCaller(client, retries=retries, executor=_AtOnce())
 
 
-async def _take_in(engine: Engine, body: str, *, redelivered: bool) -> None:
-    """Take an envelope of the bus in. One that cannot be is raised: in the cloud it would become a dead letter."""
+async def _process_event(engine: Engine, body: str, *, redelivered: bool) -> None:
+    """Process an envelope from the bus. Raises for an invalid one, which would become a dead letter on AWS."""
     now = engine.clock.now()
-    # Moto writes its own time; here it is as late as the wound clock says.
+    # Moto writes the real time; use the wound clock's instead.
     envelope = {**json.loads(body), "time": now.isoformat()}
     await engine.intake.take(
         read_envelope(envelope, now=now, random_source=engine.random_source), redelivered=redelivered
@@ -230,12 +230,12 @@ async def _take_in(engine: Engine, body: str, *, redelivered: bool) -> None:
 
 
 class AwsHarness(Harness):
-    """See the module; otherwise as `Harness`. `stack` tells the names of bus, table, bucket and queues.
+    """See the module; otherwise like `Harness`. `stack` has the names of bus, table, bucket and queues.
 
     Args:
         apps: Your apps.
-        start: The moment at which the wound clock begins (aware).
-        name: What the names begin with.
+        start: Where the wound clock starts (aware).
+        name: Prefix of the resource names.
         region: The AWS region.
     """
 
@@ -249,7 +249,7 @@ class AwsHarness(Harness):
 
     @property
     def stack(self) -> StackParts:
-        """Names and addresses of the parts."""
+        """Names and addresses of the stack's resources."""
         return self._aws.stack
 
     @property
@@ -258,7 +258,7 @@ class AwsHarness(Harness):
         return self._aws.session
 
     def feed(self, pattern: Mapping[str, object]) -> None:
-        """Bring the matching events of the account's default bus to the intake, as `Milepost.feed` does.
+        """Send matching events of the account's default bus to the event queue, like `Milepost.feed`.
 
         `{"source": ["aws.s3"]}` lets S3's own events start functions, named `aws.s3/Object Created` and so on.
         """
@@ -267,9 +267,9 @@ class AwsHarness(Harness):
         )
 
     async def _accept(self, batch: EventBatch) -> None:
-        # On this thread, as everything of moto. What is refused for good raises in the function, as on AWS.
+        # On this thread, like everything in moto. A permanent refusal raises in the function, as on AWS.
         self._aws.bus.send(batch)
 
-    def _open_place(self) -> AwsEnvironment:
+    def _open_environment(self) -> AwsEnvironment:
         self._aws = AwsEnvironment(self.clock, self._name, self._region)
         return self._aws

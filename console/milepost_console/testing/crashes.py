@@ -1,4 +1,4 @@
-"""A world in which the process dies at any chosen I/O operation, before or after the operation took effect."""
+"""Simulated crashes at any chosen I/O operation, before or after it takes effect."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 
 class Crashed(BaseException):
-    """The process is gone. No `except Exception` of the engine may catch it."""
+    """The simulated process died. A BaseException, so that no `except Exception` of the engine catches it."""
 
 
 class Deaths:
-    """Counts I/O operations and kills at the chosen one. Operation n dies before it (2n) or after it (2n + 1)."""
+    """Counts I/O operations and crashes at the chosen point: 2n is before operation n, 2n + 1 after it."""
 
     def __init__(self, at: int | None = None) -> None:
         self.at = at
@@ -33,7 +33,7 @@ class Deaths:
         if self.at == 2 * here + 1:
             self._die(f"after {name} (operation {here})")
         if self.dead:
-            # Another coroutine of the same process died while this one waited.
+            # Another coroutine of the same process crashed while this one waited.
             raise Crashed(self.where)
         return result
 
@@ -43,7 +43,7 @@ class Deaths:
 
 
 class _Shell:
-    """Any port, with a chance to die around each call."""
+    """Wraps a port so that each call may crash."""
 
     def __init__(self, port: object, deaths: Deaths) -> None:
         self._port = port

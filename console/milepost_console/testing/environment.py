@@ -1,4 +1,4 @@
-"""What a harness's engine stands on: memory of this process, or AWS as moto plays it."""
+"""Where a harness's engine keeps its data: in memory, or in moto's AWS."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from milepost_engine.ports import Blobs, Clock, Queue, Table
 __all__ = ["Environment", "MemoryEnvironment"]
 
 _TRIES: Final = 3
-"""Of a message that raises. Those that a crash cuts short do not count."""
+"""Tries of a message that raises; tries cut short by a crash do not count."""
 _SHOWN: Final = 300
 _WORDS: Final = {"function": "fn", "run": "run", "step": "step", "job": "job"}
 
 
 class Environment(Protocol):
-    """Store and queue; they outlive each life of the process that a harness plays."""
+    """Store and queue, which survive the simulated process's crashes."""
 
     @property
     def table(self) -> Table: ...
@@ -30,15 +30,15 @@ class Environment(Protocol):
     def blobs(self) -> Blobs: ...
 
     def new_queue(self) -> Queue:
-        """The queue as a new life of the process finds it. It holds messages for any time."""
+        """The queue for a new life of the process. It supports delays of any length."""
         ...
 
     async def drain(self, engine: Engine) -> None:
-        """Let the engine work off all that is due; what it raises comes through."""
+        """Let the engine process everything that is due; exceptions propagate."""
         ...
 
     def next_due(self) -> datetime | None:
-        """When the first waiting message is due."""
+        """When the next waiting message is due."""
         ...
 
     def close(self) -> None: ...
@@ -60,12 +60,12 @@ class MemoryEnvironment:
         return self._queue
 
     async def drain(self, engine: Engine) -> None:
-        """As the port says. A message that raises is tried again at once, then given up: it would never get better."""
+        """See `Environment`. A message that raises is retried at once, then reported as a test failure."""
 
         async def handle(received: Received) -> None:
-            for place in range(_TRIES):
+            for attempt in range(_TRIES):
                 try:
-                    await engine.handle(received.body, redelivered=place > 0 or received.receive_count > 1)
+                    await engine.handle(received.body, redelivered=attempt > 0 or received.receive_count > 1)
                 except Exception as error:  # noqa: BLE001 - raised below, in the test
                     failed = error
                 else:
@@ -76,7 +76,7 @@ class MemoryEnvironment:
         if self._poison:
             (body, error), self._poison = self._poison[0], []
             raise AssertionError(
-                f"the engine gave up a message about {_subject(body)}: it raised {_TRIES} times, lastly "
+                f"the engine failed {_TRIES} times to process a message about {_subject(body)}, most recently with "
                 f"{type(error).__name__}: {error}. The message: {body[:_SHOWN]}"
             ) from error
 
@@ -92,11 +92,13 @@ def _subject(body: str) -> str:
     try:
         message: Any = json.loads(body)
     except ValueError:
-        return "nothing that is known: it is not JSON"
+        return "an unknown subject (it is not JSON)"
     if not isinstance(message, Mapping):
-        return "nothing that is known: it is no object"
+        return "an unknown subject (it is not a JSON object)"
     if message.get("t") == "events":
-        told = [each.get("name") or each.get("kept") for each in message.get("events", []) if isinstance(each, Mapping)]
-        return f"events to take in: {', '.join(map(str, told))}"
+        names = [
+            each.get("name") or each.get("kept") for each in message.get("events", []) if isinstance(each, Mapping)
+        ]
+        return f"the events {', '.join(map(str, names))}"
     where = ", ".join(f"{word} {message[key]}" for word, key in _WORDS.items() if message.get(key))
-    return f"{message.get('t')!r} of {where or 'nothing that is named'}"
+    return f"{message.get('t')!r} of {where or 'an unknown subject'}"

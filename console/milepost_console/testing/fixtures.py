@@ -1,6 +1,6 @@
-"""The pytest plugin that comes with the package: the fixtures `milepost_harness` and `milepost_aws`.
+"""The package's pytest plugin: the fixtures `milepost_harness` and `milepost_aws`.
 
-Every pytest run loads it where Milepost is installed, so it imports nothing of Milepost before it is used.
+Every pytest run loads it where Milepost is installed, so it imports nothing from Milepost until a fixture is used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["milepost_aws", "milepost_harness"]
 @pytest.fixture
 def milepost_harness() -> Iterator[Callable[..., Harness]]:
     """Makes harnesses for `async with`. Those left open are closed after the test."""
-    from milepost.testing import Harness  # noqa: PLC0415 - a plugin must not cost every test run an engine
+    from milepost.testing import Harness  # noqa: PLC0415 - loading the engine would slow every pytest run
 
     made: list[Harness] = []
 
@@ -42,8 +42,8 @@ def milepost_harness() -> Iterator[Callable[..., Harness]]:
 def milepost_aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., AwsHarness]]:
     """Makes `AwsHarness`es for `async with`: real boto3 calls, to moto. Those left open are closed after the test.
 
-    Sets AWS_DEFAULT_REGION, and MILEPOST_EVENT_BUS to the bus of the latest; what would lead to a real account or to
-    another endpoint is unset.
+    Sets AWS_DEFAULT_REGION, and MILEPOST_EVENT_BUS to the bus of the latest harness. Unsets variables that would lead
+    to a real account or another endpoint.
     """
     from milepost.testing import AwsHarness  # noqa: PLC0415 - see above
 

@@ -1,11 +1,11 @@
-"""A whole engine in a test: real store and queue in memory, a wound clock, your functions in this process.
+"""A whole engine in a test: real store and queue in memory, a wound clock, and your functions in this process.
 
     async with Harness(app) as h:
         await h.send("order/created", {"order_id": "7"})
         await h.advance("3d")
         run = await h.only_run("shop-fulfil-order")
         assert run["status"] == "Completed"
-Nothing is patched: what runs is the engine that runs in production, on other adapters.
+Nothing is patched: this is the production engine on other adapters.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ _MAX_LIVES = 50
 
 
 def _untimed(ops: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
-    """Finished steps without the moments that the app's own clock gave them: a trace shows wound time only."""
+    """Finished steps without the app's own timings, so that traces show wound time only."""
     return [{key: value for key, value in op.items() if key != "timing"} for op in ops]
 
 
 class _UntimedCheckpointer:
-    """Takes the steps of checkpointing functions."""
+    """Saves the steps of checkpointing functions without the app's timings."""
 
     def __init__(self, checkpointer: CheckpointWriter) -> None:
         self._checkpointer = checkpointer
@@ -55,7 +55,7 @@ class _UntimedCheckpointer:
 
 
 class _Stage:
-    """The invoker: hands calls to the apps, with replaced steps already remembered."""
+    """The invoker: passes calls to the apps, with replaced steps already finished."""
 
     def __init__(self, transport: HarnessTransport) -> None:
         self.inner = InProcessInvoker()
@@ -80,10 +80,10 @@ class _Stage:
 
 
 class Harness:
-    """See the module. `start` is the moment at which the wound clock begins (aware)."""
+    """See the module. `start` is where the wound clock starts (aware)."""
 
     longest_delay_seconds = float("inf")
-    """What the queue holds; so no timers have to be moved to it."""
+    """The queue supports any delay, so no timers have to be moved to it."""
 
     def __init__(self, *apps: App, start: datetime | None = None) -> None:
         self.clock = WoundClock(start)
@@ -92,7 +92,7 @@ class Harness:
         self._transport = HarnessTransport(self._accept, self.clock)
         self._stage = _Stage(self._transport)
         self._opened = ExitStack()
-        self._place = self._open_place()
+        self._environment = self._open_environment()
         self._deaths = Deaths()
         self._sent = 0
         self.lives = 0
@@ -100,7 +100,7 @@ class Harness:
 
     @property
     def operations(self) -> int:
-        """I/O operations of the present life of the process; `crash_at` takes twice as many numbers."""
+        """I/O operations in the current life of the process; `crash_at` accepts twice as many values."""
         return self._deaths.count
 
     async def __aenter__(self) -> Self:
@@ -111,14 +111,14 @@ class Harness:
         await self.close()
 
     async def close(self) -> None:
-        """Forget everything."""
+        """Close the harness and drop its data."""
         if not self.closed:
             self.closed = True
             self._opened.close()
-            self._place.close()
+            self._environment.close()
 
     def replace_step(self, name: str, result: object = None, *, error: Exception | None = None, index: int = 0) -> None:
-        """From now on the `index`-th step of this name has this result, or has failed for good; its body never runs.
+        """Give the `index`-th step of this name a result, or a final error, from now on; its body never runs.
 
         A replaced step is not part of the run's trace.
         """
@@ -128,16 +128,16 @@ class Harness:
         self._stage.replaced[hash_step_id(name, index)] = memo
 
     def crash_at(self, half_operation: int) -> None:
-        """Let the process die at an I/O operation, counted from now: 2n before the n-th, 2n + 1 after it.
+        """Crash the process at an I/O operation, counted from now: 2n is before the n-th, 2n + 1 after it.
 
-        It is started again at once, on the same store; the test goes on in its next life.
+        It is restarted at once on the same store, and the test continues in its next life.
         """
         self._begin_life(half_operation)
 
     async def send(self, name: str, data: Mapping[str, object] | None = None, **more: object) -> str:
-        """Send an event and run all that is due; returns the event's id. Raises ValueError for a bad event."""
+        """Send an event, run everything that is due, and return the event's id. Raises ValueError for a bad event."""
         event = {"name": name, "data": dict(data or {}), **more}
-        # The same in each life of the process, as for a client that sends again what was not answered.
+        # The same in each life of the process, like a client that resends an unanswered request.
         self._sent += 1
         seed = (int(self.clock.now().timestamp() * 1000), SeededRandom(1_000_000 + self._sent).random_bytes(10))
         accepted: list[str] = []
@@ -153,7 +153,7 @@ class Harness:
         return accepted[-1]
 
     async def advance(self, span: str | float | timedelta) -> None:
-        """Wind the clock forward ("3d", seconds, timedelta): sleeps end, time-outs strike, retries and crons run."""
+        """Wind the clock forward ("3d", seconds, timedelta): sleeps and time-outs end, retries and crons run."""
         if isinstance(span, str):
             span = parse_duration(span)
         end = self.clock.now() + (span if isinstance(span, timedelta) else timedelta(seconds=span))
@@ -167,17 +167,17 @@ class Harness:
         await self.until_idle()
 
     async def until_idle(self) -> None:
-        """Run everything that is due now, and take in what the test has sent by the app itself."""
+        """Run everything that is due now, and process events that the test sent through the app."""
         while True:
-            while self._transport.put_off:
-                await self._survive(lambda: self._accept(self._transport.put_off[0]))
-                self._transport.put_off.popleft()
-            await self._survive(lambda: self._place.drain(self.engine))
-            if not self._transport.put_off:
+            while self._transport.deferred:
+                await self._survive(lambda: self._accept(self._transport.deferred[0]))
+                self._transport.deferred.popleft()
+            await self._survive(lambda: self._environment.drain(self.engine))
+            if not self._transport.deferred:
                 return
 
     async def runs(self, function_id: str | None = None) -> list[dict[str, Any]]:
-        """The runs, newest first, each with its whole trace."""
+        """The runs, newest first, each with its complete trace."""
         where = RunFilter(functions=(function_id,) if function_id else ())
         found: list[dict[str, Any]] = []
 
@@ -190,7 +190,7 @@ class Harness:
         return found
 
     async def only_run(self, function_id: str | None = None) -> dict[str, Any]:
-        """The one run that there is. Raises AssertionError when there are none or several."""
+        """The only run. Raises AssertionError when there is none or more than one."""
         runs = await self.runs(function_id)
         if len(runs) != 1:
             raise AssertionError(f"{len(runs)} runs, expected one: {[(r['function_id'], r['status']) for r in runs]}")
@@ -199,12 +199,12 @@ class Harness:
     async def replay(
         self, run_id: str, *, from_step: str | None = None, data: Mapping[str, object] | None = None
     ) -> Run:
-        """Replay a run, and run all that is due."""
+        """Replay a run, then run everything that is due."""
         self._sent += 1
         replays: list[Run] = []
 
         async def begin() -> None:
-            # The same ids in each life, as with `send`: one replay, however often the process dies over it.
+            # The same ids in each life, as with `send`: one replay, however often the process crashes.
             operations = replace(self.engine.operations, random_source=SeededRandom(1_000_000 + self._sent))
             replays.append(await operations.replay(run_id, from_step=from_step, data=data))
 
@@ -220,14 +220,14 @@ class Harness:
             crons.append(await self.engine.timers.next_cron())
 
         await self._survive(arm)
-        return min((moment for moment in (self._place.next_due(), crons[-1]) if moment), default=None)
+        return min((moment for moment in (self._environment.next_due(), crons[-1]) if moment), default=None)
 
     async def _accept(self, batch: EventBatch) -> None:
-        """Take in what an app sent."""
+        """Accept events sent by an app."""
         await self.engine.accept(list(batch.events), seed=read_seed(batch.seed))
 
-    def _open_place(self) -> Environment:
-        """What the engine stands on; another kind of harness has another place."""
+    def _open_environment(self) -> Environment:
+        """The engine's store and queue; subclasses use others."""
         return MemoryEnvironment(self.clock)
 
     def _begin_life(self, death: int | None) -> None:
@@ -235,9 +235,9 @@ class Harness:
         self._deaths = self._transport.life = Deaths(death)
         shell = self._deaths.shell
         self.engine = Engine.build(
-            table=shell(self._place.table),
-            blobs=shell(self._place.blobs),
-            queue=shell(self._place.new_queue()),
+            table=shell(self._environment.table),
+            blobs=shell(self._environment.blobs),
+            queue=shell(self._environment.new_queue()),
             invokers={"inprocess": shell(self._stage)},
             clock=self.clock,
             random_source=SeededRandom(self.lives),
@@ -254,7 +254,7 @@ class Harness:
             self._opened.enter_context(app.default_transport(self._transport))
 
     async def _survive(self, work: Any) -> None:
-        """Do the work in as many lives as it takes."""
+        """Do the work, restarting after each crash."""
         for _ in range(_MAX_LIVES):
             try:
                 await work()
@@ -266,4 +266,4 @@ class Harness:
             else:
                 return
             self._begin_life(None)
-        raise AssertionError(f"the process died {_MAX_LIVES} times without getting anywhere")
+        raise AssertionError(f"the simulated process crashed {_MAX_LIVES} times without finishing")

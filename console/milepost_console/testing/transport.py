@@ -1,10 +1,10 @@
-"""Where apps send their events while a harness plays: to its engine.
+"""Sends the apps' events to the harness's engine.
 
-    function, on a worker's thread ── send ──► taken in on the harness's loop ── ids ──► in the same drain: who listens
-    test, on any thread ───────────── send ──► ids, put off ······· until_idle ──► taken in
+    function, on a worker's thread ── send ──► accepted on the harness's loop ── ids ──► processed in the same drain
+    test, on any thread ───────────── send ──► ids; deferred ······ until_idle ──► accepted
 
-A function waits for the engine. A test may block the very loop that the engine runs on (`send_sync` in an `async def`),
-so its events are only read; as with all that a test does, they take effect when the harness works next.
+A function waits for the engine. A test may block the loop that the engine runs on (`send_sync` in an `async def`), so
+its events are only validated at first and take effect when the harness next processes work.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ from .crashes import Crashed, Deaths
 __all__ = ["HarnessTransport"]
 
 _CALLER: Final[ContextVar[tuple[HarnessTransport, Deaths] | None]] = ContextVar("milepost_harness_caller", default=None)
-"""Whose function runs here, and in which life; it travels with the SDK's threads."""
+"""The harness and the life whose function runs here; the SDK's threads inherit it."""
 
 
 class HarnessTransport:
-    """A `Transport`. `take` takes a batch in; `life` is the present one of the process that the harness plays."""
+    """A `Transport`. `take` accepts a batch; `life` is the current life of the simulated process."""
 
     def __init__(self, take: Callable[[EventBatch], Coroutine[Any, Any, None]], clock: Clock) -> None:
         self._take = take
         self._clock = clock
         self._loop: asyncio.AbstractEventLoop | None = None
         self.life = Deaths()
-        self.put_off: deque[EventBatch] = deque()
+        self.deferred: deque[EventBatch] = deque()
 
     def open(self) -> None:
-        """Take events in on the loop that runs now."""
+        """Accept events on the running loop from now on."""
         self._loop = asyncio.get_running_loop()
 
     @contextmanager
     def calling(self) -> Iterator[None]:
-        """Meanwhile user code is called."""
+        """Mark calls of user code during the block."""
         token = _CALLER.set((self, self.life))
         try:
             yield
@@ -54,7 +54,7 @@ class HarnessTransport:
             _CALLER.reset(token)
 
     def send(self, batch: EventBatch) -> Sequence[str]:
-        """Hand over a batch. Raises EventRefusedError for the first event that the engine does not accept."""
+        """Send a batch. Raises EventRefusedError for the first event that the engine does not accept."""
         read = read_events(
             list(batch.events), now=self._clock.now(), random_source=SeededRandom(0), seed=read_seed(batch.seed)
         )
@@ -62,12 +62,12 @@ class HarnessTransport:
         accepted = EventBatch(batch.events[: len(ids)], batch.seed)
         transport, life = _CALLER.get() or (None, None)
         if transport is not self or self._loop is None:
-            self.put_off.append(accepted)
+            self.deferred.append(accepted)
         elif life is not self.life:
-            # A thread outlives the crash that a harness plays, but a dead process sends nothing.
+            # The thread survives the simulated crash, but a dead process cannot send.
             raise Crashed("an earlier life of the process")
         else:
             asyncio.run_coroutine_threadsafe(self._take(accepted), self._loop).result()
         if read.problem:
-            raise EventRefusedError(f"{len(ids)} of {len(batch.events)} events were taken: {read.problem}", ids)
+            raise EventRefusedError(f"{len(ids)} of {len(batch.events)} events were accepted: {read.problem}", ids)
         return ids

@@ -1,4 +1,4 @@
-// Starts the dashboard: the frame around the pages, the routes, the stream, and the banner that tells the truth.
+// Starts the dashboard: the frame around the pages, the routes, live updates, and the connection banner.
 
 import { get, watchHealth } from "./core/api.js";
 import { clockOffset, now, setServerNow, startTicking, switchZone, zone } from "./core/clock.js";
@@ -13,7 +13,7 @@ import { navigation } from "./parts/navigation.js";
 import { themeSwitch } from "./parts/theme.js";
 
 const BANNER_AFTER_MS = 1500;
-/** Each reading of a stack costs its owner a little. */
+/** Each poll of a stack costs a little money. */
 const POLL_MS = 10_000;
 
 /** @type {import("./core/router.js").Route[]} */
@@ -33,7 +33,7 @@ let downSince = null;
 function frame() {
   const header = /** @type {HTMLElement} */ (document.getElementById("header"));
   const zoneButton = h("button", {
-    class: "zone-button", type: "button", id: "zone", title: "Switch between your zone and UTC",
+    class: "zone-button", type: "button", id: "zone", title: "Switch between your time zone and UTC",
     on: { click: () => (switchZone(), drawZone()) },
   });
   patch(
@@ -50,7 +50,7 @@ function drawZone() {
   if (button) button.textContent = zoneName(now(), zone());
 }
 
-/** The small light in the header, and the banner when what is shown may be old. */
+/** The status light in the header, and the banner shown when the page may be out of date. */
 function drawHealth() {
   const { state, lastHeard, retryAt, everLive } = liveState();
   const live = state === "live" && serverAnswers;
@@ -60,7 +60,7 @@ function drawHealth() {
   const word = { live: streams ? "Live" : "Every 10 s", connecting: "Connecting", down: "Offline", resting: "Resting" }[state];
   const light = document.getElementById("live");
   if (light) {
-    patch(light, h("span", { class: `live live-${state}`, title: live ? streams ? "New runs and events appear by themselves" : "This server is told of nothing: the page reads again every 10 seconds" : "Updates do not arrive" }, h("span", { class: "live-dot" }), word));
+    patch(light, h("span", { class: `live live-${state}`, title: live ? streams ? "New runs and events appear automatically" : "A stack sends no live updates: the page reloads its data every 10 seconds" : "No updates are arriving" }, h("span", { class: "live-dot" }), word));
   }
   const banner = /** @type {HTMLElement} */ (document.getElementById("banner"));
   const shown = downSince !== null && Date.now() - downSince >= BANNER_AFTER_MS;
@@ -69,8 +69,8 @@ function drawHealth() {
   if (!shown) return patch(banner);
   const since = moment(lastHeard + clockOffset(), zone()).clock;
   const what = everLive
-    ? `Live updates have stopped. What you see is as of ${since} (${relative(lastHeard - Date.now())}).`
-    : "The server does not answer, so nothing here is live.";
+    ? `Live updates have stopped. This page shows the state of ${since} (${relative(lastHeard - Date.now())}).`
+    : "The server does not answer.";
   const next = state === "down" ? ` Trying again ${relative(Math.max(1000, retryAt - Date.now()))}.` : " Trying again now.";
   patch(
     banner,
@@ -90,7 +90,7 @@ async function readInfo() {
     if (name) name.textContent = info.stack ? `stack ${info.stack}` : info.mode === "dev" ? "dev server" : info.mode;
     if (name) name.title = `Milepost ${info.version}`;
   } catch {
-    // The banner tells it.
+    // The banner shows it.
   }
 }
 

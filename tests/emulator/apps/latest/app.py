@@ -1,4 +1,4 @@
-"""An app whose runs go on with the newest code (`versioning="latest"`)."""
+"""An app whose runs continue with the newest code (`versioning="latest"`)."""
 
 from __future__ import annotations
 

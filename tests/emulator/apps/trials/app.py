@@ -49,9 +49,9 @@ def crash(ctx: SyncContext) -> str:
 
 def need(name: str) -> str:
     tries(name)
-    if not (FOLDER / f"{name}.mended").exists():
+    if not (FOLDER / f"{name}.fixed").exists():
         raise RuntimeError(f"{name} is broken")
-    return "mended"
+    return "fixed"
 
 
 @app.function(id="fail", trigger="trial/fail", retries=0)

@@ -1,4 +1,4 @@
-// Calls to the JSON API. An error carries the server's sentence and code; silence is told to whoever watches health.
+// Calls to the JSON API. Errors carry the server's message and code; health watchers hear whether the server answered.
 
 /** @typedef {import("./types.js").RunRow} RunRow */
 
@@ -15,7 +15,7 @@ export class ApiError extends Error {
 /** @type {Set<(answered: boolean) => void>} */
 const watchers = new Set();
 
-/** Be told after each call whether the server answered. @param {(answered: boolean) => void} watcher */
+/** Calls the watcher after each request with whether the server answered. @param {(answered: boolean) => void} watcher */
 export function watchHealth(watcher) {
   watchers.add(watcher);
 }
@@ -56,8 +56,8 @@ async function call(method, path, body, signal) {
   watchers.forEach((watcher) => watcher(true));
   const answer = await response.json().catch(() => null);
   if (response.ok && answer !== null) return answer;
-  const told = answer?.error ?? answer?.detail;
-  const message = typeof told === "string" ? told : `The server answered ${response.status} without saying why.`;
+  const reason = answer?.error ?? answer?.detail;
+  const message = typeof reason === "string" ? reason : `The server answered with status ${response.status} and no message.`;
   throw new ApiError(message, response.status, answer?.code ?? "");
 }
 
@@ -78,7 +78,7 @@ export function wasAborted(error) {
   return error instanceof DOMException && error.name === "AbortError";
 }
 
-/** What to tell a person. @param {unknown} error */
+/** An error as a sentence for people. @param {unknown} error */
 export function sentence(error) {
   if (error instanceof ApiError) return error.code ? `${error.message} (${error.code})` : error.message;
   return error instanceof Error ? error.message : String(error);

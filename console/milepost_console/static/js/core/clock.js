@@ -1,4 +1,4 @@
-// One source of time: the server's clock, in the zone the reader chose. Every <time> of the page ticks from here.
+// The only source of time: the server's clock, shown in the chosen zone. Updates every <time> on the page.
 
 import { h } from "./dom.js";
 import { moment, relative } from "./format.js";
@@ -6,12 +6,12 @@ import { moment, relative } from "./format.js";
 const STORED = "milepost.zone";
 let offset = 0;
 
-/** The server's now, in milliseconds. */
+/** The server's current time, in milliseconds. */
 export function now() {
   return Date.now() + offset;
 }
 
-/** Take the server's word for the time; small differences are network, not clocks. @param {string} serverNow */
+/** Adopts the server's time. Differences below 2 s are network delay and ignored. @param {string} serverNow */
 export function setServerNow(serverNow) {
   const seen = Date.parse(serverNow) - Date.now();
   if (Number.isFinite(seen)) offset = Math.abs(seen) > 2000 ? seen : 0;
@@ -21,7 +21,7 @@ export function clockOffset() {
   return offset;
 }
 
-/** Asked for with every moment of every row, and slow to find out. */
+/** Cached: needed for every time on the page, and slow to determine. */
 let chosen = readZone();
 addEventListener("storage", ({ key }) => {
   if (key === STORED) chosen = readZone();
@@ -45,48 +45,48 @@ export function switchZone() {
 }
 
 /**
- * A moment, told relative to now, with the absolute time and its zone on hover.
+ * A time relative to now, with the absolute time and its zone on hover.
  * @param {string|null|undefined} iso @param {"relative"|"absolute"|"clock"|"precise"} [mode]
  */
 export function time(iso, mode = "relative") {
   if (!iso) return h("span", { class: "muted" }, "–");
   const element = h("time", { datetime: iso, data: { mode } });
-  tell(element);
+  update(element);
   return element;
 }
 
-/** The time since a moment, counting on. @param {string} iso */
+/** The time since a moment, counting up. @param {string} iso */
 export function elapsed(iso) {
   const element = h("time", { datetime: iso, data: { mode: "elapsed" } });
-  tell(element);
+  update(element);
   return element;
 }
 
 /** @param {HTMLTimeElement} element */
-function tell(element) {
+function update(element) {
   const at = Date.parse(element.dateTime);
   if (Number.isNaN(at)) {
     element.textContent = element.dateTime;
     return;
   }
-  const told = moment(at, zone());
-  const text = TELLINGS[/** @type {keyof typeof TELLINGS} */ (element.dataset.mode)](at, told);
+  const shown = moment(at, zone());
+  const text = MODES[/** @type {keyof typeof MODES} */ (element.dataset.mode)](at, shown);
   if (element.textContent !== text) element.textContent = text;
-  const title = `${told.full}\n${new Date(at).toISOString()}`;
+  const title = `${shown.full}\n${new Date(at).toISOString()}`;
   if (element.title !== title) element.title = title;
 }
 
-const TELLINGS = {
+const MODES = {
   relative: (/** @type {number} */ at) => relative(at - now()),
-  absolute: (/** @type {number} */ _at, /** @type {{full: string}} */ told) => told.full,
-  clock: (/** @type {number} */ _at, /** @type {{clock: string}} */ told) => told.clock,
-  precise: (/** @type {number} */ _at, /** @type {{precise: string}} */ told) => told.precise,
+  absolute: (/** @type {number} */ _at, /** @type {{full: string}} */ shown) => shown.full,
+  clock: (/** @type {number} */ _at, /** @type {{clock: string}} */ shown) => shown.clock,
+  precise: (/** @type {number} */ _at, /** @type {{precise: string}} */ shown) => shown.precise,
   elapsed: (/** @type {number} */ at) => relative(at - now()).replace(/ ago$/, "").replace("just now", "0 s"),
 };
 
-/** Bring every moment on the page up to date. */
+/** Updates every time on the page. */
 export function tick() {
-  for (const element of document.querySelectorAll("time[data-mode]")) tell(/** @type {HTMLTimeElement} */ (element));
+  for (const element of document.querySelectorAll("time[data-mode]")) update(/** @type {HTMLTimeElement} */ (element));
 }
 
 export function startTicking() {

@@ -1,4 +1,4 @@
-// Builds and patches the page. Text is only ever set as text, a link only ever leads to a path of this origin.
+// Builds and patches the page. Text is always set as text, and links only lead to paths of this origin.
 
 /** @typedef {string|number|Node|null|undefined|false|readonly any[]} Child a list is of children again */
 /** @typedef {Record<string, any>} Props */
@@ -7,11 +7,11 @@ const HANDLERS = Symbol("handlers");
 const SVG = "http://www.w3.org/2000/svg";
 const PROPERTIES = new Set(["value", "checked", "disabled", "indeterminate", "readOnly", "selected"]);
 
-/** Bidirectional controls and invisible characters, which could make one text look like another. */
+/** Bidirectional controls and invisible characters, which can make one text look like another. */
 const DECEIVING = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
 
 /**
- * A text with its control and invisible characters made visible.
+ * A text with control and invisible characters made visible.
  * @param {unknown} text
  */
 export function visible(text) {
@@ -23,8 +23,8 @@ export function visible(text) {
 }
 
 /**
- * An HTML element. `class`, `style` (custom properties), `data`, `on` and `keep` are read specially; the rest are
- * properties or attributes, left out when null or false.
+ * An HTML element. `style` (custom properties), `data` and `on` are handled specially; the rest are properties or
+ * attributes, left out when null or false.
  * @template {keyof HTMLElementTagNameMap} K
  * @param {K} tag
  * @param {Props|null} [props]
@@ -100,8 +100,8 @@ function append(parent, children) {
 }
 
 /**
- * Make `parent` hold `children`, keeping the elements that are there already, and with them focus and scroll.
- * Elements are matched by `data-key`, else by place and tag; one with `data-keep` is never looked into.
+ * Gives `parent` these `children`, reusing existing elements and thus keeping focus and scroll position.
+ * Elements are matched by `data-key`, otherwise by position and tag; one with `data-keep` is not changed inside.
  * @param {Element} parent @param {...Child} children
  */
 export function patch(parent, ...children) {
@@ -110,7 +110,7 @@ export function patch(parent, ...children) {
   patchChildren(parent, [...holder.childNodes]);
 }
 
-/** An element that keeps its own inside (`data-keep`), as a child for `patch`: it stays where it is. @param {HTMLElement} element */
+/** An element that manages its own content (`data-keep`), as a child for `patch`. @param {HTMLElement} element */
 export function kept(element) {
   return element.isConnected ? element.cloneNode(false) : element;
 }
@@ -123,38 +123,38 @@ function patchChildren(parent, wanted) {
     const key = /** @type {HTMLElement} */ (child).dataset?.key;
     if (key) keyed.set(key, child);
   }
-  let place = parent.firstChild;
+  let cursor = parent.firstChild;
   for (const next of wanted) {
-    const old = counterpart(place, next, keyed);
+    const old = counterpart(cursor, next, keyed);
     if (!old) {
-      parent.insertBefore(next, place);
+      parent.insertBefore(next, cursor);
       continue;
     }
-    if (old !== place) parent.insertBefore(old, place);
-    else place = place.nextSibling;
+    if (old !== cursor) parent.insertBefore(old, cursor);
+    else cursor = cursor.nextSibling;
     if (old !== next) morph(old, next);
   }
-  while (place) {
-    const after = place.nextSibling;
-    place.remove();
-    place = after;
+  while (cursor) {
+    const after = cursor.nextSibling;
+    cursor.remove();
+    cursor = after;
   }
 }
 
-/** @param {ChildNode|null} place @param {ChildNode} next @param {Map<string, Element>} keyed @returns {ChildNode|null} */
-function counterpart(place, next, keyed) {
+/** @param {ChildNode|null} cursor @param {ChildNode} next @param {Map<string, Element>} keyed @returns {ChildNode|null} */
+function counterpart(cursor, next, keyed) {
   const key = next instanceof HTMLElement ? next.dataset.key : undefined;
   if (key) {
     const found = keyed.get(key);
     keyed.delete(key);
     return found && found.nodeName === next.nodeName ? found : null;
   }
-  if (!place || place.nodeName !== next.nodeName) return null;
-  if (place instanceof HTMLElement && place.dataset.key) return null;
-  return place;
+  if (!cursor || cursor.nodeName !== next.nodeName) return null;
+  if (cursor instanceof HTMLElement && cursor.dataset.key) return null;
+  return cursor;
 }
 
-/** Make an element like another of the same tag. @param {ChildNode} old @param {ChildNode} next */
+/** Makes an element equal to another of the same tag. @param {ChildNode} old @param {ChildNode} next */
 export function morph(old, next) {
   if (!(old instanceof Element) || !(next instanceof Element)) {
     if (old.nodeValue !== next.nodeValue) old.nodeValue = next.nodeValue;
@@ -191,7 +191,7 @@ function listenAgain(old, handlers) {
   Reflect.set(old, HANDLERS, handlers);
 }
 
-/** Fields keep what a person is typing. @param {Element} old @param {Element} next */
+/** Does not overwrite a field that has the focus. @param {Element} old @param {Element} next */
 function morphField(old, next) {
   for (const name of ["checked", "disabled", "indeterminate", "selected"]) {
     if (name in old && Reflect.get(old, name) !== Reflect.get(next, name)) {
@@ -204,7 +204,7 @@ function morphField(old, next) {
   }
 }
 
-/** Whether a key press belongs to a field rather than to the page. @param {EventTarget|null} target */
+/** Whether a key press belongs to a field rather than the page. @param {EventTarget|null} target */
 export function isTyping(target) {
   return target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName))
     && !(target instanceof HTMLInputElement && target.type === "checkbox");

@@ -1,7 +1,7 @@
-// The server's stream of events, read by fetch so that silence is noticed: the server pings every 15 s.
+// The server's stream of updates, read with fetch to detect silence: the server pings every 15 s.
 //
 // States: connecting → live → down → connecting …, and "resting" while the tab is hidden (browsers allow only six
-// connections to one server). After each return to live, "resync" tells the pages to read again what they missed.
+// connections to one server). After each reconnection, "resync" makes the pages load what they missed.
 
 const SILENCE_MS = 40_000;
 const REST_AFTER_MS = 20_000;
@@ -26,7 +26,7 @@ let timer;
 let polling;
 
 /**
- * Be told of `run`, `received`, `log`, `app`, `resync` or `state`; until the signal aborts.
+ * Calls the listener for `run`, `received`, `log`, `app`, `resync` or `state` until the signal aborts.
  * @param {string} kind @param {(data: any) => void} listener @param {AbortSignal} [signal]
  */
 export function onLive(kind, listener, signal) {
@@ -64,7 +64,7 @@ export function startLive() {
 }
 
 /**
- * Have the pages read again from time to time, where the server is told of nothing (a deployed stack).
+ * Makes the pages reload regularly, for servers without live updates (deployed stacks).
  * @param {number} everyMs
  */
 export function pollEvery(everyMs) {
@@ -72,7 +72,7 @@ export function pollEvery(everyMs) {
   polling = setInterval(() => state === "live" && !document.hidden && emit("resync", null), everyMs);
 }
 
-/** Connect now, without waiting for the next try. */
+/** Connects now instead of waiting for the next attempt. */
 export function connect() {
   clearTimeout(timer);
   connection?.abort();
@@ -112,12 +112,12 @@ async function read(signal, mine) {
     rest += value;
     const blocks = rest.split(/\r?\n\r?\n/);
     rest = blocks.pop() ?? "";
-    for (const block of blocks) hear(block);
+    for (const block of blocks) handle(block);
   }
 }
 
 /** @param {string} block */
-function hear(block) {
+function handle(block) {
   if (state !== "live") {
     const again = everLive;
     failures = 0;
@@ -135,6 +135,6 @@ function hear(block) {
   try {
     emit(kind, JSON.parse(data.join("\n")));
   } catch (error) {
-    console.error("A message of the stream could not be read.", error);
+    console.error("A message of the stream could not be parsed.", error);
   }
 }

@@ -1,4 +1,4 @@
-// Which page stands at which path. A page mounts into an element and is told by a signal when it must go.
+// Maps paths to pages. A page mounts into an element; its signal aborts when the user leaves.
 
 /**
  * @typedef {object} Visit
@@ -42,19 +42,19 @@ export function go(path) {
   void show(true);
 }
 
-/** Change the address without leaving the page. @param {string} path */
+/** Changes the address without leaving the page. @param {string} path */
 export function rename(path) {
   history.replaceState(history.state, "", path);
 }
 
-/** @param {unknown} [byPerson] */
-async function show(byPerson) {
+/** @param {unknown} [byUser] */
+async function show(byUser) {
   const path = location.pathname;
   const route = routes.find(({ pattern }) => pattern.test(path)) ?? routes[0];
   current?.abort();
   const visit = new AbortController();
   current = visit;
-  // A server of another version has other files: the whole page is asked for anew.
+  // A server of another version has other files: reload the whole page.
   const page = await route.load().catch(() => null);
   if (!page) return void (visit.signal.aborted || location.assign(path + location.search));
   if (visit.signal.aborted) return;
@@ -62,7 +62,7 @@ async function show(byPerson) {
   root.replaceChildren();
   root.className = `page page-${route.area}`;
   arrived(route.area, page.title);
-  if (byPerson) root.focus({ preventScroll: true });
+  if (byUser) root.focus({ preventScroll: true });
   const params = Object.fromEntries(
     Object.entries(route.pattern.exec(path)?.groups ?? {}).map(([name, value]) => [name, decode(value)]),
   );

@@ -1,4 +1,4 @@
-// What the server said about itself: its version, whether it is a dev server or a stack, and what it lets people do.
+// What the server reports about itself: version, dev server or stack, and capabilities.
 
 /** @type {import("./types.js").Info|null} */
 let info = null;
@@ -7,18 +7,18 @@ let info = null;
 let known = () => {};
 const knows = /** @type {Promise<void>} */ (new Promise((resolve) => { known = resolve; }));
 
-/** @param {import("./types.js").Info} told */
-export function setInfo(told) {
-  info = told;
+/** @param {import("./types.js").Info} read */
+export function setInfo(read) {
+  info = read;
   known();
 }
 
-/** Once the server has said what it is. */
+/** Resolves once the server's information is known. */
 export function whenKnown() {
   return knows;
 }
 
-/** Whether the server allows something; what it does not mention it allows. @param {string} act */
+/** Whether the server has a capability; those it does not list count as available. @param {string} act */
 export function can(act) {
   return info?.can?.[act] !== false;
 }

@@ -1,4 +1,4 @@
-// The shapes of the JSON API, as types only. Nothing imports this at run time.
+// Types of the JSON API. Not imported at run time.
 
 /** @typedef {"Queued"|"Running"|"Completed"|"Failed"|"Cancelled"} RunStatus */
 

@@ -1,4 +1,4 @@
-// Cancel or replay many runs. What would happen is asked first (a dry run) and shown; only then is it done.
+// Cancel or replay many runs. A dry run shows what would happen before anything is changed.
 
 import { post } from "../core/api.js";
 import { now } from "../core/clock.js";
@@ -15,17 +15,17 @@ const LISTED = 20;
 /** @type {Record<"cancel"|"replay", {verb: string, past: string, says: string, none: string}>} */
 const ACTS = {
   cancel: {
-    verb: "Cancel", past: "cancelled", none: "None of them can be cancelled: only queued and running runs can.",
-    says: "A run stops before its next step begins. Steps that are done stay done.",
+    verb: "Cancel", past: "cancelled", none: "None of these runs can be cancelled: only queued and running runs can.",
+    says: "A run stops before its next step starts. Completed steps are kept.",
   },
   replay: {
-    verb: "Replay", past: "replayed", none: "None of them can be replayed.",
-    says: "Each becomes a new run from the start, with the same event and the code that is served now. Every step runs again.",
+    verb: "Replay", past: "replayed", none: "None of these runs can be replayed.",
+    says: "Each starts a new run with the same event and the current code. All steps run again.",
   },
 };
 
 /**
- * Ask, show how many, and do it.
+ * Shows how many runs are affected, asks, and acts.
  * @param {"cancel"|"replay"} action @param {Chosen} chosen @param {() => void} done
  */
 export async function bulk(action, chosen, done) {
@@ -56,7 +56,7 @@ export async function bulk(action, chosen, done) {
       preview,
       h("p", { class: "bulk-count" }, possible ? `${act.verb} ${counted(possible, "run")}?` : act.none),
       possible > 0 && h("p", { class: "muted" }, act.says),
-      answer.failed.length > 0 && [h("p", null, `${counted(answer.failed.length, "run")} of ${answer.count} will be left alone:`), problems(answer)],
+      answer.failed.length > 0 && [h("p", null, `${counted(answer.failed.length, "run")} of ${answer.count} will not be changed:`), problems(answer)],
     );
     if (dialog.action) {
       dialog.action.textContent = possible ? `${act.verb} ${counted(possible, "run")}` : act.verb;

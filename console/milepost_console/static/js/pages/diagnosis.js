@@ -1,4 +1,4 @@
-// Ten seconds at two in the morning: what happened, in which step, and what to press.
+// The box at the top of a run: what happened, in which step, and what to do.
 
 import { time } from "../core/clock.js";
 import { h, visible } from "../core/dom.js";
@@ -12,23 +12,23 @@ import { icon } from "../parts/icons.js";
 
 const MESSAGE_CHARS = 600;
 
-/** What to do about errors that tell it by their name or code. @type {[RegExp, string][]} */
+/** Advice for errors recognised by name or code. @type {[RegExp, string][]} */
 const ADVICE = [
-  [/NonDeterminism/, "The code no longer does what this run remembers. Bring the steps back into their old order, or replay from the start with the new code."],
+  [/NonDeterminism/, "The code no longer matches the steps that this run has recorded. Restore the old order of the steps, or replay from the start with the new code."],
   [/EventMismatch|ValidationError/, "The event's data does not fit what the code expects. Edit the event and replay, or widen the model."],
-  [/PayloadTooLarge|output_too_large/, "A value is over its size limit. Keep large data elsewhere and hand on a reference."],
-  [/NotSerializable/, "A step gave back something that JSON cannot carry. Return plain data, then replay from this step."],
-  [/http_unreachable|not_sdk|Server returned a fatal error/, "The app did not answer as it should. Look at Apps: is it running, and at that address? Then replay from this step."],
-  [/request_duration_too_long|TimeoutError|Timeout/, "Something took too long. See whether the service that it called is well, then replay from this step."],
-  [/Connection|OperationalError|Unreachable|ECONN/i, "Something that the step called was not reachable. Once it is back, replay from this step: what is done before it is kept."],
+  [/PayloadTooLarge|output_too_large/, "A value is over its size limit. Store large data elsewhere and pass a reference."],
+  [/NotSerializable/, "A step returned a value that cannot be written as JSON. Return plain data, then replay from this step."],
+  [/http_unreachable|not_sdk|Server returned a fatal error/, "The app did not answer correctly. Check under Apps that it is running at the right address, then replay from this step."],
+  [/request_duration_too_long|TimeoutError|Timeout/, "Something took too long. Check the service that the step called, then replay from this step."],
+  [/Connection|OperationalError|Unreachable|ECONN/i, "A service that the step called was not reachable. Once it is back, replay from this step: the results before it are kept."],
 ];
 
 /** @type {Record<string, string>} */
 const CANCELLED = {
-  event: "An event that this function lists under cancel_on arrived.",
-  api: "A person, or the API, asked for it.",
-  "start timeout": "It waited in the queue for longer than its start time-out allows. See whether the app answers, then replay it.",
-  "finish timeout": "It ran for longer than its finish time-out allows. If that is too short for this work, raise it, then replay.",
+  event: "An event listed in the function's cancel_on arrived.",
+  api: "It was cancelled by hand or through the API.",
+  "start timeout": "It was queued for longer than its start time-out allows. Check that the app answers, then replay it.",
+  "finish timeout": "It ran for longer than its finish time-out allows. If the work needs more time, raise the time-out, then replay.",
 };
 
 /** @param {Failure|null|undefined} error */
@@ -42,14 +42,14 @@ export function errorLine(error) {
 export function diagnosis(run, span, buttons) {
   if (run.status === "Failed") return box("bad", "cross", failedTitle(span), errorLine(run.error), failedAdvice(run, span), buttons);
   if (run.status === "Cancelled") return box("off", "slash", "This run was cancelled.", cancelReason(run), CANCELLED[run.outcome ?? ""] ?? "", buttons);
-  if (run.status === "Queued") return box("note", "queue", "This run is in the queue.", "", queuedAdvice(run), buttons);
+  if (run.status === "Queued") return box("note", "queue", "This run is queued.", "", queuedAdvice(run), buttons);
   if (run.status !== "Running") return null;
   const open = run.trace.filter((each) => ["Retrying", "Waiting", "Sleeping", "Invoking"].includes(each.status));
   const retrying = open.find((each) => each.status === "Retrying");
-  if (retrying) return box("warn", "again", ["Step ", h("b", null, visible(retrying.name)), ` failed ${counted(retrying.attempts.length, "time")} of at most ${run.max_attempts}.`], errorLine(retrying.error ?? retrying.attempts.at(-1)?.error), ["The next try is ", time(retrying.next_try_at), ". Nothing needs to be done if the cause goes away by itself."], buttons);
+  if (retrying) return box("warn", "again", ["Step ", h("b", null, visible(retrying.name)), ` failed ${counted(retrying.attempts.length, "time")} of at most ${run.max_attempts}.`], errorLine(retrying.error ?? retrying.attempts.at(-1)?.error), ["The next attempt is ", time(retrying.next_try_at), ". If the cause is temporary, there is nothing to do."], buttons);
   const [first] = open;
   if (!first || open.length > 1) return null;
-  return box("note", first.status === "Sleeping" ? "moon" : "ear", [`${{ Waiting: "Waiting for an event", Sleeping: "Sleeping", Invoking: "Waiting for another run" }[first.status]} in step `, h("b", null, visible(first.name)), "."], "", first.due_at ? ["Until ", time(first.due_at, "absolute"), " at most."] : "", []);
+  return box("note", first.status === "Sleeping" ? "moon" : "ear", [`${{ Waiting: "Waiting for an event", Sleeping: "Sleeping", Invoking: "Waiting for another run" }[first.status]} in step `, h("b", null, visible(first.name)), "."], "", first.due_at ? ["Until ", time(first.due_at, "absolute"), " at the latest."] : "", []);
 }
 
 /** @param {Span|null} span @returns {Child[]} */
@@ -63,15 +63,15 @@ function failedTitle(span) {
 
 /** @param {RunDetail} run @param {Span|null} span */
 function failedAdvice(run, span) {
-  const told = `${run.error?.name ?? ""} ${run.error?.code ?? ""} ${span?.error?.name ?? ""} ${run.error?.message ?? ""}`;
-  const known = ADVICE.find(([pattern]) => pattern.test(told))?.[1];
+  const named = `${run.error?.name ?? ""} ${run.error?.code ?? ""} ${span?.error?.name ?? ""} ${run.error?.message ?? ""}`;
+  const known = ADVICE.find(([pattern]) => pattern.test(named))?.[1];
   if (known) return known;
-  if (span?.kind === "invoke") return "The run that it invoked failed. Open that run to see why, mend it, then replay from this step.";
+  if (span?.kind === "invoke") return "The invoked run failed. Open that run to see why, fix the cause, then replay from this step.";
   if (span && span.attempts.length > 0 && span.attempts.length < run.max_attempts) {
-    return "The code said that trying again cannot help, so the remaining attempts were not made. Mend the cause, then replay.";
+    return "The code raised an error that must not be retried, so the remaining attempts were not made. Fix the cause, then replay.";
   }
-  if (!span || span.kind === "function") return "Mend the code, then replay. Steps that are done would run again; to keep them, replay from a step.";
-  return "Every attempt failed. Once the cause is mended, replay from this step: what is done before it is kept.";
+  if (!span || span.kind === "function") return "Fix the code, then replay. All steps run again; to keep completed steps, replay from a step.";
+  return "Every attempt failed. Once the cause is fixed, replay from this step: the results before it are kept.";
 }
 
 /** @param {RunDetail} run */
@@ -84,7 +84,7 @@ function cancelReason(run) {
 /** @param {RunDetail} run @returns {Child[]} */
 function queuedAdvice(run) {
   const later = run.start_at && Date.parse(run.start_at) > Date.parse(run.queued_at) + 1000;
-  return later ? ["It starts ", time(run.start_at), "."] : ["It starts as soon as there is room."];
+  return later ? ["It starts ", time(run.start_at), "."] : ["It starts as soon as a worker is free."];
 }
 
 /** @param {string} tone @param {string} shape @param {Child|Child[]} title @param {string} said @param {Child|Child[]} advice @param {Child[]} buttons */

@@ -1,4 +1,4 @@
-// Empty places that teach: what to do next, ready to copy.
+// Empty states: what to do next, with commands to copy.
 
 import { get } from "../core/api.js";
 import { h, patch } from "../core/dom.js";
@@ -6,6 +6,7 @@ import { commandLine, copyButton } from "../parts/copy.js";
 import { example } from "../parts/schema.js";
 import { isStack, stackName } from "../core/server.js";
 import { curlOf } from "./run-actions.js";
+import { isInternal } from "./words.js";
 
 const FIRST_APP = `from milepost import App, Context, Event
 
@@ -31,28 +32,28 @@ function lesson(...steps) {
 
 function serveAnApp() {
   if (isStack()) return [h("p", null, "Deploy an app to this stack; it registers itself."), commandLine(`milepost deploy app.py --stack ${stackName()}`)];
-  return [h("p", null, "Serve it. The server notices changes by itself."), commandLine("milepost dev app.py")];
+  return [h("p", null, "Serve it. The server reloads changed code automatically."), commandLine("milepost dev app.py")];
 }
 
 export function noApps() {
   return h(
-    "div", { class: "empty" }, h("h2", null, "No app yet"),
+    "div", { class: "empty" }, h("h2", null, "No apps yet"),
     h("p", { class: "muted" }, "An app is a named set of functions served together."),
     lesson([h("p", null, "Write one: ", h("code", null, "app.py")), codeBlock(FIRST_APP, "first app")], serveAnApp()),
-    !isStack() && h("p", { class: "muted" }, "An app that runs elsewhere is added by its address: ", h("code", null, "milepost dev -u http://127.0.0.1:3000/api/milepost")),
+    !isStack() && h("p", { class: "muted" }, "To add an app that runs elsewhere, give its address: ", h("code", null, "milepost dev -u http://127.0.0.1:3000/api/milepost")),
   );
 }
 
 export function noFunctions() {
-  return h("div", { class: "empty" }, h("h2", null, "No function yet"), lesson([h("p", null, "Write an app: ", h("code", null, "app.py")), codeBlock(FIRST_APP, "first app")], serveAnApp()));
+  return h("div", { class: "empty" }, h("h2", null, "No functions yet"), lesson([h("p", null, "Write an app: ", h("code", null, "app.py")), codeBlock(FIRST_APP, "first app")], serveAnApp()));
 }
 
 /** @param {boolean} filtered @param {AbortSignal} signal */
 export function emptyRuns(filtered, signal) {
-  if (filtered) return h("div", { class: "empty", data: { key: "no-match", keep: "" } }, h("h2", null, "No run matches"), h("p", { class: "muted" }, "Take a filter away, or widen the time. ", h("a", { class: "button small", href: "/runs" }, "Clear filters")));
-  const place = h("div", { class: "empty", data: { key: "empty-runs", keep: "" } });
-  get("/api/functions", { signal }).then(({ functions }) => patch(place, functions.length ? sendFirst(functions) : noApps()), () => {});
-  return place;
+  if (filtered) return h("div", { class: "empty", data: { key: "no-match", keep: "" } }, h("h2", null, "No runs match"), h("p", { class: "muted" }, "Remove a filter or extend the time range. ", h("a", { class: "button small", href: "/runs" }, "Clear filters")));
+  const container = h("div", { class: "empty", data: { key: "empty-runs", keep: "" } });
+  get("/api/functions", { signal }).then(({ functions }) => patch(container, functions.length ? sendFirst(functions) : noApps()), () => {});
+  return container;
 }
 
 /** A JSON value as Python writes it. @param {unknown} value @returns {string} */
@@ -67,15 +68,15 @@ function python(value) {
 /** @param {import("../core/types.js").FunctionInfo[]} functions */
 function sendFirst(functions) {
   const pairs = functions.flatMap((each) => each.triggers.map((trigger) => ({ each, trigger })));
-  const found = pairs.find(({ trigger }) => trigger.cron === undefined && !trigger.event.endsWith("*") && !trigger.event.startsWith("inngest/"));
+  const found = pairs.find(({ trigger }) => trigger.cron === undefined && !trigger.event.endsWith("*") && !isInternal(trigger.event));
   if (!found || found.trigger.cron !== undefined) {
-    return [h("h2", null, "No run yet"), h("p", null, h("a", { class: "button accent", href: "/functions" }, "Start a function by hand"))];
+    return [h("h2", null, "No runs yet"), h("p", null, h("a", { class: "button accent", href: "/functions" }, "Run a function by hand"))];
   }
   const name = found.trigger.event;
   const schema = found.each.schemas?.[name];
   const data = schema === undefined ? {} : example(schema);
   return [
-    h("h2", null, "No run yet"), h("p", { class: "muted" }, "Runs appear here by themselves as soon as an event or a cron moment starts a function."),
+    h("h2", null, "No runs yet"), h("p", { class: "muted" }, "Runs appear here automatically as soon as an event or a cron schedule starts a function."),
     lesson(
       [h("p", null, "Send an event that starts ", h("code", null, found.each.function_id), ":"), codeBlock(curlOf({ name, data }), "curl command")],
       [h("p", null, "Or send it from here:"), h("a", { class: "button accent", href: `/events?send=${encodeURIComponent(name)}` }, "Send an event")],

@@ -1,4 +1,4 @@
-// An event with its payload: read it, copy it, take it to a shell, send it again.
+// An event with its payload, a copy button, a curl command, and a link to send it again.
 
 import { time } from "../core/clock.js";
 import { h, visible } from "../core/dom.js";
@@ -7,6 +7,7 @@ import { copyButton } from "../parts/copy.js";
 import { icon } from "../parts/icons.js";
 import { jsonView } from "../parts/json.js";
 import { curlOf } from "./run-actions.js";
+import { eventWord } from "./words.js";
 
 /** @typedef {import("../core/types.js").EventBody} EventBody */
 
@@ -17,7 +18,7 @@ export function eventCard(event, heading) {
   return h(
     "div", { class: "event-card" },
     h("div", { class: "card-head" },
-      h("h2", null, heading), h("code", { class: "event-name" }, visible(event.name)), h("span", { class: "grow" }),
+      h("h2", null, heading), h("code", { class: "event-name" }, eventWord(event.name)), h("span", { class: "grow" }),
       can("send") && h("a", { class: "button small", href: `/events/${id}?resend=1` }, icon("send"), "Send again")),
     h("p", { class: "muted card-note" }, h("a", { class: "mono", href: `/events/${id}` }, event.event_id), event.id && event.id !== event.event_id ? [" · sent as ", h("span", { class: "mono" }, visible(event.id))] : "", Number.isFinite(event.ts) && [" · ", time(new Date(event.ts).toISOString())]),
     jsonView(event.data, { label: "event data" }),

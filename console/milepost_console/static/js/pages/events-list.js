@@ -1,10 +1,10 @@
-// The events received, newest first, and what each of them started; the latter is asked for only for rows in sight.
+// Received events, newest first, and what each of them did; the latter is loaded for visible rows only.
 
 import { get, query, wasAborted } from "../core/api.js";
 
 /** @typedef {import("../core/types.js").EventRow} EventRow */
 /** @typedef {import("../core/types.js").RunRow} RunRow */
-/** @typedef {{runs: RunRow[]|null, started: number, passed: number, waits?: number}} Effect */
+/** @typedef {{runs: RunRow[]|null, started: number, skipped: number, waits?: number}} Effect */
 
 const PAGE = 100;
 const AT_ONCE = 3;
@@ -68,14 +68,14 @@ export class EventList {
     this.changed();
   }
 
-  /** What the stream says of a new event. @param {EventRow & {started?: string[], skipped?: Record<string, string>}} event */
-  hear(event) {
+  /** Handles a new event from the stream. @param {EventRow & {started?: string[], skipped?: Record<string, string>}} event */
+  receive(event) {
     if (this.ids.has(event.event_id) || (this.name && event.name !== this.name)) return;
     const { event_id, name, received_at } = event;
     this.ids.add(event_id);
     if (this.hold()) this.held.unshift({ event_id, name, received_at });
     else this.rows.unshift({ event_id, name, received_at });
-    if (!event.started?.length) this.effects.set(event_id, { runs: null, started: 0, passed: Object.keys(event.skipped ?? {}).length });
+    if (!event.started?.length) this.effects.set(event_id, { runs: null, started: 0, skipped: Object.keys(event.skipped ?? {}).length });
     this.soon();
   }
 
@@ -91,8 +91,8 @@ export class EventList {
     this.changed();
   }
 
-  /** A run changed: its event's row shows its status. @param {RunRow} run */
-  hearRun(run) {
+  /** Handles a changed run, whose status its event's row shows. @param {RunRow} run */
+  receiveRun(run) {
     const effect = this.effects.get(run.event_id);
     if (!effect?.runs) return;
     const known = effect.runs.find(({ run_id }) => run_id === run.run_id);
@@ -102,8 +102,8 @@ export class EventList {
     this.soon();
   }
 
-  /** Ask what the events in sight started. @param {EventRow[]} shown */
-  look(shown) {
+  /** Loads what the visible events started. @param {EventRow[]} shown */
+  loadEffects(shown) {
     this.wanted = shown.map(({ event_id }) => event_id).filter((id) => !this.effects.has(id));
     while (this.asking < AT_ONCE && this.wanted.length) void this.ask(/** @type {string} */ (this.wanted.shift()));
   }
@@ -111,14 +111,14 @@ export class EventList {
   /** @param {string} id */
   async ask(id) {
     this.asking++;
-    this.effects.set(id, { runs: null, started: -1, passed: 0 });
+    this.effects.set(id, { runs: null, started: -1, skipped: 0 });
     try {
-      const { runs, skipped: passed, waits_ended: waits } = await get(`/api/events/${encodeURIComponent(id)}`, { signal: this.signal });
-      this.effects.set(id, { runs, started: runs.length, passed: Object.keys(passed ?? {}).length, waits: waits?.length ?? 0 });
+      const { runs, skipped, waits_ended: waits } = await get(`/api/events/${encodeURIComponent(id)}`, { signal: this.signal });
+      this.effects.set(id, { runs, started: runs.length, skipped: Object.keys(skipped ?? {}).length, waits: waits?.length ?? 0 });
       if (this.effects.size > NAMES) this.effects.delete(this.effects.keys().next().value ?? "");
       this.soon();
     } catch {
-      // The row stays without its effect; the list itself tells of a server that does not answer.
+      // The row stays incomplete; the list itself reports a server that does not answer.
     }
     this.asking--;
     if (this.wanted.length && !this.signal.aborted) void this.ask(/** @type {string} */ (this.wanted.shift()));

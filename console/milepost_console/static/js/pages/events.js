@@ -1,4 +1,4 @@
-// Events as they arrive, what each one started, and the form that sends one.
+// Received events, what each one did, and the form that sends an event.
 
 import { get, query, sentence } from "../core/api.js";
 import { time } from "../core/clock.js";
@@ -47,7 +47,7 @@ class EventsPage {
     this.scroller = h("div", { class: "scroller", tabindex: "-1" });
     this.rows = new VirtualList({
       scroller: this.scroller, rowHeight: ROW_PX, key: (/** @type {EventRow} */ row) => row.event_id, role: "list",
-      render: (row) => this.row(row), nearEnd: () => void this.list.more(), onShow: (shown) => this.list.look(shown),
+      render: (row) => this.row(row), nearEnd: () => void this.list.more(), onShow: (shown) => this.list.loadEffects(shown),
     }, signal);
     this.rows.element.setAttribute("aria-label", "Events, newest first");
     this.list = new EventList(this.name, signal, () => this.draw(), () => this.scroller.scrollTop > 4);
@@ -60,8 +60,8 @@ class EventsPage {
     );
     if (id && !asked.has("resend")) eventPanel(side, id, signal, this.path(""));
     else sendPanel(side, { eventId: id, name: asked.get("send") ?? this.name, data: asked.get("data") ?? "", back: this.path(""), signal });
-    onLive("received", (event) => this.list.hear(event), signal);
-    onLive("run", (run) => this.list.hearRun(run), signal);
+    onLive("received", (event) => this.list.receive(event), signal);
+    onLive("run", (run) => this.list.receiveRun(run), signal);
     onLive("resync", () => void this.list.load(), signal);
     addEventListener("keydown", (event) => this.key(event), { signal });
     this.scroller.addEventListener("scroll", () => this.scroller.scrollTop === 0 && this.list.held.length && this.list.release(), { passive: true, signal });
@@ -79,7 +79,7 @@ class EventsPage {
     const all = this.name && !names.includes(this.name) ? [this.name, ...names] : names;
     patch(
       this.bar,
-      selectField("Event", [["", "any"], ...all.map((name) => /** @type {[string, string]} */ ([name, visible(name)]))], this.name, (name) => go(`/events${query({ name })}`)),
+      selectField("Event", [["", "any"], ...all.map((name) => /** @type {[string, string]} */ ([name, eventWord(name)]))], this.name, (name) => go(`/events${query({ name })}`)),
       can("send") && h("a", { class: "button accent", href: `/events?send=${encodeURIComponent(this.name)}` }, icon("send"), "Send an event"),
     );
   }
@@ -89,11 +89,11 @@ class EventsPage {
     this.rows.set(rows);
     patch(
       this.top,
-      problem !== null && notice("bad", "The events could not be read.", " ", sentence(problem), " ", h("button", { class: "button small", type: "button", on: { click: () => void this.list.load() } }, "Read again")),
+      problem !== null && notice("bad", "The events could not be loaded.", " ", sentence(problem), " ", h("button", { class: "button small", type: "button", on: { click: () => void this.list.load() } }, "Reload")),
       held.length > 0 && h("button", { class: "held", type: "button", on: { click: () => { this.scroller.scrollTop = 0; this.list.release(); } } }, icon("up"), counted(held.length, "new event")),
     );
     const none = !rows.length && !loading && !problem;
-    patch(this.foot, none ? (this.name ? "No event of this name was received." : "No event was received yet. Send one with the form.") : rows.length > 0 && (next ? `${counted(rows.length, "event")} read so far; there are more further down.` : `${counted(rows.length, "event")}. That is all.`));
+    patch(this.foot, none ? (this.name ? "No events with this name." : "No events yet. Send one with the form.") : rows.length > 0 && (next ? `${counted(rows.length, "event")} loaded; scroll down for more.` : `${counted(rows.length, "event")} in total.`));
   }
 
   /** @param {EventRow} row */
@@ -111,13 +111,13 @@ class EventsPage {
   effect(row) {
     const effect = this.list.effects.get(row.event_id);
     if (!effect || effect.started < 0) return h("span", { class: "muted" }, "…");
-    const passed = effect.passed > 0 && h("span", { class: "muted" }, `${effect.passed} passed over`);
+    const skipped = effect.skipped > 0 && h("span", { class: "muted" }, `${effect.skipped} skipped`);
     const ended = (effect.waits ?? 0) > 0 && h("span", null, `ended ${counted(effect.waits ?? 0, "wait")}`);
-    if (!effect.runs?.length) return [ended || h("span", { class: "muted" }, "started no function"), passed];
+    if (!effect.runs?.length) return [ended || h("span", { class: "muted" }, "started no runs"), skipped];
     const rest = effect.runs.length - SHOWN_RUNS;
     return [
       effect.runs.slice(0, SHOWN_RUNS).map((run) => h("span", { class: "effect-run" }, statusIcon(run.status), visible(run.function_id))),
-      rest > 0 && h("span", { class: "muted" }, `and ${rest} more`), ended, passed,
+      rest > 0 && h("span", { class: "muted" }, `and ${rest} more`), ended, skipped,
     ];
   }
 

@@ -1,4 +1,4 @@
-// One function: triggers, configuration in words, next cron moments, how it did, and the buttons for it.
+// One function: triggers, configuration in words, next cron times, statistics, and actions.
 
 import { get, post, query, sentence, wasAborted } from "../core/api.js";
 import { time } from "../core/clock.js";
@@ -12,9 +12,9 @@ import { Editor } from "../parts/editor.js";
 import { icon } from "../parts/icons.js";
 import { notice, toast } from "../parts/notice.js";
 import { example } from "../parts/schema.js";
-import { readAlong } from "./functions.js";
+import { loadLive } from "./functions.js";
 import { runPath, shortRuns } from "./runs-row.js";
-import { backlogWords, configWords, limitWords, NO_TRIGGER, triggerWords } from "./words.js";
+import { backlogWords, configWords, eventWord, limitWords, NO_TRIGGER, triggerWords } from "./words.js";
 
 /** @typedef {import("../core/types.js").FunctionInfo} FunctionInfo */
 /** @typedef {import("../core/types.js").RunRow} RunRow */
@@ -38,7 +38,7 @@ export function mount({ root, params, signal }) {
     } catch (error) {
       if (wasAborted(error)) return;
       if (info) toast(sentence(error), { tone: "bad" });
-      else patch(root, notice("bad", "The function could not be read.", h("p", null, sentence(error)), h("p", null, h("a", { class: "button", href: "/functions" }, "All functions"))));
+      else patch(root, notice("bad", "The function could not be loaded.", h("p", null, sentence(error)), h("p", null, h("a", { class: "button", href: "/functions" }, "All functions"))));
     }
   }
 
@@ -46,13 +46,13 @@ export function mount({ root, params, signal }) {
   async function turn(now) {
     try {
       await post(`${path}/${now.paused ? "resume" : "pause"}`);
-      toast(now.paused ? "The function starts again on its triggers." : "Paused: nothing starts it until it is resumed. Its live runs go on.", { tone: "good" });
+      toast(now.paused ? "Resumed: its triggers start runs again." : "Paused: no new runs start until it is resumed. Live runs continue.", { tone: "good" });
       await load();
     } catch (error) {
       toast(sentence(error), { tone: "bad" });
     }
   }
-  return readAlong(load, signal);
+  return loadLive(load, signal);
 }
 
 /** @param {FunctionInfo} info @param {RunRow[]} recent @param {() => void} turn */
@@ -64,25 +64,25 @@ function view(info, recent, turn) {
       h("div", { class: "run-title" }, h("h1", null, visible(info.function_id)), info.name !== info.function_id && h("span", { class: "muted" }, visible(info.name)),
         info.paused && h("span", { class: "tag tag-warn" }, icon("pause"), "paused"), h("span", { class: "grow" }),
         h("div", { class: "buttons" },
-          can("send") && h("button", { class: "button accent", type: "button", on: { click: () => trigger(info) } }, icon("play"), "Run it now"),
+          can("send") && h("button", { class: "button accent", type: "button", on: { click: () => trigger(info) } }, icon("play"), "Run now"),
           can("pause") && h("button", { class: "button", type: "button", on: { click: turn } }, icon(info.paused ? "play" : "pause"), info.paused ? "Resume" : "Pause")))),
-    info.paused && notice("warn", "This function is paused.", " Events and cron moments start nothing until it is resumed."),
-    stats.cut && notice("note", "", "More than 5,000 of its runs were queued in the last 24 hours: the numbers and charts are of the latest 5,000."),
+    info.paused && notice("warn", "This function is paused.", " Events and cron schedules start no runs until it is resumed."),
+    stats.cut && notice("note", "", "More than 5,000 runs were queued in the last 24 hours: numbers and charts cover the latest 5,000."),
     h("div", { class: "numbers" },
       number("Success, 24 h", share(stats.completed, stats.completed + stats.failed), counted(stats.failed, "failure")),
-      number("Median, 24 h", duration(stats.p50_ms), "half are faster"),
-      number("Slowest 1 %, 24 h", duration(stats.p99_ms), "take longer"),
+      number("Median, 24 h", duration(stats.p50_ms), "half of the runs are faster"),
+      number("99th percentile, 24 h", duration(stats.p99_ms), "1 % of the runs take longer"),
       backlogNumber(info)),
     h("div", { class: "two-columns" },
       h("section", { class: "card" }, h("h2", null, "Runs per hour"), runsChart(stats.series)),
       h("section", { class: "card" }, h("h2", null, "Median duration"), latencyChart(stats.series))),
     h("div", { class: "two-columns" },
-      h("section", { class: "card" }, h("h2", null, "Starts"), starts(info)),
+      h("section", { class: "card" }, h("h2", null, "Triggers"), starts(info)),
       h("section", { class: "card" }, h("h2", null, "Backlog"), backlog(info))),
     h("div", { class: "two-columns" },
       h("section", { class: "card" }, h("h2", null, "Configuration"), words(configWords(info)), schemas(info)),
       h("section", { class: "card" }, h("h2", null, "Limits"), words(limitWords(info)))),
-    h("section", { class: "card" }, h("div", { class: "card-head" }, h("h2", null, "Latest runs"), h("span", { class: "grow" }), h("a", { class: "button small", href: `/runs?function=${encodeURIComponent(info.function_id)}` }, "All its runs")), shortRuns(recent, "It has not run yet.")),
+    h("section", { class: "card" }, h("div", { class: "card-head" }, h("h2", null, "Latest runs"), h("span", { class: "grow" }), h("a", { class: "button small", href: `/runs?function=${encodeURIComponent(info.function_id)}` }, "All runs")), shortRuns(recent, "No runs yet.")),
   ];
 }
 
@@ -100,21 +100,21 @@ function words(sentences) {
 function backlogNumber(info) {
   const { queued = 0, running = 0, cut = false } = info.backlog ?? {};
   const count = (queued + running).toLocaleString("en-US");
-  return number("Not ended", cut ? `at least ${count}` : count, `${queued.toLocaleString("en-US")} of them in the queue`);
+  return number("Live runs", cut ? `at least ${count}` : count, `${queued.toLocaleString("en-US")} of them queued`);
 }
 
 /** @param {FunctionInfo} info */
 function backlog(info) {
   const { backlog: found } = info;
-  if (!found || !(found.queued + found.running)) return h("p", { class: "muted" }, found?.cut ? "None of its latest 5,000 runs is open." : "Nothing: every run has ended.");
+  if (!found || !(found.queued + found.running)) return h("p", { class: "muted" }, found?.cut ? "None of the latest 5,000 runs is live." : "Empty: every run has ended.");
   const path = (/** @type {string} */ status) => `/runs${query({ function: [info.function_id], status: [status] })}`;
   return [
     words([
-      found.queued > 0 && [h("a", { href: path("Queued") }, `${found.queued.toLocaleString("en-US")} in the queue`), "."],
+      found.queued > 0 && [h("a", { href: path("Queued") }, `${found.queued.toLocaleString("en-US")} queued`), "."],
       found.running > 0 && [h("a", { href: path("Running") }, `${found.running.toLocaleString("en-US")} running`), ": ", backlogWords(found).join(", "), "."],
       found.oldest_at && ["The oldest was queued ", time(found.oldest_at), "."],
     ].filter(Boolean)),
-    found.cut && h("p", { class: "muted" }, "Only its latest 5,000 runs were looked at."),
+    found.cut && h("p", { class: "muted" }, "Only the latest 5,000 runs were checked."),
   ];
 }
 
@@ -131,7 +131,7 @@ function starts(info) {
 function schemas(info) {
   const names = Object.keys(info.schemas ?? {});
   if (!names.length) return null;
-  return h("p", { class: "muted" }, "It states a model for ", names.map((name, place) => [place ? ", " : "", h("a", { href: `/events?send=${encodeURIComponent(name)}` }, visible(name))]), ".");
+  return h("p", { class: "muted" }, "It defines a model for ", names.map((name, index) => [index ? ", " : "", h("a", { href: `/events?send=${encodeURIComponent(name)}` }, eventWord(name))]), ".");
 }
 
 /** @param {FunctionInfo} info */
@@ -140,7 +140,7 @@ function trigger(info) {
   const editor = new Editor({ label: "Data", value: schema ? example(schema) : {}, schema, rows: 12 });
   const dialog = openDialog({
     title: `Run ${visible(info.function_id)} now`, wide: true, action: "Start a run",
-    body: [h("p", { class: "muted" }, name ? ["It is given this data as an event of the model ", h("code", null, visible(name)), "."] : "It is invoked by hand, with this data in the event."), info.paused && notice("warn", "", "It is paused; the server may refuse."), editor.element],
+    body: [h("p", { class: "muted" }, name ? ["The run gets this data, which should match the model of ", h("code", null, visible(name)), "."] : "The run gets an event with this data."), info.paused && notice("warn", "", "The function is paused; the server may refuse."), editor.element],
     act: async () => {
       if (!editor.valid) return false;
       const { run_id } = await post(`/api/functions/${encodeURIComponent(info.function_id)}/trigger`, { data: editor.value });

@@ -1,4 +1,4 @@
-// All functions: what starts them, how they do, and which are paused.
+// All functions: triggers, statistics, and which are paused.
 
 import { get, sentence, wasAborted } from "../core/api.js";
 import { time } from "../core/clock.js";
@@ -9,22 +9,23 @@ import { sparkline } from "../parts/chart.js";
 import { icon } from "../parts/icons.js";
 import { notice } from "../parts/notice.js";
 import { noFunctions } from "./empty.js";
+import { eventWord } from "./words.js";
 
 /** @typedef {import("../core/types.js").FunctionInfo} FunctionInfo */
 
-const READ_AGAIN_MS = 2000;
+const RELOAD_MS = 2000;
 
 export const title = "Functions";
 
-/** Read something now, and again when runs end or apps change, not too often. @param {() => Promise<void>} load @param {AbortSignal} signal */
-export function readAlong(load, signal) {
+/** Loads something now, and again when runs or apps change, at most every two seconds. @param {() => Promise<void>} load @param {AbortSignal} signal */
+export function loadLive(load, signal) {
   /** @type {ReturnType<typeof setTimeout>|undefined} */
   let timer;
   const soon = () => {
     timer ??= setTimeout(() => {
       timer = undefined;
       void load();
-    }, READ_AGAIN_MS);
+    }, RELOAD_MS);
   };
   onLive("run", soon, signal);
   onLive("app", soon, signal);
@@ -52,9 +53,9 @@ export function mount({ root, signal }) {
     const shown = functions.filter((each) => JSON.stringify([each.function_id, each.name, each.app_id, each.triggers]).toLowerCase().includes(text));
     patch(
       list,
-      problem !== null && notice("bad", "The functions could not be read.", " ", sentence(problem)),
+      problem !== null && notice("bad", "The functions could not be loaded.", " ", sentence(problem)),
       functions.length > 0 ? table(shown) : problem === null && noFunctions(),
-      functions.length > 0 && !shown.length && h("p", { class: "muted" }, "No function matches."),
+      functions.length > 0 && !shown.length && h("p", { class: "muted" }, "No functions match."),
     );
   }
 
@@ -66,14 +67,14 @@ export function mount({ root, signal }) {
       if (!wasAborted(error)) draw(error);
     }
   }
-  return readAlong(load, signal);
+  return loadLive(load, signal);
 }
 
 /** @param {FunctionInfo[]} functions */
 function table(functions) {
   return h(
     "table", { class: "grid functions-table" },
-    h("thead", null, h("tr", null, ["Function", "Starts on", "Last 24 hours", "Success", "Median", "Slowest 1 %", "Not ended, 24 h"].map((name) => h("th", { scope: "col" }, name)))),
+    h("thead", null, h("tr", null, ["Function", "Triggers", "Last 24 hours", "Success", "Median", "99th percentile", "Live, 24 h"].map((name) => h("th", { scope: "col" }, name)))),
     h("tbody", null, functions.map(row)),
   );
 }
@@ -92,12 +93,12 @@ function row(info) {
     h("td", { class: bad ? "number bad-text" : "number" }, share(stats.completed, ended), bad && h("div", { class: "muted" }, counted(stats.failed, "failure"))),
     h("td", { class: "number" }, duration(stats.p50_ms)),
     h("td", { class: "number" }, duration(stats.p99_ms)),
-    h("td", { class: "number" }, stats.running ? stats.running.toLocaleString("en-US") : h("span", { class: "muted" }, "0"), stats.queued ? h("div", { class: "muted" }, `${stats.queued.toLocaleString("en-US")} in the queue`) : null),
+    h("td", { class: "number" }, stats.running ? stats.running.toLocaleString("en-US") : h("span", { class: "muted" }, "0"), stats.queued ? h("div", { class: "muted" }, `${stats.queued.toLocaleString("en-US")} queued`) : null),
   );
 }
 
 /** @param {FunctionInfo["triggers"][number]} one */
 function trigger(one) {
-  if (one.cron === undefined) return h("div", null, icon("bolt", "quiet"), h("code", null, visible(one.event)), one.expression ? h("span", { class: "muted", title: visible(one.expression) }, " if …") : null);
+  if (one.cron === undefined) return h("div", null, icon("bolt", "quiet"), h("code", null, eventWord(one.event)), one.expression ? h("span", { class: "muted", title: visible(one.expression) }, " if …") : null);
   return h("div", null, icon("clock", "quiet"), h("code", null, visible(one.cron)), one.next?.length ? h("span", { class: "muted" }, " next ", time(one.next[0])) : null);
 }

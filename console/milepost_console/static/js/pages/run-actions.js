@@ -1,4 +1,4 @@
-// What a person can do to a run: replay it whole, from a step or with another event; cancel it; erase it.
+// Actions on a run: replay (completely, from a step, or with an edited event), cancel, erase.
 
 import { erase, get, post, sentence } from "../core/api.js";
 import { h, visible } from "../core/dom.js";
@@ -19,7 +19,7 @@ async function startReplay(runId, body) {
   go(runPath(run_id));
 }
 
-/** On a laptop at once; on a stack, where work is real, after a question. @param {string} question @param {string} says @param {() => Promise<void>} act */
+/** Acts at once on a dev server; asks first on a stack. @param {string} question @param {string} says @param {() => Promise<void>} act */
 async function ask(question, says, act) {
   if (isStack()) {
     openDialog({ title: question, body: [h("p", null, says)], action: "Replay", act });
@@ -34,16 +34,16 @@ async function ask(question, says, act) {
 
 /** @param {RunDetail} run */
 export function replay(run) {
-  return ask("Replay this run?", "A new run starts with the same event and the code that is served now. Every step runs again.", () => startReplay(run.run_id, {}));
+  return ask("Replay this run?", "A new run starts with the same event and the current code. All steps run again.", () => startReplay(run.run_id, {}));
 }
 
 /** @param {RunDetail} run @param {Span} span */
 export function replayFrom(run, span) {
   const closed = span.ended_at !== null && span.step_id;
-  return ask(`Replay from ${visible(span.name)}?`, "A new run starts. What is done before this step is kept; the step and what follows run again.", () => startReplay(run.run_id, { from_step: closed ? span.step_id : span.name }));
+  return ask(`Replay from ${visible(span.name)}?`, "A new run starts. The results before this step are kept; this step and the following ones run again.", () => startReplay(run.run_id, { from_step: closed ? span.step_id : span.name }));
 }
 
-/** Whether a replay can begin at this step. @param {Span} span */
+/** Whether a replay can start at this step. @param {Span} span */
 export function canReplayFrom(span) {
   return span.kind !== "function" && span.status !== "Planned" && span.status !== "Vanished";
 }
@@ -58,7 +58,7 @@ export async function editAndReplay(run) {
   const editor = new Editor({ label: `Data of ${visible(event.name)}`, value: event.data, schema, rows: 16 });
   const dialog = openDialog({
     title: "Edit event and replay", wide: true, action: "Replay with this event",
-    body: [h("p", { class: "muted" }, "A new run starts from the beginning with this data. The first event and this run stay as they are."), editor.element],
+    body: [h("p", { class: "muted" }, "A new run starts from the beginning with this data. The original event and this run do not change."), editor.element],
     act: async () => {
       if (!editor.valid) return false;
       await startReplay(run.run_id, { data: editor.value });
@@ -75,7 +75,7 @@ export function cancel(run, done) {
   const reason = h("input", { class: "field", type: "text", maxlength: "500", placeholder: "Why (optional)", "aria-label": "Reason" });
   openDialog({
     title: "Cancel this run?", action: "Cancel the run", tone: "danger",
-    body: [h("p", null, "It stops before its next step begins. Steps that are done stay done; a step that is running now is not interrupted."), reason],
+    body: [h("p", null, "It stops before its next step starts. Completed steps are kept; a running step is not interrupted."), reason],
     act: async () => {
       await post(`/api/runs/${encodeURIComponent(run.run_id)}/cancel`, reason.value ? { reason: reason.value } : {});
       toast("The run is being cancelled.");
@@ -87,8 +87,8 @@ export function cancel(run, done) {
 /** @param {RunDetail} run */
 export function eraseRun(run) {
   openDialog({
-    title: "Erase this run?", action: "Erase for good", tone: "danger",
-    body: [h("p", null, "Its steps, outputs and errors are removed everywhere and cannot be brought back.")],
+    title: "Erase this run?", action: "Erase permanently", tone: "danger",
+    body: [h("p", null, "Its steps, outputs and errors are removed permanently.")],
     act: async () => {
       await erase(`/api/runs/${encodeURIComponent(run.run_id)}`);
       toast("The run was erased.");
@@ -97,7 +97,7 @@ export function eraseRun(run) {
   });
 }
 
-/** The event as a command line, safe to paste into a shell. @param {{name: string, data: unknown}} event */
+/** A command that sends the event, quoted for a shell. @param {{name: string, data: unknown}} event */
 export function curlOf(event) {
   const body = JSON.stringify({ name: event.name, data: event.data }).replaceAll("'", "'\\''");
   return `curl -X POST ${location.origin}/e/dev \\\n  -H 'content-type: application/json' \\\n  -d '${body}'`;

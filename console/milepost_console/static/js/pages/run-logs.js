@@ -1,4 +1,4 @@
-// What the code of a run logged: read along from a dev server, on demand from CloudWatch, which takes money for it.
+// What a run's code logged: live from a dev server, on demand from CloudWatch, which charges for queries.
 
 import { get, query, sentence, wasAborted } from "../core/api.js";
 import { now, time } from "../core/clock.js";
@@ -32,11 +32,11 @@ export class RunLogs {
     this.readAt = "";
     this.all = false;
     void whenKnown().then(() => (isStack() ? changed() : this.load()));
-    onLive("log", (news) => news.run_id === id && void this.load(), signal);
+    onLive("log", (update) => update.run_id === id && void this.load(), signal);
     onLive("resync", () => isStack() || void this.load(), signal);
   }
 
-  /** Read what is new; while that goes on, once more after it. */
+  /** Loads new lines. Called during a load, it loads once more afterwards. */
   async load() {
     if (this.reading) {
       this.again = true;
@@ -50,7 +50,7 @@ export class RunLogs {
       /** @type {RunLog} */
       const read = await get(`/api/runs/${encodeURIComponent(this.id)}/logs${query({ after: have.at(-1)?.number })}`, { signal: this.signal });
       if (this.log?.since && read.since !== this.log.since) {
-        // The server was started anew and counts from 0 again.
+        // The server was restarted and counts from 0 again.
         this.log = null;
         this.again = true;
       } else {
@@ -79,25 +79,25 @@ export class RunLogs {
     const several = new Set(lines.map((line) => line.attempt)).size > 1 || span.attempts.length > 1;
     return [
       h("h3", null, "Logs"),
-      h("ol", { class: "log-lines", tabindex: "0", "aria-label": "Log lines of the step" }, lines.slice(-SHOWN).map((line, place, shown) => [
-        several && line.attempt !== null && line.attempt !== shown[place - 1]?.attempt && h("li", { class: "log-attempt muted", data: { key: `attempt ${line.attempt} ${line.number}` } }, `Attempt ${line.attempt + 1}`),
+      h("ol", { class: "log-lines", tabindex: "0", "aria-label": "Log lines of the step" }, lines.slice(-SHOWN).map((line, index, shown) => [
+        several && line.attempt !== null && line.attempt !== shown[index - 1]?.attempt && h("li", { class: "log-attempt muted", data: { key: `attempt ${line.attempt} ${line.number}` } }, `Attempt ${line.attempt + 1}`),
         lineView(line, null),
       ])),
-      lines.length > SHOWN && h("p", { class: "muted" }, `The latest ${SHOWN} of ${counted(lines.length, "line")}; all are under Logs.`),
+      lines.length > SHOWN && h("p", { class: "muted" }, `The latest ${SHOWN} of ${counted(lines.length, "line")}; see Logs for all.`),
     ];
   }
 
-  /** @param {RunDetail} run @param {(line: LogLine) => (() => void)|null} stepOf what opens the step of a line */
+  /** @param {RunDetail} run @param {(line: LogLine) => (() => void)|null} stepOf opens the step of a line */
   card(run, stepOf) {
     const lines = this.log?.lines ?? [];
     const shown = this.all ? lines : lines.slice(-SHOWN);
     return h(
       "section", { class: "card logs", "aria-label": "Logs", data: { key: "logs" } },
       h("div", { class: "card-head" }, h("h2", null, "Logs"), lines.length > 0 && h("span", { class: "muted" }, counted(lines.length, "line")), h("span", { class: "grow" }), this.button()),
-      this.problem !== null && notice("bad", "The logs could not be read.", " ", sentence(this.problem)),
+      this.problem !== null && notice("bad", "The logs could not be loaded.", " ", sentence(this.problem)),
       this.log && this.log.cut > 0 && notice("warn", "", `${counted(this.log.cut, "older line")} of this run ${this.log.cut === 1 ? "was" : "were"} dropped.`),
-      this.log?.cut === -1 && notice("warn", "", "There are more lines than are shown here. milepost logs, with the run\u2019s id, prints them all."),
-      shown.length < lines.length && h("button", { class: "button small", type: "button", on: { click: () => { this.all = true; this.changed(); } } }, `Show the ${counted(lines.length - shown.length, "line")} before`),
+      this.log?.cut === -1 && notice("warn", "", "There are more lines than are shown here. The command milepost logs, with the run id, prints them all."),
+      shown.length < lines.length && h("button", { class: "button small", type: "button", on: { click: () => { this.all = true; this.changed(); } } }, `Show ${counted(lines.length - shown.length, "earlier line")}`),
       shown.length > 0 && h("ol", { class: "log-lines", tabindex: "0", "aria-label": "Log lines" }, shown.map((line) => lineView(line, stepOf(line)))),
       h("p", { class: "muted card-note" }, this.note(run)),
     );
@@ -105,22 +105,22 @@ export class RunLogs {
 
   button() {
     if (!isStack()) return null;
-    return h("button", { class: "button small", type: "button", disabled: this.reading, on: { click: () => void this.load() } }, this.reading ? "Reading…" : this.log ? "Read again" : "Read the logs");
+    return h("button", { class: "button small", type: "button", disabled: this.reading, on: { click: () => void this.load() } }, this.reading ? "Loading…" : this.log ? "Reload" : "Load logs");
   }
 
-  /** Where the lines are kept, and which of them cannot be there. @param {RunDetail} run @returns {Child} */
+  /** Where the lines are kept, and which may be missing. @param {RunDetail} run @returns {Child} */
   note(run) {
     if (isStack()) {
-      if (!this.log) return "Kept in CloudWatch Logs. Reading them asks AWS with your credentials: it takes some seconds and costs a little.";
-      return ["From CloudWatch Logs, read at ", time(this.readAt, "clock"), ". ", this.log.lines.length ? "" : "No line names this run. ", "Lines arrive there up to a minute late."];
+      if (!this.log) return "Kept in CloudWatch Logs. Loading them queries AWS with your credentials, which takes a few seconds and costs a little.";
+      return ["From CloudWatch Logs, loaded at ", time(this.readAt, "clock"), ". ", this.log.lines.length ? "" : "No lines for this run. ", "Lines arrive up to a minute late."];
     }
-    if (!this.log) return this.problem ? "" : "Reading…";
-    if (this.log.kept === "elsewhere") return [h("a", { href: "/apps" }, `The app ${visible(run.app_id)}`), " is served at an address of its own: its logs are where it runs."];
+    if (!this.log) return this.problem ? "" : "Loading…";
+    if (this.log.kept === "elsewhere") return [h("a", { href: "/apps" }, `The app ${visible(run.app_id)}`), " is served at its own address: its logs are kept where it runs."];
     const { since, lines, cut } = this.log;
     return [
-      since && run.queued_at < since && ["This run is older than the dev server, started ", time(since), ": what it logged before that is not kept. "],
-      !lines.length && !cut && "Its code has logged nothing. ",
-      "What ctx.logger and Python\u2019s logging say is kept here while the dev server runs: the latest 1,000 lines of a run, 20,000 of all runs. What is printed is only in the terminal.",
+      since && run.queued_at < since && ["The dev server was started ", time(since), ", after this run: earlier lines are not kept. "],
+      !lines.length && !cut && "No log lines. ",
+      "Shows lines from ctx.logger and Python\u2019s logging, kept while the dev server runs: the latest 1,000 of a run and 20,000 of all runs. Printed output is only in the terminal.",
     ];
   }
 }
@@ -140,7 +140,7 @@ function lineView(line, open) {
   );
 }
 
-/** A text of several lines, with its other control characters made visible. @param {string} text */
+/** A text of several lines, with all other control characters made visible. @param {string} text */
 function visibleLines(text) {
   return text.split(/\r?\n/).map(visible).join("\n");
 }

@@ -1,4 +1,4 @@
-// One run: what happened, its trace, its event and its result; it follows the run while it goes on.
+// One run: what happened, its trace, event and result; updated while the run is live.
 
 import { ApiError, get, sentence, wasAborted } from "../core/api.js";
 import { elapsed, time } from "../core/clock.js";
@@ -24,7 +24,7 @@ import { eventWord } from "./words.js";
 /** @typedef {import("../core/types.js").RunDetail} RunDetail */
 /** @typedef {import("../core/types.js").Span} Span */
 
-const READ_AGAIN_MS = 150;
+const RELOAD_MS = 150;
 const narrow = matchMedia("(max-width: 900px)");
 
 export const title = "Run";
@@ -59,12 +59,12 @@ class RunPage {
     signal.addEventListener("abort", () => clearTimeout(this.timer));
   }
 
-  /** Read again soon, but never more than half of the time. */
+  /** Reloads soon, spending at most half of the time on loading. */
   soon() {
     this.timer ??= setTimeout(() => {
       this.timer = undefined;
       void this.load();
-    }, Math.max(READ_AGAIN_MS, this.took));
+    }, Math.max(RELOAD_MS, this.took));
   }
 
   async load() {
@@ -117,7 +117,7 @@ class RunPage {
     const failing = firstToShow(run);
     patch(
       this.root,
-      this.problem !== null && notice("warn", "This run could not be read again.", " ", sentence(this.problem), " What you see may be old."),
+      this.problem !== null && notice("warn", "This run could not be reloaded.", " ", sentence(this.problem), " This page may be out of date."),
       this.header(run), diagnosis(run, failing, this.remedies(run, failing)), this.facts(run),
       h("div", { class: `run-columns${span ? " with-panel" : ""}` },
         h("div", { class: "run-main" }, kept(trace.element), this.result(run, narrow.matches ? null : span), this.logs.card(run, (line) => this.opens(line)), this.events(run), this.relatives(run)),
@@ -126,7 +126,7 @@ class RunPage {
     trace.update(run);
   }
 
-  /** What opens the step that logged a line. @param {import("../core/types.js").LogLine} line */
+  /** Returns what opens the step that logged a line. @param {import("../core/types.js").LogLine} line */
   opens(line) {
     const span = line.step ? this.run?.trace.find((each) => (line.step_id ? each.step_id === line.step_id : each.name === line.step)) : null;
     if (!span) return null;
@@ -138,8 +138,8 @@ class RunPage {
 
   missing() {
     const unknown = this.problem instanceof ApiError && this.problem.status === 404;
-    return notice("bad", unknown ? "There is no such run." : "The run could not be read.", h("p", null, sentence(this.problem)),
-      h("p", null, h("a", { class: "button", href: "/runs" }, "All runs"), " ", !unknown && h("button", { class: "button", type: "button", on: { click: () => void this.load() } }, "Read again")));
+    return notice("bad", unknown ? "Run not found." : "The run could not be loaded.", h("p", null, sentence(this.problem)),
+      h("p", null, h("a", { class: "button", href: "/runs" }, "All runs"), " ", !unknown && h("button", { class: "button", type: "button", on: { click: () => void this.load() } }, "Reload")));
   }
 
   /** @param {RunDetail} run */
@@ -165,7 +165,7 @@ class RunPage {
     ];
   }
 
-  /** The buttons that help here. @param {RunDetail} run @param {Span|null} span */
+  /** Buttons for the diagnosis. @param {RunDetail} run @param {Span|null} span */
   remedies(run, span) {
     if (run.status !== "Failed" || !span || !canReplayFrom(span) || !run.event) return [];
     return [
@@ -178,24 +178,24 @@ class RunPage {
   facts(run) {
     const queued = run.started_at ? Date.parse(run.started_at) - Date.parse(run.queued_at) : null;
     /** @type {[string, import("../core/dom.js").Child][]} */
-    const told = [
+    const rows = [
       ["Queued", time(run.queued_at)],
-      ["In the queue", queued === null ? "not started yet" : duration(queued)],
+      ["Time in queue", queued === null ? "not started yet" : duration(queued)],
       ["Duration", run.ended_at ? duration(run.duration_ms) : elapsed(run.queued_at)],
       ["Event", h("a", { href: `/events/${encodeURIComponent(run.event_id)}` }, eventWord(run.event_name))],
       ["App", [h("a", { href: "/apps" }, visible(run.app_id)), run.app_version ? ` version ${run.app_version}` : ""]],
     ];
-    if (run.parent) told.push(["Invoked by", h("a", { class: "mono", href: runPath(run.parent.run_id) }, run.parent.run_id)]);
-    if (run.origin_run_id) told.push(["Replay of", h("a", { class: "mono", href: runPath(run.origin_run_id) }, run.origin_run_id)]);
-    if (!run.ended_at && run.finish_by) told.push(["Must end", time(run.finish_by)]);
-    if (!run.started_at && run.start_by) told.push(["Must start", time(run.start_by)]);
-    return h("dl", { class: "facts", data: { key: "facts" } }, told.map(([term, value]) => h("div", null, h("dt", null, term), h("dd", null, value))));
+    if (run.parent) rows.push(["Invoked by", h("a", { class: "mono", href: runPath(run.parent.run_id) }, run.parent.run_id)]);
+    if (run.origin_run_id) rows.push(["Replay of", h("a", { class: "mono", href: runPath(run.origin_run_id) }, run.origin_run_id)]);
+    if (!run.ended_at && run.finish_by) rows.push(["Finish deadline", time(run.finish_by)]);
+    if (!run.started_at && run.start_by) rows.push(["Start deadline", time(run.start_by)]);
+    return h("dl", { class: "facts", data: { key: "facts" } }, rows.map(([term, value]) => h("div", null, h("dt", null, term), h("dd", null, value))));
   }
 
   /** @param {RunDetail} run @param {Span|null} span whose panel is open */
   result(run, span) {
     if (run.status === "Completed") return h("section", { class: "card", data: { key: "result" } }, h("h2", null, "Output"), jsonView(run.output, { label: "output of the run" }));
-    // The panel of the step that failed says the same.
+    // The open panel of the failed step shows the same error.
     if (span && span.error && span.error.stack === run.error?.stack) return null;
     if (run.status === "Failed" && run.error) return h("section", { class: "card", data: { key: "result" } }, h("h2", null, "Error"), errorView(run.error, "traceback of the run"));
     return null;
@@ -208,8 +208,8 @@ class RunPage {
     return h(
       "section", { class: "card", data: { key: "events" } },
       eventCard(first, "Trigger event"),
-      others.length > 0 && h("details", null, h("summary", null, `${others.length} more events of the batch`), others.map((each) => eventCard(each, visible(each.name)))),
-      run.cancel_on.length > 0 && h("p", { class: "muted" }, "Cancelled by ", run.cancel_on.map((each, place) => [place ? " or " : "", h("code", null, visible(each.event)), each.expression ? [" if ", h("code", null, visible(each.expression))] : ""]), "."),
+      others.length > 0 && h("details", null, h("summary", null, `${others.length} more events of the batch`), others.map((each) => eventCard(each, eventWord(each.name)))),
+      run.cancel_on.length > 0 && h("p", { class: "muted" }, "Can be cancelled by ", run.cancel_on.map((each, index) => [index ? " or " : "", h("code", null, visible(each.event)), each.expression ? [" if ", h("code", null, visible(each.expression))] : ""]), "."),
     );
   }
 

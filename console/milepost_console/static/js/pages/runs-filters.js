@@ -1,4 +1,4 @@
-// The bar above the list of runs: search, status, function, app, event and time. It only changes the address.
+// The filters above the list of runs: search, status, function, app, event and time.
 
 import { get, query, wasAborted } from "../core/api.js";
 import { h, patch, visible } from "../core/dom.js";
@@ -6,6 +6,7 @@ import { icon } from "../parts/icons.js";
 import { multiMenu, selectField } from "../parts/menu.js";
 import { RUN_STATUSES, statusIcon } from "../parts/status.js";
 import { isFiltered } from "./runs-list.js";
+import { eventWord } from "./words.js";
 
 /** @typedef {import("./runs-list.js").RunFilter} RunFilter */
 
@@ -13,16 +14,16 @@ const SEARCH_AFTER_MS = 250;
 /** @type {[string, string][]} */
 const TIMES = [["", "any"], ["15m", "last 15 min"], ["1h", "last hour"], ["24h", "last 24 h"], ["7d", "last 7 days"], ["30d", "last 30 days"], ["custom", "from … to …"]];
 
-/** The path of the list with a filter. @param {RunFilter} filter */
+/** The list's path for a filter. @param {RunFilter} filter */
 export function filterPath(filter) {
   return `/runs${query(filter)}`;
 }
 
 /**
- * @param {HTMLElement} place @param {RunFilter} filter @param {(filter: RunFilter) => void} change
+ * @param {HTMLElement} container @param {RunFilter} filter @param {(filter: RunFilter) => void} change
  * @param {AbortSignal} signal
  */
-export function filterBar(place, filter, change, signal) {
+export function filterBar(container, filter, change, signal) {
   /** @type {{functions: import("../core/types.js").FunctionInfo[], names: string[]}} */
   const known = { functions: [], names: [] };
   let custom = Boolean(filter.since || filter.until);
@@ -32,7 +33,7 @@ export function filterBar(place, filter, change, signal) {
   const search = h("input", {
     class: "field search", type: "search", value: filter.q, spellcheck: "false", autocomplete: "off", data: { search: "" },
     placeholder: "Run id, event id, text in the event, or cel: event.data.total > 100",
-    "aria-label": "Search runs by run id, event id or event data; begin with cel: for an expression", "aria-keyshortcuts": "/",
+    "aria-label": "Search runs by run id, event id or event data; start with cel: for an expression", "aria-keyshortcuts": "/",
     on: {
       input: () => {
         clearTimeout(typing);
@@ -46,7 +47,7 @@ export function filterBar(place, filter, change, signal) {
   });
   const rest = h("div", { class: "filter-row" });
   const end = h("div", { class: "filter-end" });
-  place.append(h("div", { class: "search-box" }, icon("search"), search, h("kbd", { "aria-hidden": "true" }, "/")), rest, end);
+  container.append(h("div", { class: "search-box" }, icon("search"), search, h("kbd", { "aria-hidden": "true" }, "/")), rest, end);
   signal.addEventListener("abort", () => clearTimeout(typing));
 
   /** @param {Partial<RunFilter>} part */
@@ -67,7 +68,7 @@ export function filterBar(place, filter, change, signal) {
   function moment(name) {
     const label = name === "since" ? "From" : "To";
     return h("label", { class: "select-field" }, h("span", null, label), h("input", {
-      type: "datetime-local", step: "1", value: localText(filter[name]), "aria-label": `${label} (your zone)`,
+      type: "datetime-local", step: "1", value: localText(filter[name]), "aria-label": `${label} (your time zone)`,
       on: { change: (/** @type {Event} */ event) => update({ last: "", [name]: utcText(/** @type {HTMLInputElement} */ (event.target).value) }) },
     }));
   }
@@ -76,7 +77,7 @@ export function filterBar(place, filter, change, signal) {
     const apps = [...new Set(known.functions.map((each) => each.app_id))].sort();
     const pinned = [["event_id", "event"], ["origin", "replays of"]].filter(([name]) => Reflect.get(filter, name));
     patch(end, isFiltered(filter) && h("button", { class: "button quiet", type: "button", on: { click: clear } }, "Clear filters"));
-    if (place.querySelector(".menu-panel:not([hidden])")) return;
+    if (container.querySelector(".menu-panel:not([hidden])")) return;
     patch(
       rest,
       multiMenu({
@@ -84,7 +85,7 @@ export function filterBar(place, filter, change, signal) {
         options: RUN_STATUSES.map((status) => ({ value: status, text: status, content: [statusIcon(status), h("span", { "aria-hidden": "true" }, status)] })),
       }),
       multiMenu({
-        label: "Function", chosen: filter.function, empty: "No function of that name", choose: (ids) => update({ function: ids }),
+        label: "Function", chosen: filter.function, empty: "No matching functions", choose: (ids) => update({ function: ids }),
         options: functionOptions(known.functions, filter.function),
       }),
       (apps.length > 1 || filter.app) && selectField("App", options(apps, filter.app), filter.app, (app) => update({ app })),
@@ -118,7 +119,7 @@ function functionOptions(functions, chosen) {
 /** @param {string[]} values @param {string} chosen @returns {[string, string][]} */
 function options(values, chosen) {
   const all = chosen && !values.includes(chosen) ? [...values, chosen] : values;
-  return [["", "any"], ...all.map((value) => /** @type {[string, string]} */ ([value, visible(value)]))];
+  return [["", "any"], ...all.map((value) => /** @type {[string, string]} */ ([value, eventWord(value)]))];
 }
 
 /** @param {string} iso */

@@ -1,11 +1,11 @@
-// The runs that match a filter: read page by page, kept true by the stream, newest first.
+// The runs that match a filter, newest first: loaded page by page, kept up to date by the stream.
 
 import { ApiError, get, query, wasAborted } from "../core/api.js";
 import { now } from "../core/clock.js";
 
 /** @typedef {import("../core/types.js").RunRow} RunRow */
 /**
- * What the address says. `last` is a window such as "1h"; it becomes `since` when asked.
+ * The filter in the address. `last` is a window such as "1h", which becomes `since` in requests.
  * @typedef {{function: string[], app: string, status: string[], event: string, event_id: string, origin: string,
  *   last: string, since: string, until: string, q: string}} RunFilter
  */
@@ -39,7 +39,7 @@ export function isFiltered(filter) {
   return Object.values(filter).some((value) => value.length > 0);
 }
 
-/** Whether a run that the stream tells of belongs to the list; a search only the server can answer. @param {RunFilter} filter @param {RunRow} row */
+/** Whether a run from the stream belongs to the list; text searches are left to the server. @param {RunFilter} filter @param {RunRow} row */
 function fits(filter, row) {
   const fields = /** @type {Record<string, any>} */ (apiFields(filter));
   const queued = Date.parse(row.queued_at);
@@ -56,7 +56,7 @@ function fits(filter, row) {
 export class RunList {
   /**
    * @param {RunFilter} filter @param {AbortSignal} signal
-   * @param {() => void} changed @param {() => boolean} hold whether rows on top would move what a person reads
+   * @param {() => void} changed @param {() => boolean} hold whether to hold back new rows, which would move the list
    */
   constructor(filter, signal, changed, hold) {
     this.filter = filter;
@@ -75,7 +75,7 @@ export class RunList {
     /** @type {unknown} */
     this.problem = null;
     /** @type {RunRow[]} */
-    this.heard = [];
+    this.received = [];
     this.frame = 0;
     /** @type {ReturnType<typeof setTimeout>|undefined} */
     this.searchTimer = undefined;
@@ -90,7 +90,7 @@ export class RunList {
     return get(`/api/runs${query({ ...apiFields(this.filter), limit: PAGE, after })}`, { signal: this.signal });
   }
 
-  /** Read afresh as much as was shown before. */
+  /** Reloads as many rows as were shown. */
   async load() {
     const wanted = Math.min(RELOAD_AT_MOST, this.rows.length);
     /** @type {RunRow[]} */
@@ -111,7 +111,7 @@ export class RunList {
     });
   }
 
-  /** Read the page after the last row. */
+  /** Loads the next page. */
   async more() {
     if (this.loading || !this.next || this.problem) return;
     await this.trying(async () => {
@@ -131,7 +131,7 @@ export class RunList {
     } catch (error) {
       if (wasAborted(error)) return;
       this.problem = error;
-      // A search that cannot be done shows nothing, least of all what another one found.
+      // An invalid search must not show the results of the previous one.
       if (error instanceof ApiError && error.status === 400) this.forget();
     }
     this.loading = false;
@@ -146,14 +146,14 @@ export class RunList {
     this.cut = false;
   }
 
-  /** Take what the stream says, once per frame. @param {RunRow} row */
-  hear(row) {
-    this.heard.push(row);
+  /** Collects updates of the stream and applies them once per frame. @param {RunRow} row */
+  receive(row) {
+    this.received.push(row);
     this.frame ||= requestAnimationFrame(() => {
       this.frame = 0;
-      const heard = this.heard.splice(0);
+      const received = this.received.splice(0);
       const hold = this.hold();
-      for (const each of heard) this.take(each, hold);
+      for (const each of received) this.take(each, hold);
       this.changed();
     });
   }
@@ -173,7 +173,7 @@ export class RunList {
     else if (!this.next || row.run_id > this.next) this.insert(row);
   }
 
-  /** Show the rows that were held back. */
+  /** Shows the rows that were held back. */
   release() {
     for (const row of this.held.values()) this.insert(row);
     this.held.clear();

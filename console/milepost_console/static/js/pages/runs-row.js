@@ -1,4 +1,4 @@
-// One run as a row of a table: what, why, when, how long.
+// One run as a table row.
 
 import { elapsed, time } from "../core/clock.js";
 import { h, visible } from "../core/dom.js";
@@ -14,7 +14,7 @@ export function runPath(id) {
   return `/runs/${encodeURIComponent(id)}`;
 }
 
-/** How long a run took, or takes so far. @param {RunRow} row */
+/** A run's duration, or the time since it was queued. @param {RunRow} row */
 export function runDuration(row) {
   if (row.ended_at) return h("span", null, duration(row.duration_ms ?? Date.parse(row.ended_at) - Date.parse(row.queued_at)));
   return elapsed(row.queued_at);
@@ -38,7 +38,7 @@ export function runRow(row, index, selection) {
     })),
     h("span", { class: "c-status", role: "cell" }, badge(row.status)),
     h("span", { class: "c-function", role: "cell" }, h("a", { class: "row-link", href: runPath(row.run_id), title: name }, name)),
-    h("span", { class: "c-event", role: "cell", title: visible(row.event_name) }, eventWord(row.event_name)),
+    h("span", { class: "c-event", role: "cell", title: eventWord(row.event_name) }, eventWord(row.event_name)),
     h("span", { class: "c-id", role: "cell", title: row.run_id }, row.origin_run_id && h("span", { class: "replayed", title: `Replay of ${row.origin_run_id}` }, icon("again"), h("span", { class: "offscreen" }, "replay ")), shortId(row.run_id)),
     h("span", { class: "c-time", role: "cell" }, time(row.queued_at)),
     h("span", { class: "c-duration", role: "cell" }, runDuration(row)),

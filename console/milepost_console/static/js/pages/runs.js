@@ -1,4 +1,4 @@
-// The list of runs: live, filtered by the address, driven by keys or by touch.
+// The list of runs: live, filtered by the address, with keyboard control.
 
 import { sentence } from "../core/api.js";
 import { time } from "../core/clock.js";
@@ -21,7 +21,7 @@ const phone = matchMedia("(max-width: 720px)");
 
 export const title = "Runs";
 
-/** How far a search came, told by the moment in the id where it goes on. @param {string} next */
+/** How far back a search went, from the time in the id where it continues. @param {string} next */
 function searchedBackTo(next) {
   const at = momentOf(next);
   return at === null ? "" : [" queued before ", time(new Date(at).toISOString(), "absolute")];
@@ -69,7 +69,7 @@ class RunsPage {
     this.list = this.freshList();
     root.append(h("h1", { class: "offscreen" }, "Runs"), filters, this.top, this.scroller, this.bulkBar);
     filterBar(filters, filter, (changed) => this.refilter(changed), signal);
-    onLive("run", (row) => this.list.hear(row), signal);
+    onLive("run", (row) => this.list.receive(row), signal);
     onLive("resync", () => void this.list.load(), signal);
     addEventListener("keydown", (event) => this.key(event), { signal });
     phone.addEventListener("change", () => {
@@ -112,8 +112,8 @@ class RunsPage {
     this.table.hidden = rows.length === 0;
     patch(
       this.top,
-      problem !== null && notice("bad", "The runs could not be read.", " ", sentence(problem), " ", this.retryButton()),
-      cut && notice("warn", "This list is cut.", " The search stopped before it had seen every run", searchedBackTo(next), ". ",
+      problem !== null && notice("bad", "The runs could not be loaded.", " ", sentence(problem), " ", this.retryButton()),
+      cut && notice("warn", "This list is incomplete.", " The search stopped before it had checked the runs", searchedBackTo(next), ". ",
         next && h("button", { class: "button small", type: "button", disabled: loading, on: { click: () => void this.list.more() } }, "Search further back")),
       held.size > 0 && h("button", { class: "held", type: "button", on: { click: () => this.showHeld() } }, icon("up"), `${counted(held.size, "new run")}`),
     );
@@ -127,12 +127,12 @@ class RunsPage {
   /** @param {number} count @param {boolean} more @param {boolean} loading @param {boolean} cut */
   footText(count, more, loading, cut) {
     const shown = counted(count, "run");
-    if (more) return loading ? `${shown} read, reading on…` : `${shown} read so far; there are more further down.`;
-    return cut ? `${shown} found before the search stopped.` : `${shown}. That is all${isFiltered(this.filter) ? " that match" : ""}.`;
+    if (more) return loading ? `${shown} loaded, loading more…` : `${shown} loaded; scroll down for more.`;
+    return cut ? `${shown} found before the search stopped.` : isFiltered(this.filter) ? `${shown} found.` : `${shown} in total.`;
   }
 
   retryButton() {
-    return h("button", { class: "button small", type: "button", on: { click: () => void this.list.load() } }, "Read again");
+    return h("button", { class: "button small", type: "button", on: { click: () => void this.list.load() } }, "Reload");
   }
 
   drawHead() {
@@ -140,7 +140,7 @@ class RunsPage {
     patch(
       this.head,
       h("span", { class: "c-select", role: "columnheader" }, h("input", {
-        type: "checkbox", checked: all, indeterminate: !all && this.selected.size > 0, "aria-label": "Select all runs read so far",
+        type: "checkbox", checked: all, indeterminate: !all && this.selected.size > 0, "aria-label": "Select all loaded runs",
         on: { click: () => (all ? this.clearSelection() : this.selectAll()) },
       })),
       RUN_COLUMNS.map((name) => h("span", { role: "columnheader", class: `c-${{ Run: "id", Queued: "time" }[name] ?? name.toLowerCase()}` }, name)),
@@ -156,8 +156,8 @@ class RunsPage {
     const done = () => this.clearSelection();
     patch(
       this.bulkBar,
-      h("strong", null, this.wholeFilter ? (isFiltered(this.filter) ? "All runs that match" : "All runs") : `${count.toLocaleString("en-US")} selected`),
-      offer && h("button", { class: "button quiet", type: "button", on: { click: () => { this.wholeFilter = true; this.drawBulk(); } } }, isFiltered(this.filter) ? "Select all that match" : "Select all runs"),
+      h("strong", null, this.wholeFilter ? (isFiltered(this.filter) ? "All matching runs" : "All runs") : `${count.toLocaleString("en-US")} selected`),
+      offer && h("button", { class: "button quiet", type: "button", on: { click: () => { this.wholeFilter = true; this.drawBulk(); } } }, isFiltered(this.filter) ? "Select all matching runs" : "Select all runs"),
       h("span", { class: "grow" }),
       h("button", { class: "button", type: "button", on: { click: () => void bulk("replay", chosen, done) } }, icon("again"), "Replay…"),
       h("button", { class: "button", type: "button", on: { click: () => void bulk("cancel", chosen, done) } }, icon("stop"), "Cancel…"),
@@ -181,7 +181,7 @@ class RunsPage {
     if (this.drawn) this.draw();
   }
 
-  /** @param {RunRow} row @param {boolean} range from the row selected before to this one */
+  /** @param {RunRow} row @param {boolean} range from the previously selected row to this one */
   select(row, range) {
     this.wholeFilter = false;
     const { rows } = this.list;
@@ -202,7 +202,7 @@ class RunsPage {
     act();
   }
 
-  place() {
+  cursorIndex() {
     const focused = document.activeElement instanceof HTMLElement ? document.activeElement.closest("[data-run]") : null;
     if (focused instanceof HTMLElement) this.cursor = focused.dataset.run ?? null;
     return this.list.rows.findIndex(({ run_id }) => run_id === this.cursor);
@@ -212,14 +212,14 @@ class RunsPage {
   move(by) {
     const { rows } = this.list;
     if (!rows.length) return;
-    const index = Math.min(rows.length - 1, Math.max(0, this.place() + by));
+    const index = Math.min(rows.length - 1, Math.max(0, this.cursorIndex() + by));
     this.cursor = rows[index].run_id;
     this.rows.reveal(index);
     /** @type {HTMLElement|null|undefined} */ (this.rows.rowOf(this.cursor)?.querySelector(".row-link"))?.focus({ preventScroll: true });
   }
 
   toggle() {
-    const index = this.place();
+    const index = this.cursorIndex();
     if (index >= 0) this.select(this.list.rows[index], false);
   }
 
@@ -227,7 +227,7 @@ class RunsPage {
   open(event) {
     const onRow = event.target instanceof HTMLElement && event.target.closest("[data-run]");
     if (event.target !== document.body && !(onRow && event.target instanceof HTMLInputElement)) return;
-    const index = this.place();
+    const index = this.cursorIndex();
     if (index >= 0) go(runPath(this.list.rows[index].run_id));
   }
 }

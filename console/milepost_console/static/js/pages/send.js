@@ -1,4 +1,4 @@
-// The form that sends an event: name, data as JSON, checked against the model that the functions state for it.
+// The form that sends an event: name and data, checked against the model that functions define for it.
 
 import { get, post, sentence, wasAborted } from "../core/api.js";
 import { h, patch, visible } from "../core/dom.js";
@@ -8,22 +8,23 @@ import { Editor } from "../parts/editor.js";
 import { icon } from "../parts/icons.js";
 import { notice, toast } from "../parts/notice.js";
 import { example } from "../parts/schema.js";
+import { isInternal } from "./words.js";
 
 /** @typedef {import("../core/types.js").Schema} Schema */
 
 const RECENT = 5;
 
 /**
- * @param {HTMLElement} place
- * @param {{eventId: string, name: string, data?: string, back: string, signal: AbortSignal}} options an event to send again, or a name to begin with
+ * @param {HTMLElement} container
+ * @param {{eventId: string, name: string, data?: string, back: string, signal: AbortSignal}} options an event to send again, or an initial name
  */
-export function sendPanel(place, { eventId, name, data = "", back, signal }) {
+export function sendPanel(container, { eventId, name, data = "", back, signal }) {
   /** @type {Map<string, Schema>} */
   const schemas = new Map();
   let touched = false;
   const names = h("datalist", { id: "event-names" });
   const nameField = h("input", { class: "field", id: "send-name", type: "text", value: name, required: true, maxlength: "255", list: "event-names", placeholder: "order/created", autocomplete: "off", spellcheck: "false", on: { input: () => renamed() } });
-  const idField = h("input", { class: "field", id: "send-id", type: "text", placeholder: "made for you", autocomplete: "off", spellcheck: "false" });
+  const idField = h("input", { class: "field", id: "send-id", type: "text", placeholder: "generated", autocomplete: "off", spellcheck: "false" });
   const editor = new Editor({ label: "Data", value: {}, rows: 14 });
   editor.field.addEventListener("input", () => { touched = true; });
   const button = h("button", { class: "button accent", type: "submit" }, icon("send"), "Send");
@@ -34,16 +35,16 @@ export function sendPanel(place, { eventId, name, data = "", back, signal }) {
   const form = h(
     "form", { class: "panel-body", on: { submit: (/** @type {Event} */ event) => { event.preventDefault(); void send(); }, keydown: (/** @type {KeyboardEvent} */ event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) void send(); } } },
     h("label", { for: "send-name" }, "Name"), nameField, names, editor.element,
-    h("details", null, h("summary", null, "Id"), h("label", { for: "send-id" }, "Two events of one id within 24 hours start a function once."), idField),
+    h("details", null, h("summary", null, "Id"), h("label", { for: "send-id" }, "Within 24 hours, an id starts each function at most once."), idField),
     problem,
     h("div", { class: "buttons" }, button, h("button", { class: "button", type: "button", on: { click: () => fill(true) } }, "Example data"), h("span", { class: "muted hint" }, h("kbd", null, "Ctrl"), " ", h("kbd", null, "Enter"))),
     recent,
   );
-  patch(place, can("send")
+  patch(container, can("send")
     ? h("aside", { class: "card panel", "aria-label": "Send an event" }, h("header", null, h("h2", null, eventId ? "Send again" : "Send an event"), h("a", { class: "icon-button send-close", href: back, "aria-label": "Close the form" }, icon("close"))), form)
-    : notice("note", "Events cannot be sent from here.", " This server only reads."));
+    : notice("note", "Events cannot be sent from here.", " This server is read-only."));
 
-  /** @param {boolean} [wanted] also over what a person typed */
+  /** @param {boolean} [wanted] also replaces typed data */
   function fill(wanted = false) {
     const schema = schemas.get(nameField.value);
     if (wanted || (!touched && schema !== undefined)) {
@@ -81,7 +82,7 @@ export function sendPanel(place, { eventId, name, data = "", back, signal }) {
     editor.setSchema(schemas.get(event.name) ?? null);
   }
 
-  /** Begin with what the address hands over; it is shown as text, and sent only by a person. */
+  /** Starts with the data from the address, shown as text; only the user sends it. */
   function begun() {
     touched = true;
     editor.field.value = data;
@@ -95,16 +96,16 @@ export function sendPanel(place, { eventId, name, data = "", back, signal }) {
       for (const [event, schema] of Object.entries(each.schemas ?? {})) schemas.set(event, /** @type {Schema} */ (schema));
     }
     const triggers = listed.functions.flatMap((/** @type {import("../core/types.js").FunctionInfo} */ each) => each.triggers.map((one) => one.event)).filter(Boolean);
-    const all = [...new Set([...triggers, ...schemas.keys(), ...known.names])].filter((each) => !each.endsWith("*") && !each.startsWith("inngest/")).sort();
+    const all = [...new Set([...triggers, ...schemas.keys(), ...known.names])].filter((each) => !each.endsWith("*") && !isInternal(each)).sort();
     patch(names, all.map((each) => h("option", { value: each })));
     if (!nameField.value && !eventId && all.length === 1) nameField.value = all[0];
-    const own = latest.events.filter((/** @type {{name: string}} */ each) => !each.name.startsWith("inngest/"));
+    const own = latest.events.filter((/** @type {{name: string}} */ each) => !isInternal(each.name));
     const newest = [...new Map(own.map((/** @type {{name: string}} */ each) => [each.name, each]).reverse()).values()].reverse().slice(0, RECENT);
-    patch(recent, newest.length > 0 && [h("h3", null, "Begin with a recent one"), h("div", { class: "chips" }, newest.map((/** @type {any} */ each) => h("button", { class: "chip", type: "button", on: { click: () => void again(each.event_id) } }, visible(each.name))))]);
+    patch(recent, newest.length > 0 && [h("h3", null, "Start from a recent event"), h("div", { class: "chips" }, newest.map((/** @type {any} */ each) => h("button", { class: "chip", type: "button", on: { click: () => void again(each.event_id) } }, visible(each.name))))]);
     if (eventId) await again(eventId);
     else if (data) begun();
     else renamed();
   }
 
-  begin().catch((error) => wasAborted(error) || patch(problem, notice("warn", "The models of the events could not be read.", " ", sentence(error))));
+  begin().catch((error) => wasAborted(error) || patch(problem, notice("warn", "The event models could not be loaded.", " ", sentence(error))));
 }

@@ -1,4 +1,4 @@
-// The rows of a trace: the wait in the queue, steps, and groups of steps that run side by side.
+// The rows of a trace: the time in the queue, steps, and groups of parallel steps.
 
 import { at } from "./trace-scale.js";
 
@@ -9,7 +9,7 @@ import { at } from "./trace-scale.js";
 /** @typedef {{key: string, type: "span", span: Span, inGroup: boolean, lastOfGroup: boolean}} SpanRow */
 /** @typedef {QueueRow|GroupRow|SpanRow} TraceRow */
 
-/** A group of more steps than this is folded until opened: then only the steps that did not go well are shown. */
+/** Groups with more steps than this are folded and show only remarkable steps. */
 const FOLDED_FROM = 24;
 
 /** @param {Span} span */
@@ -17,14 +17,14 @@ export function spanKey(span) {
   return span.step_id || `(function) ${span.name}`;
 }
 
-/** Steps that need a look: failed, retried, or not done. @param {Span} span */
+/** Whether a step failed, was retried, or is not completed. @param {Span} span */
 export function isRemarkable(span) {
   return span.status !== "Completed" || span.attempts.some((each) => each.status === "Failed");
 }
 
 /**
  * @param {RunDetail} run
- * @param {{turned: Set<number>, text: string, remarkable: boolean}} view groups whose folding a person changed; a search
+ * @param {{turned: Set<number>, text: string, remarkable: boolean}} view groups whose folding was toggled, and a search
  * @returns {TraceRow[]}
  */
 export function traceRows(run, view) {
@@ -54,7 +54,7 @@ function groupRows(turn, members, view, searching) {
   const shown = folded ? members.filter(isRemarkable) : members;
   return [
     { key: `(group ${turn})`, type: "group", turn, members, folded },
-    ...shown.map((span, place) => spanRow(span, true, place === shown.length - 1)),
+    ...shown.map((span, index) => spanRow(span, true, index === shown.length - 1)),
   ];
 }
 
@@ -63,14 +63,14 @@ function spanRow(span, inGroup, lastOfGroup) {
   return { key: spanKey(span), type: "span", span, inGroup, lastOfGroup };
 }
 
-/** Whether an attempt repeats the one before it: the function's own begin to count again once it has moved on. @param {Span} span @param {number} place */
-export function isRetry(span, place) {
-  return place > 0 && span.attempts[place].attempt > span.attempts[place - 1].attempt;
+/** Whether an attempt repeats the one before it. The function's own attempts start from 0 again after progress. @param {Span} span @param {number} index */
+export function isRetry(span, index) {
+  return index > 0 && span.attempts[index].attempt > span.attempts[index - 1].attempt;
 }
 
 /**
- * The pieces of a step's bar, each with the moments it covers.
- * @param {Span} span @param {number} end the end of what is known: the run's end, or now
+ * The pieces of a step's bar, each with its start and end.
+ * @param {Span} span @param {number} end the run's end, or now
  * @returns {{from: number, to: number, kind: string}[]}
  */
 export function barPieces(span, end) {
@@ -81,24 +81,24 @@ export function barPieces(span, end) {
   if (span.kind === "wait") return [{ from: began, to: ended, kind: span.status === "TimedOut" ? "late" : "listen" }];
   if (span.kind === "invoke") return [{ from: began, to: ended, kind: span.status === "Failed" ? "child-bad" : "child" }];
   const pieces = [];
-  let place = began;
+  let until = began;
   for (const [index, each] of span.attempts.entries()) {
     const from = at(each.started_at);
-    if (from > place) pieces.push({ from: place, to: from, kind: isRetry(span, index) ? "retry" : "pause" });
+    if (from > until) pieces.push({ from: until, to: from, kind: isRetry(span, index) ? "retry" : "pause" });
     pieces.push({ from, to: at(each.ended_at), kind: each.status === "Failed" ? "bad" : "good" });
-    place = at(each.ended_at);
+    until = at(each.ended_at);
   }
   const open = !span.ended_at && span.status !== "Abandoned" && span.status !== "Failed";
-  if (open && end > place) pieces.push({ from: place, to: end, kind: span.status === "Retrying" ? "retry" : "open" });
+  if (open && end > until) pieces.push({ from: until, to: end, kind: span.status === "Retrying" ? "retry" : "open" });
   return pieces;
 }
 
-/** The step to look at first: what made the run fail, else what it is busy with. @param {RunDetail} run @returns {Span|null} */
+/** The step to show first: the one that made the run fail, or the one being retried. @param {RunDetail} run @returns {Span|null} */
 export function firstToShow(run) {
   const last = (/** @type {(span: Span) => boolean} */ test) => run.trace.filter(test).at(-1) ?? null;
   if (run.status === "Failed") {
-    const said = run.error?.message;
-    return last((span) => span.status === "Failed" && span.error?.message === said && span.kind !== "function")
+    const message = run.error?.message;
+    return last((span) => span.status === "Failed" && span.error?.message === message && span.kind !== "function")
       ?? last((span) => span.status === "Failed" && span.kind === "function") ?? last((span) => span.status === "Failed");
   }
   if (run.status === "Running") return last((span) => span.status === "Retrying");

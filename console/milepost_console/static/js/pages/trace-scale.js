@@ -1,4 +1,4 @@
-// Maps moments of a run to places on the time axis. Long stretches in which no code runs can be drawn short.
+// Maps times of a run to positions on the time axis. Long stretches without running code can be drawn shorter.
 
 import { duration } from "../core/format.js";
 
@@ -9,15 +9,15 @@ import { duration } from "../core/format.js";
  * @property {(at: number) => number} x from 0 to 1
  * @property {{x: number, label: string}[]} ticks
  * @property {{x0: number, x1: number, label: string}[]} breaks
- * @property {boolean} worthwhile whether shortening would help to see the steps
+ * @property {boolean} worthwhile whether shortening would make the steps easier to see
  * @property {boolean} shortened
  */
 
-/** Code that runs for less than this share of the time would hardly be seen. */
+/** Code that runs for less than this share of the time would hardly be visible. */
 const HARD_TO_SEE = 0.08;
-/** A run shorter than this is drawn as it was: its pauses tell something, such as how the waits before retries grow. */
+/** Shorter runs are drawn to scale: their pauses are informative, such as the growing waits before retries. */
 const LONG_MS = 120_000;
-/** A shortened pause is drawn this long, as a share of all running code. */
+/** Drawn length of a shortened pause, as a share of all running code. */
 const PAUSE_SHARE = 0.25;
 const TICK_ROOM = 0.11;
 
@@ -26,7 +26,7 @@ export function at(iso) {
   return iso ? Date.parse(iso) : Number.NaN;
 }
 
-/** When code of the run was running, merged and in order. @param {RunDetail} run @param {number} from @param {number} to */
+/** When the run's code was running, merged and in order. @param {RunDetail} run @param {number} from @param {number} to */
 function busyTimes(run, from, to) {
   const times = run.trace.filter((span) => !span.kept).flatMap((span) => span.attempts.map((each) => [
     Math.max(from, at(each.started_at)), Math.min(to, Math.max(at(each.ended_at), at(each.started_at) + 1)),
@@ -41,7 +41,7 @@ function busyTimes(run, from, to) {
   return merged;
 }
 
-/** @param {RunDetail} run @param {number} now @param {boolean|null} wish null leaves the choice to the scale @returns {Scale} */
+/** @param {RunDetail} run @param {number} now @param {boolean|null} wish null decides automatically @returns {Scale} */
 export function makeScale(run, now, wish) {
   const from = at(run.queued_at);
   const to = Math.max(from + 1, run.ended_at ? at(run.ended_at) : now);
@@ -50,7 +50,7 @@ export function makeScale(run, now, wish) {
   const worthwhile = running > 0 && to - from > LONG_MS && running < HARD_TO_SEE * (to - from);
   const shortened = wish ?? worthwhile;
   const stretches = shortened ? split(busy, from, to, running) : [{ from, to, x0: 0, x1: 1, shortened: false }];
-  const x = (/** @type {number} */ moment) => place(stretches, moment);
+  const x = (/** @type {number} */ moment) => positionOf(stretches, moment);
   const breaks = stretches.filter((each) => each.shortened).map(({ x0, x1, from: began, to: ended }) => ({ x0, x1, label: duration(ended - began) }));
   const ticks = breaks.length ? breakTicks(stretches, from) : niceTicks(to - from);
   return { x, ticks, breaks, worthwhile, shortened };
@@ -61,16 +61,16 @@ function split(busy, from, to, running) {
   const longest = Math.max(1, running * PAUSE_SHARE);
   /** @type {{from: number, to: number, length: number, shortened: boolean}[]} */
   const parts = [];
-  let place = from;
+  let cursor = from;
   const pause = (/** @type {number} */ until) => {
-    if (until <= place) return;
-    const length = until - place;
-    parts.push({ from: place, to: until, length: Math.min(length, longest), shortened: length > longest });
+    if (until <= cursor) return;
+    const length = until - cursor;
+    parts.push({ from: cursor, to: until, length: Math.min(length, longest), shortened: length > longest });
   };
   for (const [began, ended] of busy) {
     pause(began);
     parts.push({ from: began, to: ended, length: ended - began, shortened: false });
-    place = ended;
+    cursor = ended;
   }
   pause(to);
   const whole = parts.reduce((sum, part) => sum + part.length, 0);
@@ -83,7 +83,7 @@ function split(busy, from, to, running) {
 }
 
 /** @param {Stretch[]} stretches @param {number} moment */
-function place(stretches, moment) {
+function positionOf(stretches, moment) {
   let low = 0;
   let high = stretches.length - 1;
   while (low < high) {
@@ -96,7 +96,7 @@ function place(stretches, moment) {
   return x0 + share * (x1 - x0);
 }
 
-/** Ticks where stretches end, as far as there is room. @param {Stretch[]} stretches @param {number} from */
+/** Ticks at the ends of stretches, where there is room. @param {Stretch[]} stretches @param {number} from */
 function breakTicks(stretches, from) {
   const ticks = [{ x: 0, label: "0" }];
   for (const { x1, to } of stretches) {

@@ -1,4 +1,4 @@
-// The waterfall: names on the left, bars on a common time axis on the right. Only the rows in sight are built.
+// The waterfall: names on the left, bars on a common time axis on the right. Only visible rows are built.
 
 import { now } from "../core/clock.js";
 import { h, patch, visible } from "../core/dom.js";
@@ -71,7 +71,7 @@ export class Trace {
       h("span", { class: "grow" }),
       (this.scale.worthwhile || this.scale.shortened) && this.switch("Shorten pauses", this.scale.shortened, (on) => { this.wish = on; }),
       trace.length > SEARCH_FROM && [
-        this.switch(`Only remarkable (${remarkable})`, this.view.remarkable, (on) => { this.view.remarkable = on; }),
+        this.switch(`Failed, retried or open only (${remarkable})`, this.view.remarkable, (on) => { this.view.remarkable = on; }),
         h("input", {
           class: "field small", type: "search", placeholder: "Find a step", "aria-label": "Find a step by name", value: this.view.text, data: { search: "" },
           on: { input: (/** @type {InputEvent} */ event) => { this.view.text = /** @type {HTMLInputElement} */ (event.target).value; this.draw(); } },
@@ -104,7 +104,7 @@ export class Trace {
     const to = started ? at(started) : this.end();
     return h(
       "div", { class: "trace-row queue-row" },
-      h("span", { class: "trace-name" }, icon("queue"), h("span", { class: "name-text" }, "In the queue"), h("span", { class: "trace-length" }, started ? duration(to - from) : "")),
+      h("span", { class: "trace-name" }, icon("queue"), h("span", { class: "name-text" }, "Queued"), h("span", { class: "trace-length" }, started ? duration(to - from) : "")),
       this.bars([{ from, to, kind: "queue" }], ""),
     );
   }
@@ -121,7 +121,7 @@ export class Trace {
       h("button", {
         class: "trace-name", type: "button", "aria-expanded": String(!folded),
         on: { click: () => { if (!this.view.turned.delete(turn)) this.view.turned.add(turn); this.draw(); } },
-      }, icon("chevron", folded ? "fold" : "fold open"), h("span", { class: "name-text" }, `${members.length} side by side`), h("span", { class: "muted name-note" }, parts), h("span", { class: "trace-length" }, duration(to - from))),
+      }, icon("chevron", folded ? "fold" : "fold open"), h("span", { class: "name-text" }, `${members.length} in parallel`), h("span", { class: "muted name-note" }, parts), h("span", { class: "trace-length" }, duration(to - from))),
       this.bars([{ from, to, kind: "group" }], ""),
     );
   }
@@ -140,7 +140,7 @@ export class Trace {
         on: { click: () => this.pick(chosen ? null : span) },
       },
       statusIcon(span.status), h("span", { class: "name-text" }, name),
-      span.kept && h("span", { class: "tag", title: "Result taken over from the run that this one replays" }, icon("keep"), "kept"),
+      span.kept && h("span", { class: "tag", title: "Result kept from the replayed run" }, icon("keep"), "kept"),
       failures > 0 && h("span", { class: "tag tag-warn" }, icon("again"), String(failures)),
       h("span", { class: "trace-length" }, span.kept ? "" : duration(length))),
       this.bars(barPieces(span, this.end()), nextText(span)),
@@ -169,7 +169,7 @@ export class Trace {
     this.draw();
   }
 
-  /** Open a step and bring it into sight. @param {Span} span */
+  /** Opens a step and scrolls it into view. @param {Span} span */
   show(span) {
     this.chosen = spanKey(span);
     this.draw();
@@ -191,12 +191,12 @@ export class Trace {
   }
 }
 
-/** What comes next, beside the bar of an open step. @param {Span} span */
+/** The text beside an open step's bar: what happens next. @param {Span} span */
 function nextText(span) {
-  if (span.status === "Retrying" && span.next_try_at) return `next try in ${duration(Math.max(0, at(span.next_try_at) - now()))}`;
+  if (span.status === "Retrying" && span.next_try_at) return `next attempt in ${duration(Math.max(0, at(span.next_try_at) - now()))}`;
   if ((span.status === "Sleeping" || span.status === "Waiting") && span.due_at) {
     const left = duration(Math.max(0, at(span.due_at) - now()));
-    return span.status === "Sleeping" ? `${left} left` : `gives up in ${left}`;
+    return span.status === "Sleeping" ? `${left} left` : `times out in ${left}`;
   }
   return "";
 }

@@ -1,4 +1,4 @@
-// Small charts as plain SVG, each with a table of its numbers for those who cannot see it.
+// Small SVG charts, each with a table of its numbers for screen readers.
 
 import { h, s } from "../core/dom.js";
 import { duration, moment, share } from "../core/format.js";
@@ -15,7 +15,7 @@ function hour(bucket) {
   return moment(Date.parse(bucket.at), zone()).clock.slice(0, 5);
 }
 
-/** Runs per hour, the failed ones on top. @param {Bucket[]} series */
+/** Runs per hour, with failed runs on top. @param {Bucket[]} series */
 export function runsChart(series) {
   const most = Math.max(1, ...series.map(({ completed, failed }) => completed + failed));
   const step = WIDTH / Math.max(1, series.length);
@@ -56,17 +56,17 @@ export function latencyChart(series) {
     pen = "L";
     dots.push(s("g", null, s("title", null, `${hour(series[index])}: half of the runs took less than ${duration(value)}`), s("circle", { class: "chart-hit", cx: x, cy: y, r: 8 }), s("circle", { class: "chart-dot", cx: x, cy: y, r: 2.5 })));
   });
-  const label = known.length ? `Median duration per hour, between ${duration(Math.min(...known))} and ${duration(most)}.` : "Median duration per hour: no run ended yet.";
-  return figure(label, [baseline(), line && s("path", { class: "chart-line", d: line }), dots], known.length ? `up to ${duration(most)}` : "no run ended yet", series, ["Median duration"], (bucket) => [duration(bucket.p50_ms)]);
+  const label = known.length ? `Median duration per hour, between ${duration(Math.min(...known))} and ${duration(most)}.` : "Median duration per hour: no run has ended yet.";
+  return figure(label, [baseline(), line && s("path", { class: "chart-line", d: line }), dots], known.length ? `up to ${duration(most)}` : "no run has ended yet", series, ["Median duration"], (bucket) => [duration(bucket.p50_ms)]);
 }
 
-/** A line of small bars for lists: height is the number of runs, colour says whether some failed. @param {Bucket[]} series */
+/** A row of small bars: height is the number of runs, colour shows failures. @param {Bucket[]} series */
 export function sparkline(series) {
   const most = Math.max(1, ...series.map(({ completed, failed }) => completed + failed));
   const failed = series.reduce((sum, each) => sum + each.failed, 0);
   const all = series.reduce((sum, each) => sum + each.completed + each.failed, 0);
   return s(
-    "svg", { class: "spark", viewBox: `0 0 ${series.length * 4} 20`, width: series.length * 4, height: 20, role: "img", "aria-label": `${share(all - failed, all)} of ${all} runs went well in the last ${series.length} hours` },
+    "svg", { class: "spark", viewBox: `0 0 ${series.length * 4} 20`, width: series.length * 4, height: 20, role: "img", "aria-label": `${share(all - failed, all)} of ${all} runs succeeded in the last ${series.length} hours` },
     series.map((bucket, index) => {
       const count = bucket.completed + bucket.failed;
       const height = count ? Math.max(2, (count / most) * 20) : 1;

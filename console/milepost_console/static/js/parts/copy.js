@@ -1,4 +1,4 @@
-// Buttons that put a text on the clipboard and say so.
+// Buttons that copy a text to the clipboard and confirm it.
 
 import { h } from "../core/dom.js";
 import { icon } from "./icons.js";
@@ -16,14 +16,14 @@ export async function copy(text, what) {
   }
 }
 
-/** The way for pages that are served without TLS from another machine. @param {string} value */
+/** Fallback for pages served without TLS from another machine. @param {string} value */
 function copyBySelection(value) {
   const field = h("textarea", { class: "offscreen", value, "aria-hidden": "true" });
   document.body.append(field);
   field.select();
   const done = document.execCommand("copy");
   field.remove();
-  if (!done) toast("The browser refused to copy; select the text instead.", { tone: "bad" });
+  if (!done) toast("The browser refused to copy. Select the text instead.", { tone: "bad" });
   return done;
 }
 
@@ -51,7 +51,7 @@ export function copyButton(text, what, label = "") {
   return button;
 }
 
-/** A command to type, with a button to copy it. @param {string} command */
+/** A command with a copy button. @param {string} command */
 export function commandLine(command) {
   return h("div", { class: "command" }, h("code", null, command), copyButton(command, "command"));
 }

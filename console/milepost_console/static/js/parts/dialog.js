@@ -1,4 +1,4 @@
-// A modal dialog: the browser's own element, so focus is kept inside and Escape closes it.
+// A modal dialog. The native element keeps the focus inside and closes on Escape.
 
 import { h } from "../core/dom.js";
 import { sentence } from "../core/api.js";
@@ -10,7 +10,7 @@ let made = 0;
  * @typedef {object} DialogOptions
  * @property {string} title
  * @property {import("../core/dom.js").Child[]} body
- * @property {string} [action] the label of the button that does it
+ * @property {string} [action] the label of the button that performs the action
  * @property {"accent"|"danger"} [tone]
  * @property {() => Promise<unknown>} [act] closes the dialog unless it throws or returns false
  * @property {boolean} [wide]

@@ -1,4 +1,4 @@
-// A field for JSON that says at once where it is broken, and what the event's model would not accept.
+// A JSON field that reports syntax errors and what the event's model would not accept.
 
 import { h, patch } from "../core/dom.js";
 import { pretty } from "./json.js";
@@ -8,18 +8,18 @@ import { check } from "./schema.js";
 
 let made = 0;
 
-/** Line and column of a place in a text. @param {string} text @param {number} place */
-function lineOf(text, place) {
-  const before = text.slice(0, place).split("\n");
+/** Line and column of a position in a text. @param {string} text @param {number} position */
+function lineOf(text, position) {
+  const before = text.slice(0, position).split("\n");
   return `line ${before.length}, column ${(before.at(-1)?.length ?? 0) + 1}`;
 }
 
-/** What a JSON parser says, with the place as line and column. @param {string} text @param {unknown} error */
+/** A JSON parser's message, with the position as line and column. @param {string} text @param {unknown} error */
 function parseProblem(text, error) {
-  const said = error instanceof Error ? error.message : String(error);
-  const place = /position (\d+)/.exec(said)?.[1];
-  const plain = said.replace(/ in JSON at position \d+.*$/, "").replace(/,? ?"[^]*" is not valid JSON$/, "").replace(/^JSON\.parse: /, "");
-  return `Not JSON${place ? ` (${lineOf(text, Number(place))})` : ""}: ${plain}.`;
+  const message = error instanceof Error ? error.message : String(error);
+  const position = /position (\d+)/.exec(message)?.[1];
+  const plain = message.replace(/ in JSON at position \d+.*$/, "").replace(/,? ?"[^]*" is not valid JSON$/, "").replace(/^JSON\.parse: /, "");
+  return `Not JSON${position ? ` (${lineOf(text, Number(position))})` : ""}: ${plain}.`;
 }
 
 export class Editor {
@@ -32,15 +32,15 @@ export class Editor {
     this.changed = changed;
     this.field = h("textarea", {
       class: "field code", id, rows, spellcheck: "false", autocapitalize: "off", autocomplete: "off", wrap: "off",
-      "aria-describedby": `${id}-says`, value: pretty(value), on: { input: () => this.look() },
+      "aria-describedby": `${id}-says`, value: pretty(value), on: { input: () => this.check() },
     });
     this.says = h("div", { class: "editor-says", id: `${id}-says`, "aria-live": "polite" });
     this.element = h(
       "div", { class: "editor", data: { keep: "" } },
-      h("div", { class: "editor-head" }, h("label", { for: id }, label), h("button", { class: "button quiet small", type: "button", on: { click: () => this.tidy() } }, "Tidy")),
+      h("div", { class: "editor-head" }, h("label", { for: id }, label), h("button", { class: "button quiet small", type: "button", on: { click: () => this.tidy() } }, "Format")),
       this.field, this.says,
     );
-    this.look();
+    this.check();
   }
 
   /** The value, or undefined while the text is not JSON. @returns {any} */
@@ -55,21 +55,21 @@ export class Editor {
   /** @param {unknown} value */
   set value(value) {
     this.field.value = pretty(value);
-    this.look();
+    this.check();
   }
 
   /** @param {Schema|null} schema */
   setSchema(schema) {
     this.schema = schema;
-    this.look();
+    this.check();
   }
 
   tidy() {
     if (this.value !== undefined) this.value = this.value;
   }
 
-  /** Say what is wrong. What the model would refuse is a warning: the app has the last word. */
-  look() {
+  /** Shows problems. Those with the model are only warnings, because the app decides. */
+  check() {
     let broken = "";
     try {
       const value = JSON.parse(this.field.value);
@@ -82,8 +82,8 @@ export class Editor {
     patch(
       this.says,
       broken && h("p", { class: "says-bad" }, broken),
-      problems.length > 0 && [h("p", { class: "says-warn" }, "The event's model would refuse this:"), h("ul", null, problems.map(({ path, message }) => h("li", null, h("code", null, path), ` ${message}`)))],
-      !broken && !problems.length && h("p", { class: "says-good" }, this.schema === null ? "Valid JSON. No function states a model for this event." : "Fits the event's model."),
+      problems.length > 0 && [h("p", { class: "says-warn" }, "The event's model would reject this:"), h("ul", null, problems.map(({ path, message }) => h("li", null, h("code", null, path), ` ${message}`)))],
+      !broken && !problems.length && h("p", { class: "says-good" }, this.schema === null ? "Valid JSON. No function defines a model for this event." : "Matches the event's model."),
     );
     this.valid = !broken;
     this.fits = !broken && !problems.length;

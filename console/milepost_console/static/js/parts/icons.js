@@ -1,4 +1,4 @@
-// Icons drawn as SVG paths on a 16-pixel grid. Every status has a shape of its own, so that colour is never alone.
+// Icons as SVG paths on a 16-pixel grid. Each status has its own shape, so that nothing depends on colour alone.
 
 import { s } from "../core/dom.js";
 
@@ -47,7 +47,7 @@ export function icon(name, kind = "") {
   );
 }
 
-/** The milestone of the name: a post with its distance. */
+/** A milepost. */
 export function logo() {
   return s(
     "svg", { class: "logo", viewBox: "0 0 24 24", width: 24, height: 24, "aria-hidden": "true" },

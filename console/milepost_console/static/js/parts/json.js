@@ -1,4 +1,4 @@
-// Shows a JSON value as coloured, indented text; long ones fold until asked for.
+// Shows a JSON value as coloured, indented text; long values are folded.
 
 import { h } from "../core/dom.js";
 import { size } from "../core/format.js";
@@ -10,7 +10,7 @@ const COLOUR_CHARS = 200_000;
 const TOKEN = /("(?:[^"\\]|\\.)*")(\s*:)?|\b(true|false|null)\b|(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)/g;
 const DECEIVING = /[\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
 
-/** Indented JSON in which invisible characters are escaped. @param {unknown} value */
+/** Indented JSON with invisible characters escaped. @param {unknown} value */
 export function pretty(value) {
   return (JSON.stringify(value, null, 2) ?? "undefined").replace(
     DECEIVING, (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, "0")}`,
@@ -48,22 +48,22 @@ export function jsonView(value, { label, bare = false }) {
 function coloured(text) {
   if (text.length > COLOUR_CHARS) return [text];
   const pieces = [];
-  let place = 0;
+  let position = 0;
   for (const found of text.matchAll(TOKEN)) {
-    if (found.index > place) pieces.push(text.slice(place, found.index));
+    if (found.index > position) pieces.push(text.slice(position, found.index));
     const [all, string, colon, word] = found;
     const kind = string ? (colon ? "j-key" : "j-text") : word ? "j-word" : "j-number";
     pieces.push(h("span", { class: kind }, string ?? all));
     if (colon) pieces.push(colon);
-    place = found.index + all.length;
+    position = found.index + all.length;
   }
-  pieces.push(text.slice(place));
+  pieces.push(text.slice(position));
   return pieces;
 }
 
-/** Tells two texts of one length apart, nothing more. @param {string} text */
+/** Distinguishes texts of the same length; not a secure hash. @param {string} text */
 function hash(text) {
   let sum = 0;
-  for (let place = 0; place < text.length; place++) sum = (sum * 31 + text.charCodeAt(place)) | 0;
+  for (let position = 0; position < text.length; position++) sum = (sum * 31 + text.charCodeAt(position)) | 0;
   return sum >>> 0;
 }

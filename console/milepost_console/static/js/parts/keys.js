@@ -1,4 +1,4 @@
-// Keys that work on every page, and the list of all keys.
+// Keyboard shortcuts for every page, and the list of all shortcuts.
 
 import { h, isTyping } from "../core/dom.js";
 import { go } from "../core/router.js";
@@ -8,18 +8,18 @@ import { openDialog } from "./dialog.js";
 const KEYS = [
   [["/"], "Search"],
   [["j"], "Next row"],
-  [["k"], "Row before"],
+  [["k"], "Previous row"],
   [["Enter"], "Open the row"],
   [["x"], "Select the row"],
-  [["Esc"], "Clear the selection, close"],
-  [["g", "r"], "Runs"],
-  [["g", "e"], "Events"],
-  [["g", "f"], "Functions"],
-  [["g", "a"], "Apps"],
-  [["?"], "This list"],
+  [["Esc"], "Clear the selection, or close"],
+  [["g", "r"], "Go to runs"],
+  [["g", "e"], "Go to events"],
+  [["g", "f"], "Go to functions"],
+  [["g", "a"], "Go to apps"],
+  [["?"], "Show this list"],
 ];
 /** @type {Record<string, string>} */
-const PLACES = { r: "/runs", e: "/events", f: "/functions", a: "/apps" };
+const PATHS = { r: "/runs", e: "/events", f: "/functions", a: "/apps" };
 const CHORD_MS = 1000;
 
 let chordUntil = 0;
@@ -27,11 +27,11 @@ let chordUntil = 0;
 export function startKeys() {
   addEventListener("keydown", (event) => {
     if (isTyping(event.target) || event.metaKey || event.ctrlKey || event.altKey || document.querySelector("dialog[open]")) return;
-    if (Date.now() < chordUntil && event.key in PLACES) {
+    if (Date.now() < chordUntil && event.key in PATHS) {
       event.preventDefault();
       event.stopImmediatePropagation();
       chordUntil = 0;
-      go(PLACES[event.key]);
+      go(PATHS[event.key]);
     } else if (event.key === "g") chordUntil = Date.now() + CHORD_MS;
     else if (event.key === "?") help();
     else if (event.key === "/") focusSearch(event);
@@ -49,7 +49,7 @@ function focusSearch(event) {
 
 export function help() {
   openDialog({
-    title: "Keys",
+    title: "Keyboard shortcuts",
     body: [
       h("dl", { class: "keys" }, KEYS.map(([keys, meaning]) => [
         h("dt", null, keys.map((key) => h("kbd", null, key))), h("dd", null, meaning),

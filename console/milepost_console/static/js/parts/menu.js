@@ -1,4 +1,4 @@
-// A button that opens a small panel under itself; Escape, a click elsewhere or leaving it closes it.
+// A button that opens a small panel. Escape, a click elsewhere or moving the focus away closes it.
 
 import { h, patch, visible } from "../core/dom.js";
 import { icon } from "./icons.js";
@@ -6,7 +6,7 @@ import { icon } from "./icons.js";
 let made = 0;
 
 /**
- * A choice of several values. The caller draws it anew when the choice changes.
+ * A choice of several values. The caller redraws it when the choice changes.
  * @param {{label: string, options: {value: string, content: import("../core/dom.js").Child, text: string}[], chosen: string[],
  *   choose: (values: string[]) => void, empty: string}} options
  */

@@ -1,21 +1,21 @@
-// The four places of the dashboard. On a phone they stand at the bottom, under the thumb.
+// Links to the four areas of the dashboard. On a phone they are at the bottom of the screen.
 
 import { h, patch } from "../core/dom.js";
 import { icon } from "./icons.js";
 
 /** Path, word, icon, areas. @type {[string, string, string, string[]][]} */
-const PLACES = [
+const AREAS = [
   ["/runs", "Runs", "runs", ["runs", "run"]],
   ["/events", "Events", "bolt", ["events"]],
   ["/functions", "Functions", "cube", ["functions", "function"]],
   ["/apps", "Apps", "plug", ["apps"]],
 ];
 
-/** @param {HTMLElement} place @param {string} area */
-export function navigation(place, area) {
+/** @param {HTMLElement} container @param {string} area */
+export function navigation(container, area) {
   patch(
-    place,
-    PLACES.map(([href, word, shape, areas]) =>
+    container,
+    AREAS.map(([href, word, shape, areas]) =>
       h("a", { href, class: "nav-link", "aria-current": areas.includes(area) ? "page" : null }, icon(shape), h("span", null, word)),
     ),
   );

@@ -1,4 +1,4 @@
-// Short news at the foot of the page (read aloud too), and standing notices inside it.
+// Short messages at the bottom of the page (also for screen readers), and permanent notices in the page.
 
 import { h } from "../core/dom.js";
 import { icon } from "./icons.js";
@@ -7,25 +7,25 @@ const SHOWN_MS = 6000;
 
 /** @param {string} text @param {{tone?: "good"|"bad"|"plain", link?: [string, string]}} [options] */
 export function toast(text, { tone = "plain", link } = {}) {
-  const place = /** @type {HTMLElement} */ (document.getElementById("toasts"));
+  const container = /** @type {HTMLElement} */ (document.getElementById("toasts"));
   const close = h("button", { class: "icon-button", type: "button", "aria-label": "Dismiss", on: { click: () => item.remove() } }, icon("close"));
   const item = h(
     "div", { class: `toast toast-${tone}` },
     h("span", { class: "grow" }, text), link && h("a", { href: link[1] }, link[0]), close,
   );
-  place.append(item);
-  while (place.children.length > 4) place.firstElementChild?.remove();
+  container.append(item);
+  while (container.children.length > 4) container.firstElementChild?.remove();
   if (tone !== "bad") setTimeout(() => item.remove(), SHOWN_MS);
 }
 
-/** Say something to screen readers only. @param {string} text */
+/** Announces a text to screen readers only. @param {string} text */
 export function announce(text) {
-  const place = /** @type {HTMLElement} */ (document.getElementById("announcer"));
-  if (place.textContent !== text) place.textContent = text;
+  const container = /** @type {HTMLElement} */ (document.getElementById("announcer"));
+  if (container.textContent !== text) container.textContent = text;
 }
 
 /**
- * A standing notice.
+ * A permanent notice.
  * @param {"bad"|"warn"|"note"|"good"} tone @param {string} title @param {...import("../core/dom.js").Child} body
  */
 export function notice(tone, title, ...body) {

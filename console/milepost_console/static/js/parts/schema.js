@@ -1,6 +1,6 @@
-// Checks a value against a JSON schema, and makes an example of one: the part of the language that Pydantic writes.
+// Checks a value against a JSON schema and makes examples; supports the part of JSON Schema that Pydantic writes.
 //
-// It is a hint for the person who types. The app checks again, with the model itself.
+// Only a hint while typing: the app validates again with the model itself.
 
 /** @typedef {import("../core/types.js").Schema} Schema */
 /** @typedef {{path: string, message: string}} Problem */
@@ -29,7 +29,7 @@ const FORMATS = {
   uri: /^[a-z][a-z0-9+.-]*:/i,
 };
 
-/** Every problem, each with the path to it. @param {unknown} value @param {Schema} schema @returns {Problem[]} */
+/** All problems, each with its path. @param {unknown} value @param {Schema} schema @returns {Problem[]} */
 export function check(value, schema) {
   /** @type {Problem[]} */
   const problems = [];
@@ -37,57 +37,57 @@ export function check(value, schema) {
   return problems.slice(0, MAX_PROBLEMS);
 }
 
-/** @typedef {{root: Schema, path: string, problems: Problem[], depth: number}} Place */
+/** @typedef {{root: Schema, path: string, problems: Problem[], depth: number}} Position */
 
-/** @param {Place} place @param {string} message */
-function wrong(place, message) {
-  place.problems.push({ path: place.path || "(the whole)", message });
+/** @param {Position} at @param {string} message */
+function wrong(at, message) {
+  at.problems.push({ path: at.path || "(root)", message });
 }
 
-/** @param {any} value @param {Schema} given @param {Place} place @returns {void} */
-function walk(value, given, place) {
-  if (given === true || place.depth > MAX_DEPTH || place.problems.length > MAX_PROBLEMS) return;
-  if (given === false) return wrong(place, "must not be there");
-  const schema = resolve(given, place.root);
-  if (schema.allOf) for (const each of schema.allOf) walk(value, each, { ...place, depth: place.depth + 1 });
+/** @param {any} value @param {Schema} given @param {Position} at @returns {void} */
+function walk(value, given, at) {
+  if (given === true || at.depth > MAX_DEPTH || at.problems.length > MAX_PROBLEMS) return;
+  if (given === false) return wrong(at, "must not be present");
+  const schema = resolve(given, at.root);
+  if (schema.allOf) for (const each of schema.allOf) walk(value, each, { ...at, depth: at.depth + 1 });
   const choices = schema.anyOf ?? schema.oneOf;
-  if (choices) choose(value, choices, place);
-  if ("const" in schema && !same(value, schema.const)) wrong(place, `must be ${JSON.stringify(schema.const)}`);
-  if (schema.enum && !schema.enum.some((/** @type {unknown} */ each) => same(value, each))) wrong(place, `must be one of ${schema.enum.map((/** @type {unknown} */ each) => JSON.stringify(each)).join(", ")}`);
+  if (choices) choose(value, choices, at);
+  if ("const" in schema && !same(value, schema.const)) wrong(at, `must be ${JSON.stringify(schema.const)}`);
+  if (schema.enum && !schema.enum.some((/** @type {unknown} */ each) => same(value, each))) wrong(at, `must be one of ${schema.enum.map((/** @type {unknown} */ each) => JSON.stringify(each)).join(", ")}`);
   const types = schema.type === undefined ? [] : [schema.type].flat();
-  if (types.length && !types.some((type) => TYPES[type]?.(value))) return wrong(place, `must be ${types.map(article).join(" or ")}, is ${article(nameOf(value))}`);
-  if (typeof value === "string") checkText(value, schema, place);
-  else if (typeof value === "number") checkNumber(value, schema, place);
-  else if (Array.isArray(value)) checkList(value, schema, place);
-  else if (value && typeof value === "object") checkObject(value, schema, place);
+  if (types.length && !types.some((type) => TYPES[type]?.(value))) return wrong(at, `must be ${types.map(article).join(" or ")}, is ${article(nameOf(value))}`);
+  if (typeof value === "string") checkText(value, schema, at);
+  else if (typeof value === "number") checkNumber(value, schema, at);
+  else if (Array.isArray(value)) checkList(value, schema, at);
+  else if (value && typeof value === "object") checkObject(value, schema, at);
 }
 
-/** @param {any} value @param {Schema[]} choices @param {Place} place */
-function choose(value, choices, place) {
+/** @param {any} value @param {Schema[]} choices @param {Position} at */
+function choose(value, choices, at) {
   /** @type {Problem[]|null} */
   let nearest = null;
   for (const each of choices) {
     /** @type {Problem[]} */
     const problems = [];
-    walk(value, each, { ...place, problems, depth: place.depth + 1 });
+    walk(value, each, { ...at, problems, depth: at.depth + 1 });
     if (!problems.length) return;
-    const shallow = problems.some(({ path }) => path === (place.path || "(the whole)"));
+    const shallow = problems.some(({ path }) => path === (at.path || "(root)"));
     if (!shallow && !nearest) nearest = problems;
   }
-  if (nearest) place.problems.push(...nearest);
-  else wrong(place, `must be ${choices.map((each) => describe(each, place.root)).join(" or ")}`);
+  if (nearest) at.problems.push(...nearest);
+  else wrong(at, `must be ${choices.map((each) => describe(each, at.root)).join(" or ")}`);
 }
 
-/** @param {string} value @param {Record<string, any>} schema @param {Place} place */
-function checkText(value, schema, place) {
+/** @param {string} value @param {Record<string, any>} schema @param {Position} at */
+function checkText(value, schema, at) {
   const length = [...value].length;
-  if (schema.minLength !== undefined && length < schema.minLength) wrong(place, `must have at least ${schema.minLength} characters`);
-  if (schema.maxLength !== undefined && length > schema.maxLength) wrong(place, `must have at most ${schema.maxLength} characters`);
-  if (schema.format in FORMATS && !FORMATS[schema.format].test(value)) wrong(place, `must be ${article(schema.format)}`);
-  if (schema.pattern && pattern(schema.pattern)?.test(value) === false) wrong(place, `must match ${schema.pattern}`);
+  if (schema.minLength !== undefined && length < schema.minLength) wrong(at, `must have at least ${schema.minLength} characters`);
+  if (schema.maxLength !== undefined && length > schema.maxLength) wrong(at, `must have at most ${schema.maxLength} characters`);
+  if (schema.format in FORMATS && !FORMATS[schema.format].test(value)) wrong(at, `must be ${article(schema.format)}`);
+  if (schema.pattern && pattern(schema.pattern)?.test(value) === false) wrong(at, `must match ${schema.pattern}`);
 }
 
-/** Python's dialect may hold what this browser cannot read; then nothing is said. @param {string} text */
+/** Null for patterns in Python's syntax that the browser cannot parse; those are not checked. @param {string} text */
 function pattern(text) {
   try {
     return new RegExp(text, "u");
@@ -96,39 +96,39 @@ function pattern(text) {
   }
 }
 
-/** @param {number} value @param {Record<string, any>} schema @param {Place} place */
-function checkNumber(value, schema, place) {
+/** @param {number} value @param {Record<string, any>} schema @param {Position} at */
+function checkNumber(value, schema, at) {
   const { minimum, maximum, exclusiveMinimum, exclusiveMaximum, multipleOf } = schema;
-  if (minimum !== undefined && value < minimum) wrong(place, `must be at least ${minimum}`);
-  if (maximum !== undefined && value > maximum) wrong(place, `must be at most ${maximum}`);
-  if (exclusiveMinimum !== undefined && value <= exclusiveMinimum) wrong(place, `must be more than ${exclusiveMinimum}`);
-  if (exclusiveMaximum !== undefined && value >= exclusiveMaximum) wrong(place, `must be less than ${exclusiveMaximum}`);
-  if (multipleOf && Math.abs(value / multipleOf - Math.round(value / multipleOf)) > 1e-9) wrong(place, `must be a multiple of ${multipleOf}`);
+  if (minimum !== undefined && value < minimum) wrong(at, `must be at least ${minimum}`);
+  if (maximum !== undefined && value > maximum) wrong(at, `must be at most ${maximum}`);
+  if (exclusiveMinimum !== undefined && value <= exclusiveMinimum) wrong(at, `must be more than ${exclusiveMinimum}`);
+  if (exclusiveMaximum !== undefined && value >= exclusiveMaximum) wrong(at, `must be less than ${exclusiveMaximum}`);
+  if (multipleOf && Math.abs(value / multipleOf - Math.round(value / multipleOf)) > 1e-9) wrong(at, `must be a multiple of ${multipleOf}`);
 }
 
-/** @param {unknown[]} value @param {Record<string, any>} schema @param {Place} place */
-function checkList(value, schema, place) {
-  if (schema.minItems !== undefined && value.length < schema.minItems) wrong(place, `must have at least ${schema.minItems} items`);
-  if (schema.maxItems !== undefined && value.length > schema.maxItems) wrong(place, `must have at most ${schema.maxItems} items`);
-  if (schema.uniqueItems && new Set(value.map((each) => JSON.stringify(each))).size < value.length) wrong(place, "must not hold an item twice");
+/** @param {unknown[]} value @param {Record<string, any>} schema @param {Position} at */
+function checkList(value, schema, at) {
+  if (schema.minItems !== undefined && value.length < schema.minItems) wrong(at, `must have at least ${schema.minItems} items`);
+  if (schema.maxItems !== undefined && value.length > schema.maxItems) wrong(at, `must have at most ${schema.maxItems} items`);
+  if (schema.uniqueItems && new Set(value.map((each) => JSON.stringify(each))).size < value.length) wrong(at, "must not contain duplicates");
   value.forEach((each, index) => {
     const of = schema.prefixItems?.[index] ?? schema.items;
-    if (of !== undefined) walk(each, of, { ...place, path: `${place.path}[${index}]`, depth: place.depth + 1 });
+    if (of !== undefined) walk(each, of, { ...at, path: `${at.path}[${index}]`, depth: at.depth + 1 });
   });
 }
 
-/** @param {Record<string, unknown>} value @param {Record<string, any>} schema @param {Place} place */
-function checkObject(value, schema, place) {
-  const under = (/** @type {string} */ name) => ({ ...place, path: place.path ? `${place.path}.${name}` : name, depth: place.depth + 1 });
+/** @param {Record<string, unknown>} value @param {Record<string, any>} schema @param {Position} at */
+function checkObject(value, schema, at) {
+  const under = (/** @type {string} */ name) => ({ ...at, path: at.path ? `${at.path}.${name}` : name, depth: at.depth + 1 });
   for (const name of schema.required ?? []) if (!Object.hasOwn(value, name)) wrong(under(name), "is missing");
   for (const [name, each] of Object.entries(value)) {
     if (Object.hasOwn(schema.properties ?? {}, name)) walk(each, schema.properties[name], under(name));
-    else if (schema.additionalProperties === false) wrong(under(name), "is not known to the model");
+    else if (schema.additionalProperties === false) wrong(under(name), "is not a field of the model");
     else if (schema.additionalProperties !== undefined) walk(each, schema.additionalProperties, under(name));
   }
 }
 
-/** Follow `$ref`s into the same document. @param {Record<string, any>} schema @param {Schema} root @returns {Record<string, any>} */
+/** Follows `$ref`s within the document. @param {Record<string, any>} schema @param {Schema} root @returns {Record<string, any>} */
 function resolve(schema, root) {
   let found = schema;
   for (let hops = 0; found.$ref && hops < MAX_DEPTH; hops++) {
@@ -167,7 +167,7 @@ function describe(schema, root) {
   return found.type ? [found.type].flat().map(article).join(" or ") : "something else";
 }
 
-/** A value to begin with. @param {Schema} schema @param {Schema} [root] @param {number} [depth] @returns {any} */
+/** An example value. @param {Schema} schema @param {Schema} [root] @param {number} [depth] @returns {any} */
 export function example(schema, root = schema, depth = 0) {
   if (typeof schema === "boolean" || depth > 8) return null;
   const found = resolve(schema, root);

@@ -1,9 +1,9 @@
-// How a status looks: a word, a shape and a colour, for runs and for steps.
+// The appearance of run and step statuses: a word, a shape and a colour.
 
 import { h } from "../core/dom.js";
 import { icon } from "./icons.js";
 
-/** Word for people, icon and tone of each status. @type {Record<string, [string, string, string]>} */
+/** Word, icon and tone of each status. @type {Record<string, [string, string, string]>} */
 const LOOKS = {
   Queued: ["Queued", "queue", "idle"],
   Running: ["Running", "ring", "run"],

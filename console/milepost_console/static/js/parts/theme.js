@@ -1,11 +1,11 @@
-// Light, dark, or what the system says. The first paint is done by boot.js; this is the switch.
+// The switch between light, dark and system theme. boot.js applies the theme before the first paint.
 
 import { h, patch } from "../core/dom.js";
 import { icon } from "./icons.js";
 
 const STORED = "milepost.theme";
 /** @type {Record<string, [string, string]>} */
-const CHOICES = { system: ["half", "as the system"], light: ["sun", "light"], dark: ["moon", "dark"] };
+const CHOICES = { system: ["half", "system"], light: ["sun", "light"], dark: ["moon", "dark"] };
 
 function chosen() {
   const stored = localStorage.getItem(STORED) ?? "system";
@@ -13,12 +13,12 @@ function chosen() {
 }
 
 export function themeSwitch() {
-  const place = h("span", { class: "theme-switch" });
+  const container = h("span", { class: "theme-switch" });
   const draw = () => {
     const now = chosen();
     const [shape, word] = CHOICES[now];
-    const label = `Colours: ${word}`;
-    patch(place, h("button", { class: "icon-button", type: "button", title: label, "aria-label": label, on: { click: turn } }, icon(shape)));
+    const label = `Theme: ${word}`;
+    patch(container, h("button", { class: "icon-button", type: "button", title: label, "aria-label": label, on: { click: turn } }, icon(shape)));
   };
   const turn = () => {
     const names = Object.keys(CHOICES);
@@ -30,5 +30,5 @@ export function themeSwitch() {
     draw();
   };
   draw();
-  return place;
+  return container;
 }

@@ -1,4 +1,4 @@
-// A list that builds only the rows in sight: ten thousand runs cost what forty do. Rows have one height.
+// A list that only builds visible rows, so that ten thousand rows cost as much as forty. All rows have the same height.
 
 import { h, morph, styled } from "../core/dom.js";
 
@@ -11,8 +11,8 @@ const OVERSCAN = 8;
  * @property {number} rowHeight
  * @property {(item: T, index: number) => HTMLElement} render
  * @property {(item: T) => string} key
- * @property {() => void} [nearEnd] called when the last rows come into sight
- * @property {(shown: T[]) => void} [onShow] the rows now in sight, after each change
+ * @property {() => void} [nearEnd] called when the last rows become visible
+ * @property {(shown: T[]) => void} [onShow] called with the visible rows after each change
  * @property {string} [role]
  */
 
@@ -51,13 +51,13 @@ export class VirtualList {
     });
   }
 
-  /** How far below the top of what scrolls the first row stands, whatever is positioned around it. */
+  /** The distance of the first row from the top of the scrolled content. */
   offset() {
     const { scroller } = this.options;
     return this.element.getBoundingClientRect().top - scroller.getBoundingClientRect().top - scroller.clientTop + scroller.scrollTop;
   }
 
-  /** The first and last index in sight. */
+  /** The first and last visible index. */
   range() {
     const { scroller } = this.options;
     const top = scroller.scrollTop - this.offset();
@@ -67,26 +67,26 @@ export class VirtualList {
     return { first, last };
   }
 
-  /** @param {boolean} [moved] only the place changed: rows that are there already stay as they are */
+  /** @param {boolean} [moved] only the position changed: existing rows are not updated */
   draw(moved = false) {
     const { key, render, nearEnd, onShow } = this.options;
     styled(this.element, { height: `${this.items.length * this.rowHeight}px` });
     const { first, last } = this.range();
-    const inSight = this.items.slice(first, last + 1);
-    const ids = new Set(inSight.map(key));
+    const visibleItems = this.items.slice(first, last + 1);
+    const ids = new Set(visibleItems.map(key));
     for (const [id, row] of this.shown) if (!ids.delete(id)) this.drop(id, row);
-    let place = this.element.firstChild;
-    inSight.forEach((item, offset) => {
+    let cursor = this.element.firstChild;
+    visibleItems.forEach((item, offset) => {
       const id = key(item);
       let row = this.shown.get(id);
       if (!row) this.shown.set(id, (row = render(item, first + offset)));
       else if (!moved) morph(row, render(item, first + offset));
       styled(row, { transform: `translateY(${(first + offset) * this.rowHeight}px)` });
-      if (place === row) place = place.nextSibling;
-      else this.element.insertBefore(row, place);
+      if (cursor === row) cursor = cursor.nextSibling;
+      else this.element.insertBefore(row, cursor);
     });
     if (nearEnd && this.items.length && last >= this.items.length - 1 - OVERSCAN) nearEnd();
-    onShow?.(inSight);
+    onShow?.(visibleItems);
   }
 
   /** @param {string} id @param {HTMLElement} row */
@@ -95,7 +95,7 @@ export class VirtualList {
     this.shown.delete(id);
   }
 
-  /** Bring a row into sight. @param {number} index */
+  /** Scrolls a row into view. @param {number} index */
   reveal(index) {
     const { scroller } = this.options;
     const sticky = this.offset();
