@@ -10,6 +10,7 @@ from milepost.protocol import Opcode
 from milepost_engine.core import machine
 from milepost_engine.core.machine import ACCEPTS
 from milepost_engine.core.opcodes import AT_DUE, OPENERS
+from milepost_engine.core.outstanding import DISCOVERY_FOLLOWS, PEEK_DELAY, When
 from milepost_engine.core.run import RunStatus
 
 DOCS = Path(__file__).parent
@@ -24,7 +25,8 @@ _CLOSED_BY = {
 
 def state_machine() -> str:
     """The page about the life of a run, drawn from the machine's tables."""
-    return "\n".join([_HEAD, *_diagram(), _INPUTS, *_inputs(), _STEPS, *_steps(), _RULES, *_rules(), ""])
+    parts = [_HEAD, *_diagram(), _INPUTS, *_inputs(), _STEPS, *_steps(), _FOLLOWS, *_follows(), _RULES, *_rules()]
+    return "\n".join([*parts, ""])
 
 
 def _diagram() -> list[str]:
@@ -51,11 +53,31 @@ def _steps() -> list[str]:
     lines = ["| Opcode | Closed by | When its time is up (TimerDue) |", "|---|---|---|"]
     for opcode in OPENERS:
         at_due = AT_DUE.get(opcode)
-        told = f"{at_due[0].value}, with `{at_due[1].decode()[:24]}`" if at_due else "no time limit of its own"
+        outcome = f"{at_due[0].value}, with `{at_due[1].decode()[:24]}`" if at_due else "no time limit of its own"
         if at_due and len(at_due[1]) > 24:
-            told = f"{at_due[0].value}, with an error"
-        lines.append(f"| `{opcode.value}` | {_CLOSED_BY[opcode]} | {told} |")
+            outcome = f"{at_due[0].value}, with an error"
+        lines.append(f"| `{opcode.value}` | {_CLOSED_BY[opcode]} | {outcome} |")
     return lines
+
+
+def _follows() -> list[str]:
+    said = {
+        When.NOW: "now",
+        When.SOON: f"soon: after {PEEK_DELAY.total_seconds():g} s, or now if the last of them closes first",
+        When.WAIT: "not before another step closes",
+    }
+    return [
+        "| What no discovery has seen yet | Planned steps in flight | The SDK can peek | A discovery follows |",
+        "|---|---|---|---|",
+        *(
+            f"| {row.unseen} | {_yes_no(row.in_flight)} | {_yes_no(row.peeks)} | {said[row.when]} |"
+            for row in DISCOVERY_FOLLOWS
+        ),
+    ]
+
+
+def _yes_no(values: tuple[bool, ...]) -> str:
+    return "any" if len(values) > 1 else "yes" if values[0] else "no"
 
 
 def _rules() -> list[str]:
@@ -82,6 +104,14 @@ _STEPS = """
 ## How open steps close
 
 A step that runs at once is recorded when it is finished. These are open first; a closed step never changes again.
+"""
+
+_FOLLOWS = """
+## When a discovery follows
+
+A discovery is a call of the function that looks for steps. Each closed step is seen by one; this table says when it
+follows. If steps of several kinds are unseen, the earliest moment counts. A peek is a discovery that runs no step,
+while other planned steps are still in flight.
 """
 
 _RULES = """

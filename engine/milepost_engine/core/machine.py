@@ -42,7 +42,7 @@ from .inputs import (
     TimerKind,
 )
 from .opcodes import failure_text
-from .outstanding import after_closing, commands_for, discover, discovery_due, outstanding
+from .outstanding import When, after_closing, commands_for, discover, discovery_follows, outstanding, peek_due
 from .retries import RetryPolicy, clip_retry_after
 from .run import (
     ClosedStep,
@@ -89,7 +89,7 @@ def follow(run: Run, records: Sequence[Record], now: datetime) -> tuple[Command,
 
 def due_discovery(run: Run, now: datetime) -> Invoke | None:
     """The discovery that the run waits for, if it waits for one."""
-    return discover(run, now) if run.status is RunStatus.RUNNING and discovery_due(run) else None
+    return discover(run, now) if run.status is RunStatus.RUNNING and discovery_follows(run) is When.NOW else None
 
 
 # --- messages without news ------------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ def _follow_up(run: Run, records: Sequence[Record], now: datetime, extra: tuple[
         case Plan():
             for op in sorted(last.ops, key=opcodes.acting_order):
                 commands += commands_for(run, op, now)
-            if discovery_due(run):
+            if discovery_follows(run) is When.NOW:
                 commands.append(discover(run, now))
         case FailedAttempt():
             commands.append(Invoke(last.job, last.attempt + 1, last.next_at))
@@ -300,7 +300,7 @@ def _fatal(error: dict[str, object], given: InvocationReturned, now: datetime) -
 def _nothing_reported(run: Run, given: InvocationReturned, now: datetime) -> Decision:
     """An answer that moves nothing: harmless when it only repeats what is closed, an error when nothing is left."""
     call = given.call
-    if call.target != DISCOVERY or not discovery_due(run):
+    if call.target != DISCOVERY or discovery_follows(run) is not When.NOW:
         return Decision(run)
     if call.job != run.discovery_job:
         # The run has moved on since; that answer was right in its time.
@@ -358,8 +358,7 @@ def _timer(run: Run, given: Input, now: datetime) -> Decision:
         case TimerKind.FINISH_TIMEOUT:
             return _late(run, run.finish_by, Outcome.FINISH_TIMEOUT, given.kind, now)
         case TimerKind.PEEK:
-            # With nothing in flight any more, whoever closed the last branch goes on.
-            return Decision(run, commands=(discover(run, now),) if run.unseen and run.in_flight else ())
+            return Decision(run, commands=peek_due(run, now))
         case TimerKind.BEGIN | TimerKind.START_TIMEOUT:
             return _resume(run, RunResumed(""), now)
 

@@ -15,26 +15,40 @@ from __future__ import annotations
 from bisect import bisect
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Self
+from enum import StrEnum
+from typing import Final, Self
 
 from milepost.protocol import DISCOVERY, Opcode
 
 from .records import BlobRef, ClosedStep, FailedAttempt, OpenOp, Plan, StepStatus
 
-__all__ = ["View"]
+__all__ = ["Unseen", "View"]
+
+
+class Unseen(StrEnum):
+    """What the next discovery has to see. Which kinds cause one at once is decided in `outstanding.py`."""
+
+    __hash__ = str.__hash__  # an enum's own is Python code, and each decision asks for it
+
+    START = "the run's start: no discovery has left a record yet"
+    RAN = "a step that a discovery ran"
+    AWAITED = "a sleep, a wait or an invoke"
+    RACING = "a parallel step that races its siblings"
+    PARALLEL = "a parallel step"
+    NOTHING = "nothing"
 
 
 class View:
-    """See the module.
+    """What follows from the records of one run.
 
-    `order`: closed steps as invocations see them, those that vanished left out. `seen`: how many of them some recorded
-    discovery has seen. `urgent`: something unseen is looked at at once, whatever is in flight. `latest_due`: the last
-    moment at which a sleep, a wait, an invoke or another try is due.
+    `order`: closed steps as invocations see them, without those that vanished. `seen`: how many of them a recorded
+    discovery has seen. `unseen_kinds`: the kinds of the others. `in_flight`: how many planned steps have no result yet.
+    `latest_due`: the last moment at which a sleep, a wait, an invoke or another attempt is due.
     """
 
     __slots__ = (
         "_settled", "closed", "discovered", "failures", "in_flight", "kept", "latest_due", "open", "order", "planned",
-        "plans", "seen", "stored_bytes", "urgent",
+        "plans", "seen", "stored_bytes", "unseen_kinds",
     )  # fmt: skip
 
     def __init__(self, kept: tuple[str, ...] = ()) -> None:
@@ -48,7 +62,7 @@ class View:
         self.in_flight = 0
         self.seen = len(kept)
         self.discovered = False
-        self.urgent = False
+        self.unseen_kinds: frozenset[Unseen] = _NONE
         self.stored_bytes = 0
         self.latest_due: datetime | None = None
         self._settled = len(kept)
@@ -112,7 +126,7 @@ class View:
     @property
     def sees_branches(self) -> bool:
         """Whether a planned step, sleep, wait or invoke has closed that no discovery has seen."""
-        return any(step_id in self.planned for step_id in self.order[self.seen :])
+        return not self.unseen_kinds <= _RAN
 
     # --- records ----------------------------------------------------------------------------------------------------
 
@@ -166,9 +180,9 @@ class View:
         seen = max(self.seen, _seen_by(step))
         if place < seen or seen > self.seen:
             self.seen = seen
-            self.urgent = any(self._hurries(step_id) for step_id in self.order[seen:])
-        else:
-            self.urgent = self.urgent or self._hurries(step.step_id)
+            self.unseen_kinds = self._kinds()
+        elif (kind := self._kind(step.step_id)) not in self.unseen_kinds:
+            self.unseen_kinds |= {kind}
 
     def _settle(self, plan: Plan) -> None:
         """Let a plan fix the order that its discovery had seen; nearly always that is all of it."""
@@ -176,7 +190,7 @@ class View:
             self._arrange()
             return
         self._settled = self.seen = len(plan.order)
-        self.urgent = False
+        self.unseen_kinds = _NONE
 
     def _arrange(self) -> None:
         """The order, and what was seen of it, from all records."""
@@ -191,15 +205,23 @@ class View:
         self.order = (*settled, *(step.step_id for step in rest))
         self._settled = len(settled)
         self.seen = max(len(settled), max(map(_seen_by, self.closed.values()), default=0))
-        self.urgent = any(self._hurries(step_id) for step_id in self.order[self.seen :])
+        self.unseen_kinds = self._kinds()
 
-    def _hurries(self, step_id: str) -> bool:
-        """Whether a closed step is looked at at once; a planned one waits for its siblings unless it races."""
+    def _kinds(self) -> frozenset[Unseen]:
+        return frozenset(map(self._kind, self.order[self.seen :]))
+
+    def _kind(self, step_id: str) -> Unseen:
         found = self.planned.get(step_id)
         if found is None:
-            return True
+            return Unseen.RAN
         op = found[1]
-        return op.kind is not Opcode.STEP_PLANNED or op.opts.get("parallelMode") == "race"
+        if op.kind is not Opcode.STEP_PLANNED:
+            return Unseen.AWAITED
+        return Unseen.RACING if op.opts.get("parallelMode") == "race" else Unseen.PARALLEL
+
+
+_NONE: Final[frozenset[Unseen]] = frozenset()
+_RAN: Final = frozenset({Unseen.RAN})
 
 
 def _rank(step: ClosedStep) -> tuple[int, datetime, str]:
