@@ -3,6 +3,8 @@
 Laws: nothing else in the engine reads a clock; `now` is aware, in UTC, and never goes backwards.
 """
 
+from __future__ import annotations
+
 import asyncio
 import heapq
 import itertools

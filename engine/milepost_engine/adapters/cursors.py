@@ -1,5 +1,7 @@
 """Writes and reads the place where a query goes on: the sort key of the last item, as JSON text."""
 
+from __future__ import annotations
+
 import json
 
 __all__ = ["cursor_of", "sort_key_of"]

@@ -4,6 +4,8 @@ Source for the rules: protocol §2.3 (the call), §2.4 (limits). Redirects are f
 a call must arrive at its new place as the POST with body and query that it was.
 """
 
+from __future__ import annotations
+
 import asyncio
 from types import TracebackType
 from typing import Final, Self

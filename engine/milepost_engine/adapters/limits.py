@@ -5,6 +5,8 @@ limit; none of them touches storage.
 Source: "Quotas in Amazon DynamoDB", "Amazon SQS message quotas", "Creating object key names" (S3).
 """
 
+from __future__ import annotations
+
 import functools
 import re
 from collections.abc import Mapping, Sequence

@@ -1,5 +1,7 @@
 """The two sources of random_source: the system's, and one that a seed repeats."""
 
+from __future__ import annotations
+
 import random
 import secrets
 

@@ -3,6 +3,8 @@
 The hot path has `aws_http`; this is for S3, for emulators and mocks, and for whoever brings their own client.
 """
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor

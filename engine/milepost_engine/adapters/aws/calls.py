@@ -11,6 +11,8 @@ it would fail on its own success.
     no answer ──────────────────────► again if repeatable or not sent ──► AwsUnreachable
 """
 
+from __future__ import annotations
+
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar

@@ -6,6 +6,8 @@ is ours. A call takes about a tenth of boto3's CPU, and no thread.
 Law: an answer is returned, or AwsRefused or AwsUnreachable raised; `aws_calls` decides what is sent again.
 """
 
+from __future__ import annotations
+
 import asyncio
 import base64
 import importlib.util
@@ -116,7 +118,7 @@ class AwsHttp:
         bundle = ca_bundle or self._environment.get("AWS_CA_BUNDLE") or _certificates()
         self._connections: Transport = transport or Connections(retries.clock, limit=max_connections, ca_bundle=bundle)
 
-    def service(self, name: str) -> "JsonService":
+    def service(self, name: str) -> JsonService:
         """A caller of dynamodb, sqs or events."""
         return JsonService(self, name)
 

@@ -4,6 +4,8 @@ Lambda puts its role's credentials into the environment, so that a cold start ne
 Source: "Using Lambda environment variables" in the Lambda developer guide.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +21,7 @@ class GivenCredentials:
     secret_key: str
     token: str | None = None
 
-    def get_frozen_credentials(self) -> "GivenCredentials":
+    def get_frozen_credentials(self) -> GivenCredentials:
         """Themselves."""
         return self
 

@@ -9,6 +9,8 @@ Cost: a single write is never sent as a transaction (half the price); a failed c
 brings the standing item along, so no read follows it.
 """
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Final

@@ -3,6 +3,8 @@
 Every name travels as a placeholder: attribute names may be reserved words or hold dots.
 """
 
+from __future__ import annotations
+
 import base64
 from typing import Any, Final
 
@@ -69,13 +71,13 @@ class Expressions:
         self._values: dict[str, _Attribute] = {}
         self._request: dict[str, Any] = {}
 
-    def condition(self, condition: Condition | None) -> "Expressions":
+    def condition(self, condition: Condition | None) -> Expressions:
         """Adds the ConditionExpression, if there is a condition."""
         if condition is not None:
             self._request["ConditionExpression"] = self._told(condition)
         return self
 
-    def changes(self, changes: Changes) -> "Expressions":
+    def changes(self, changes: Changes) -> Expressions:
         """Adds the UpdateExpression."""
         clauses = {
             "SET": [f"{self.name(name)} = {self.value(value)}" for name, value in changes.set.items()],
@@ -86,7 +88,7 @@ class Expressions:
         self._request["UpdateExpression"] = " ".join(told)
         return self
 
-    def add(self, field: str, expression: str) -> "Expressions":
+    def add(self, field: str, expression: str) -> Expressions:
         """Adds an expression written with `name` and `value`."""
         self._request[field] = expression
         return self

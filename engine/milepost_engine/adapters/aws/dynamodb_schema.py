@@ -1,5 +1,7 @@
 """The DynamoDB table's schema, once: for the stack that deploys it, for tests and for emulators."""
 
+from __future__ import annotations
+
 from typing import Any, Final
 
 __all__ = ["TTL_ATTRIBUTE", "create_table", "table_definition"]

@@ -1,5 +1,7 @@
 """Blobs over an S3 bucket."""
 
+from __future__ import annotations
+
 from typing import Any, Final
 
 from milepost_engine.adapters.limits import check_blob_key, check_blob_prefix

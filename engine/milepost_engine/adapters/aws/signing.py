@@ -5,6 +5,8 @@ that was a third of what a call took. The key of a day, region and service is ke
 Source: "Create a signed AWS API request", IAM User Guide. A test holds every signature to botocore's.
 """
 
+from __future__ import annotations
+
 import hashlib
 import hmac
 from collections.abc import Mapping

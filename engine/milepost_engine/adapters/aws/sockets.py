@@ -7,6 +7,8 @@ Laws: a connection serves one call at a time, and goes back to the pool only aft
 dead is never used; nothing is sent twice here (repeating is decided in `aws_calls`).
 """
 
+from __future__ import annotations
+
 import asyncio
 import select
 import ssl

@@ -1,5 +1,7 @@
 """Queue over an SQS standard queue. Who consumes it is AWS's own event source mapping."""
 
+from __future__ import annotations
+
 import asyncio
 import math
 from collections.abc import Iterator, Sequence

@@ -4,6 +4,8 @@ Laws: values of different types are never equal (True is not 1); a comparison wi
 false; only `Absent` and `LacksAttribute` hold for a missing item.
 """
 
+from __future__ import annotations
+
 from milepost_engine.ports import (
     Absent,
     AllOf,

@@ -4,6 +4,8 @@ Code that was taken away while a run waits (another file is served) is a missing
 attempt once it is back.
 """
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Protocol

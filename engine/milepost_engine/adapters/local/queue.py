@@ -14,6 +14,8 @@ have been in flight; it is told as received before. Delays are exact, without po
 waits, one alarm sleeps until the first.
 """
 
+from __future__ import annotations
+
 import asyncio
 import heapq
 import logging

@@ -4,6 +4,8 @@ Calls run on the event loop's own thread (a commit takes about 45 µs, a read 15
 much), and all writes of one turn share one commit (`sqlite_file.GroupCommit`).
 """
 
+from __future__ import annotations
+
 import functools
 import sqlite3
 from collections.abc import Callable, Sequence

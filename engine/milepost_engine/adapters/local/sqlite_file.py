@@ -8,6 +8,8 @@ Laws:
   that a refusal needs no savepoint and costs the others nothing.
 """
 
+from __future__ import annotations
+
 import asyncio
 import sqlite3
 from collections.abc import Callable

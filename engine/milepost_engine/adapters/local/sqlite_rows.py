@@ -6,6 +6,8 @@ JSON, a NUL byte (JSON text never holds one), and the bytes one after the other;
 (no attribute has that name) lists their names and lengths. Encoding 1 KB takes about 1 µs.
 """
 
+from __future__ import annotations
+
 from typing import Any, Final, cast
 
 from milepost_engine.codec import dumps, loads, text
