@@ -118,7 +118,7 @@ async def test_a_file_of_another_program_is_refused_and_left_alone(tmp_path: Pat
 async def test_a_path_that_cannot_be_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path, tmp_path / "file" / "m.db"):
-        with pytest.raises(DataFileError, match="check the path and its rights"):
+        with pytest.raises(DataFileError, match="check the path and its permissions"):
             SqliteStore.open(path, clock=WoundClock())
 
 

@@ -3,11 +3,11 @@
 Rules of the order
  1. The last plan fixes the order of what its discovery had seen.
  2. Other closed steps follow by how much their job had seen (`seq`), then by time, then by id.
-So a later order always begins with an earlier one that some decision was made on.
+So an order always begins with every earlier order that a decision was based on.
 
 Laws
- - A view grows by one record at a time, at a cost that is a few copies of pointers, whatever the number of steps.
- - A view that a run has is never changed: `after` gives another one.
+ - Adding a record copies a few tables of pointers; the order is derived again only when a record comes out of order.
+ - A view that a run has is never changed: `after` returns another one.
 """
 
 from __future__ import annotations
@@ -66,11 +66,11 @@ class View:
         self.stored_bytes = 0
         self.latest_due: datetime | None = None
         self._settled = len(kept)
-        """How much of the order the last plan (or, in a replay, the origin) has fixed."""
+        """How many steps of the order the last plan (or, in a replay, the origin) has fixed."""
 
     @classmethod
     def of(cls, records: Iterable[ClosedStep | Plan | FailedAttempt], kept: tuple[str, ...] = ()) -> Self:
-        """The view of some records: plans by turn and failed attempts by number, else in any order."""
+        """The view of some records: plans by turn, failed attempts by number, otherwise in any order."""
         view = cls(kept)
         for record in records:
             view._note(record)
@@ -89,7 +89,7 @@ class View:
         return view
 
     def add(self, record: ClosedStep | Plan | FailedAttempt) -> None:
-        """One more record; only for a view that nothing else has yet."""
+        """Add a record in place; only for a view that nothing else refers to yet."""
         self._note(record)
         match record:
             case ClosedStep():
@@ -111,7 +111,7 @@ class View:
         return f"View(closed={list(self.closed.values())}, plans={self.plans}, failures={self.failures})"
 
     def is_branch(self, step_id: str) -> bool:
-        """Whether a planned step was open side by side with others."""
+        """Whether a planned step was open in parallel with others."""
         found = self.planned.get(step_id)
         if found is None:
             return False
@@ -131,7 +131,7 @@ class View:
     # --- records ----------------------------------------------------------------------------------------------------
 
     def _note(self, record: ClosedStep | Plan | FailedAttempt) -> None:
-        """Everything but the order and what has been seen of it."""
+        """Update everything but the order and what has been seen of it."""
         match record:
             case ClosedStep():
                 self._close(record)
@@ -169,7 +169,7 @@ class View:
     # --- the order --------------------------------------------------------------------------------------------------
 
     def _place(self, step: ClosedStep) -> None:
-        """Put one more step where the rules want it; nearly always that is the end."""
+        """Put one more step where the rules of the order put it; nearly always that is the end."""
         if step.status is StepStatus.VANISHED:
             return
         place = len(self.order)
@@ -185,7 +185,7 @@ class View:
             self.unseen_kinds |= {kind}
 
     def _settle(self, plan: Plan) -> None:
-        """Let a plan fix the order that its discovery had seen; nearly always that is all of it."""
+        """Fix the order that the plan's discovery had seen; nearly always that is all of it."""
         if plan.order != self.order:
             self._arrange()
             return
@@ -193,7 +193,7 @@ class View:
         self.unseen_kinds = _NONE
 
     def _arrange(self) -> None:
-        """The order, and what was seen of it, from all records."""
+        """Derive the order, and what has been seen of it, from all records."""
         settled = self.plans[-1].order if self.plans else self.kept
         known = frozenset(settled)
         rest = [

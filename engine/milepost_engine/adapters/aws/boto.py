@@ -1,6 +1,6 @@
-"""Calls AWS through a boto3 client on worker threads: right everywhere, about 2 ms of CPU a call.
+"""Calls AWS through a boto3 client on worker threads: works everywhere, about 2 ms of CPU per call.
 
-The hot path has `aws_http`; this is for S3, for emulators and mocks, and for whoever brings their own client.
+The hot path uses `client.py`; this is for S3, for emulators and mocks, and for callers with a client of their own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["BotoCaller", "boto_config"]
 
 
 def boto_config(max_connections: int = 32) -> Config:
-    """The configuration a client for `BotoCaller` wants: one attempt a call, for retries are ours to decide."""
+    """The configuration for a client of `BotoCaller`: one attempt per call; `calls.py` decides about retries."""
     return Config(
         retries={"total_max_attempts": 1},
         max_pool_connections=max_connections,
@@ -34,7 +34,7 @@ def boto_config(max_connections: int = 32) -> Config:
 class BotoCaller:
     """Implements `Caller` over a boto3 client, which should be made with `boto_config()`.
 
-    `executor` runs the calls instead of threads of its own; `close` closes it too.
+    `executor` runs the calls instead of a thread pool of its own; `close` shuts it down too.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class BotoCaller:
         return await with_retries(attempt, self._retries, repeatable=repeatable)
 
     def close(self) -> None:
-        """Lets the threads go; calls on their way end first."""
+        """Shuts the threads down after the calls in progress have ended."""
         self._executor.shutdown()
 
     def _call(self, operation: str, request: Mapping[str, Any]) -> Answer:

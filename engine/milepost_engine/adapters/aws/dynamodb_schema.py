@@ -1,4 +1,4 @@
-"""The DynamoDB table's schema, once: for the stack that deploys it, for tests and for emulators."""
+"""The schema of the DynamoDB table, for the stack that deploys it, for tests and for emulators."""
 
 from __future__ import annotations
 
