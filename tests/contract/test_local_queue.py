@@ -269,7 +269,7 @@ async def test_a_cancelled_sender_strands_nothing(queue: LocalQueue, consumer: C
 async def test_a_queue_has_one_consumer(queue: LocalQueue, consumer: Consumer) -> None:
     running = asyncio.create_task(queue.run(consumer, concurrency=1))
     await asyncio.sleep(0)
-    with pytest.raises(RuntimeError, match="queue work has a consumer already"):
+    with pytest.raises(RuntimeError, match="queue work already has a consumer"):
         await queue.drain(consumer)
     running.cancel()
 

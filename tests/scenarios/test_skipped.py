@@ -138,7 +138,7 @@ async def test_hundreds_of_listeners_leave_a_bounded_note_that_says_how_many_mor
     async with rig(app) as r:
         reasons = await told(r, await r.send("order", {"cents": 5}))
         assert len(reasons) == 51
-        assert reasons["…"] == "10 more functions were passed over"
+        assert reasons["…"] == "10 more functions were skipped"
 
 
 async def _nothing(ctx: Context) -> None: ...
