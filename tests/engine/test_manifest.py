@@ -51,7 +51,7 @@ def test_flow_control_is_refused_by_name_never_silently_run_without(setting: str
         ({"triggers": [{"cron": "* * * *"}]}, "cron line '* * * *'"),
         ({"triggers": [{"cron": "TZ=Mars/Olympus 0 8 * * *"}]}, "Mars/Olympus"),
         ({"triggers": [{"cron": "0 8 * * *", "jitter": "10m"}]}, "jitter"),
-        ({"triggers": [{"cron": "0 8 * * *"}, {"cron": "0 8 * * *"}]}, "stands there twice"),
+        ({"triggers": [{"cron": "0 8 * * *"}, {"cron": "0 8 * * *"}]}, "occurs twice"),
         ({"triggers": [{"cron": "0 8 * * *", "catch_up": "most"}]}, "catch_up is 'most'"),
         ({"triggers": [{}]}, "neither an event nor a cron line"),
         ({"triggers": [{"event": 7}]}, "neither an event nor a cron line"),
@@ -92,14 +92,14 @@ def test_a_wrong_setting_is_refused_naming_function_and_setting(function: dict[s
     [
         (
             {"triggers": [{"event": "go", "expression": "evnt.data.a == 1"}]},
-            "the trigger 'go' uses evnt, which it does not know: it may use event, as in event.data.id.",
+            "the trigger 'go' uses evnt, which is not available there: it may use event, as in event.data.id.",
         ),
         ({"triggers": [{"event": "go", "expression": "async.data.a == 1"}]}, "uses async, which it does not know"),
         ({"triggers": [{"event": "go", "expression": "event.a.exists(x, x == y)"}]}, "uses y, which"),
         ({"idempotency": "data.id + event.data.id"}, "the expression of idempotency uses data, which"),
         (
             {"cancel": [{"event": "stop", "if": "asnc.data.id == evt.data.id"}]},
-            "uses asnc and evt, which it does not know: it may use event and async, as in event.data.id == async.data",
+            "uses asnc and evt, which is not available there: it may use event and async, as in event.data.id == async.data",
         ),
     ],
     ids=str,

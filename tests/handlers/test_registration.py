@@ -135,7 +135,7 @@ def test_an_app_that_cannot_be_imported_fails_the_deployment_with_pythons_words(
     world.lambdas.functions[VERSION.format(1)] = broken
     answer = cloudformation.ask("Create", VERSION.format(1))
     assert answer["Status"] == "FAILED"
-    assert answer["Reason"].startswith(f"[MP503] The app at {VERSION.format(1)} did not give its manifest")
+    assert answer["Reason"].startswith(f"[MP503] The app at {VERSION.format(1)} did not return its manifest")
     assert "No module named 'stripe'" in answer["Reason"]
     assert answer["PhysicalResourceId"] == "app:none"
 

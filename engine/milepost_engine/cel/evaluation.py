@@ -1,7 +1,7 @@
-"""A tree and variables to a value.
+"""Evaluates an expression: from a tree and variables to a value.
 
 Laws (the dialect):
-1. What is missing is UNKNOWN at any depth, also a field of what is no map.
+1. What is missing is UNKNOWN at any depth, including a field of something that is not a map.
 2. UNKNOWN == x only if x is null; != is the inverse.
 3. UNKNOWN is less than anything on its right, not greater: `<` `<=` true, `>` `>=` false; mirrored on the right.
 4. In an ordering null is the zero of the other side's kind.
@@ -10,7 +10,7 @@ Laws (the dialect):
    null it gives the other side.
 7. `||` is the first truthy operand or the last, `&&` the first falsy or the last; `?:` decides by truthiness.
 8. `size` of UNKNOWN or null is 0, every other function, method and operator on them is false.
-What cannot be computed is a ErrorValue: it counts as UNKNOWN inside, and is an error when it is the result.
+What cannot be computed is an ErrorValue: UNKNOWN inside an expression, an error as its result.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def evaluate(expression: Expression, variables: Mapping[str, object], *, now: da
 
 
 def run(node: Node, work: Work) -> object:
-    """The value of one node, which may be UNKNOWN or a ErrorValue."""
+    """The value of one node, which may be UNKNOWN or an ErrorValue."""
     work.left -= 1
     if work.left < 0:
         work.spend(0)
@@ -83,7 +83,7 @@ def run(node: Node, work: Work) -> object:
 
 
 def follow(value: object, keys: tuple[Key, ...]) -> object:
-    """What stands at fixed steps into a value, else UNKNOWN."""
+    """The value at fixed steps into a value, else UNKNOWN."""
     for key in keys:
         if type(value) is dict or isinstance(value, Mapping):  # the first test is the quick one
             value = value.get(key, UNKNOWN)

@@ -1,8 +1,7 @@
 """Index keys of conditions: the equalities on `async` that an event must satisfy.
 
-Law: if a bound condition is true for an event, then for each of its keys `lookup` finds an equal value in the
-event, with the same hash. So an event looks up by hash, and the whole condition is evaluated only on what it
-finds.
+Law: if a bound condition is true for an event, then for each of its keys `lookup` finds an equal value in the event,
+with the same hash. Waits are therefore looked up by hash, and only those found evaluate their whole condition.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Scalar", "equality_keys", "index_hash", "lookup"]
 
 Scalar = str | bool | int | float
-"""What may serve as a key. Not null: a missing field equals null too, so null would find nothing."""
+"""The values allowed as keys. Null is not: a missing field equals null too, and has no value to look up."""
 
 
 def equality_keys(bound: Bound | Expression) -> tuple[tuple[str, Scalar], ...]:

@@ -1,6 +1,6 @@
 """The parsed form of an expression: a tree of small frozen records.
 
-Named tuples, because the import of seventeen dataclasses takes 15 ms and making one takes three times as long.
+They are named tuples, because importing seventeen dataclasses takes 15 ms and making one takes three times as long.
 
 Laws: a tree is no higher than the parser's depth limit, so walking it by recursion is safe; `&&`, `||` and
 chains of arithmetic are flat, however long; a path with fixed steps (`event.data.items[0]`) is one node.
@@ -159,7 +159,7 @@ def children(node: Node) -> Iterator[Node]:
 
 
 def free_names(node: Node, bound: frozenset[str] = frozenset()) -> frozenset[str]:
-    """The variables that must come from outside: all but those that macros around their use bring along."""
+    """The free variables: all but those that a macro around them defines."""
     match node:
         case Path(root=root):
             return frozenset({root}) - bound
@@ -171,7 +171,7 @@ def free_names(node: Node, bound: frozenset[str] = frozenset()) -> frozenset[str
 
 
 def rebuilt(node: Node, change: Callable[[Node], Node]) -> Node:
-    """The same node over changed children."""
+    """The same node with other children."""
     if isinstance(node, Literal):
         return node
     fields = (_changed(getattr(node, name), change) for name in node._fields)

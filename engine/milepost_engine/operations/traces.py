@@ -1,10 +1,10 @@
 """One run's trace: a span for each step with its attempts, and one for the function where its body failed.
 
-Which tries of the body are shown
- 1. Those that failed and were repeated, whatever steps were done in between: they are records of the run.
- 2. The last one, which ended the run: the run's end tells its number, its beginning and its result.
- 3. None where no try failed: the steps tell what ran. Nor where the run failed with the error of a step that nobody
-    caught: the step's span tells it.
+Which attempts of the body are shown
+ 1. Those that failed and were repeated, whatever steps ran in between: they are records of the run.
+ 2. The last one, which ended the run: the run's end has its number, its start and its result.
+ 3. None if no attempt failed: the steps show what ran. None either if the run failed with an uncaught error of a step:
+    the step's span shows it.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ _OPEN: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Traces:
-    """See the module."""
+    """Builds traces; `values` loads large results."""
 
     values: Values
 
     async def result(self, run: Run) -> tuple[Json, Json]:
-        """A run's output and its error (or why it was cancelled); one of them at most."""
+        """A run's output and its error (or why it was cancelled); at most one of them is set."""
         if run.ended is None:
             return None, None
         value = await self._value(run.ended.output)
         return (value, None) if run.status is RunStatus.COMPLETED else (None, value)
 
     async def trace(self, run: Run, event: Event | None, result: tuple[Json, Json]) -> list[dict[str, Json]]:
-        """Every span, in the order in which they began; `event` is the run's first, `result` as above."""
+        """Every span, by start time; `event` is the run's first, `result` is what `result()` returned."""
         failures: dict[str, list[FailedAttempt]] = {}
         for tries in run.failures.values():
             for tried in tries:
@@ -67,9 +67,9 @@ class Traces:
         ]
         spans += [_open_span(run, op, failures.pop(op.step_id, []), event) for op in run.open_ops]
         spans += [_failing_span(run, step_id, tried) for step_id, tried in failures.items()]
-        if of_body or (run.status is RunStatus.FAILED and not _passed_on(result[1], spans)):
+        if of_body or (run.status is RunStatus.FAILED and not _came_from_a_step(result[1], spans)):
             spans += _function_spans(run, of_body, *result)
-        # Steps that began in the same millisecond stand in the order in which they ended.
+        # Steps that began in the same millisecond are in the order in which they ended.
         places = {step_id: place for place, step_id in enumerate(run.order)}
         return sorted(spans, key=lambda span: (str(span["started_at"]), places.get(str(span["step_id"]), len(places))))
 
@@ -111,7 +111,7 @@ def _open_span(run: Run, op: OpenOp, tries: list[FailedAttempt], event: Event | 
 
 
 def _failing_span(run: Run, step_id: str, tries: list[FailedAttempt]) -> dict[str, Json]:
-    """A step that a discovery tried itself, and that has no result yet."""
+    """A step that a discovery ran and that has no result yet."""
     status = "Abandoned" if run.status.ended else "Retrying"
     span = _span(run, step_id, tries[-1].name, Opcode.STEP_RUN, status, tries, None, None)
     return span | {
@@ -121,20 +121,20 @@ def _failing_span(run: Run, step_id: str, tries: list[FailedAttempt]) -> dict[st
     }
 
 
-def _passed_on(error: Json, spans: Sequence[Mapping[str, Json]]) -> bool:
-    """Whether the error that a run failed with is that of a step, which the body let through."""
+def _came_from_a_step(error: Json, spans: Sequence[Mapping[str, Json]]) -> bool:
+    """Whether the run failed with the error of a step, which the body did not catch."""
     closed = [span for span in spans if span["status"] in ("Failed", "TimedOut")]
-    return any(_said(span["error"]) == _said(error) for span in closed)
+    return any(_identity(span["error"]) == _identity(error) for span in closed)
 
 
-def _said(error: Json) -> tuple[Json, Json]:
+def _identity(error: Json) -> tuple[Json, Json]:
     return (error.get("name"), error.get("message")) if isinstance(error, Mapping) else (None, error)
 
 
 def _function_spans(run: Run, tries: list[FailedAttempt], output: Json, error: Json) -> list[dict[str, Json]]:
-    """The span of the body: what failed of it before, and the try that ended the run; none where nothing is known."""
+    """The span of the body: its failed attempts and the one that ended the run; none if nothing is known about them."""
     ended = run.ended
-    # A run that moved on since, past the job that failed, has got over it: that job is not tried again.
+    # If the run has advanced past the job that failed, that job is not retried.
     failing = bool(tries) and tries[-1].job == run.discovery_job
     status = run.status.value if ended else "Retrying" if failing else "Running"
     span = _span(run, DISCOVERY, "(function)", Opcode.NONE, status, tries, None, None)
@@ -145,7 +145,7 @@ def _function_spans(run: Run, tries: list[FailedAttempt], output: Json, error: J
     if ended is not None and last is not None:
         _add(span, _attempt(ended.attempt, last, ended.ended_at, status, error))
     elif failing:
-        # Still to be tried again, or cancelled meanwhile: what ended the run is not an error of its body.
+        # It is retried, or was cancelled meanwhile: the run was not ended by an error of its body.
         error = dict(tries[-1].error)
     else:
         error = None
