@@ -1,4 +1,4 @@
-"""The limits that every Table keeps, so that what works on a laptop works on AWS."""
+"""The limits that every Table enforces: what works on a laptop works on AWS."""
 
 import re
 from collections.abc import Callable

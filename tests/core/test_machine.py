@@ -88,7 +88,7 @@ def test_a_closed_step_stays_as_it_is():
     assert later.closed == run.closed
 
 
-def test_the_end_is_recorded_with_its_output_and_said_farewell_to():
+def test_the_end_is_recorded_with_its_output_and_followed_by_end_of_run_actions():
     decision = discovered(a_run(), Op("", Opcode.RUN_COMPLETE, data=b'"yes"'))
     [ended] = decision.records
     assert isinstance(ended, RunEnded)
@@ -97,7 +97,7 @@ def test_the_end_is_recorded_with_its_output_and_said_farewell_to():
 
 
 @pytest.mark.parametrize("status", [status for status in RunStatus if status.ended])
-def test_an_ended_run_only_says_farewell_again(status):
+def test_an_ended_run_only_repeats_its_end_of_run_actions(status):
     assert set(ACCEPTS[status]) == {RunStarted, RunResumed}
     assert advance(a_run(status=status), RunResumed(None), NOW).commands == (FinishRun(),)
 

@@ -28,7 +28,7 @@ def planned(step_id: str, kind: Opcode = Opcode.STEP_PLANNED, *, races: bool = F
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[ClosedStep | Plan | FailedAttempt]:
-    """Records as several workers may write them: what a job had seen may be older than what stands."""
+    """Records as several workers may write them: what a job had seen may be older than what is stored."""
     view, records = View(), []
     for number in range(draw(st.integers(0, 12))):
         match draw(st.sampled_from(["discovery", "plan", "close", "fail"])):
@@ -38,8 +38,8 @@ def histories(draw: st.DrawFn) -> list[ClosedStep | Plan | FailedAttempt]:
             case "plan":
                 kinds = draw(st.lists(st.sampled_from([Opcode.STEP_PLANNED, Opcode.SLEEP]), max_size=3))
                 ops = tuple(planned(f"p{number}.{n}", kind, races=draw(st.booleans())) for n, kind in enumerate(kinds))
-                told = view.order[: draw(st.integers(view.seen, len(view.order)))]
-                record = Plan(len(view.plans), f"{DISCOVERY}#{number}", told, ops, NOW)
+                seen = view.order[: draw(st.integers(view.seen, len(view.order)))]
+                record = Plan(len(view.plans), f"{DISCOVERY}#{number}", seen, ops, NOW)
             case "close" if view.open:
                 step_id = draw(st.sampled_from(sorted(view.open)))
                 seq = draw(st.integers(0, len(view.order))) + 1
@@ -95,7 +95,7 @@ def test_a_finished_parallel_step_waits_for_its_siblings_unless_it_races():
         assert view.after(closed("a", 1, job="a")).unseen_kinds == {Unseen.RACING if races else Unseen.PARALLEL}
 
 
-def test_a_finished_sleep_is_looked_at_at_once():
+def test_a_finished_sleep_causes_a_discovery_at_once():
     view = View.of([Plan(0, f"{DISCOVERY}#0", (), (planned("nap", Opcode.SLEEP), planned("b")), NOW)])
     assert view.after(closed("nap", 1, job="nap")).unseen_kinds == {Unseen.AWAITED}
 

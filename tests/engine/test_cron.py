@@ -75,7 +75,7 @@ def test_fields_take_numbers_names_ranges_lists_and_steps(text: str, expression:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "said"),
     [
         ("", "0 fields instead of 5"),
         ("* * * *", "4 fields instead of 5"),
@@ -94,13 +94,13 @@ def test_fields_take_numbers_names_ranges_lists_and_steps(text: str, expression:
         ("*/0 * * * *", "step 0"),
         ("*/99 * * * *", "step 99"),
         ("*-5 * * * *", "cannot start a range"),
-        ("1,,2 * * * *", "no number, range or step"),
-        ("-5 * * * *", "no number, range or step"),
+        ("1,,2 * * * *", "not a number, a range or a step"),
+        ("-5 * * * *", "not a number, a range or a step"),
         ("* * L * *", "'l' is not a number"),
-        ("* * * * 1#2", "no number, range or step"),
+        ("* * * * 1#2", "not a number, a range or a step"),
         ("H * * * *", "'h' is not a number"),
-        ("? * * * *", "no number, range or step"),
-        ("٣ * * * *", "no number, range or step"),
+        ("? * * * *", "not a number, a range or a step"),
+        ("٣ * * * *", "not a number, a range or a step"),
         ("0 0 30 2 *", "never runs"),
         ("0 0 31 2,4,6,9,11 *", "never runs"),
         ("TZ= * * * * *", "unknown time zone ''"),
@@ -112,11 +112,11 @@ def test_fields_take_numbers_names_ranges_lists_and_steps(text: str, expression:
         ("0 0 * * *" + " " * 250, "limit is 255"),
     ],
 )
-def test_a_wrong_line_is_refused_with_the_field_and_an_example(text: str, told: str) -> None:
+def test_a_wrong_line_is_refused_with_the_field_and_an_example(text: str, said: str) -> None:
     begin = time.thread_time()
     with pytest.raises(ValueError, match="cron line") as caught:
         parse_cron(text)
-    assert told in str(caught.value)
+    assert said in str(caught.value)
     assert time.thread_time() - begin < 1
 
 

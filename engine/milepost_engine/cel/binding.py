@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Final
 
 from .errors import ExpressionError
-from .evaluation import follow, run
+from .evaluation import run, value_at
 from .parser import BOUND_LIMITS, compile_within
 from .printing import text_of
 from .tree import (
@@ -120,9 +120,9 @@ def _put_in(node: Node, event: Mapping[str, object], inner: frozenset[str]) -> N
 
     match node:
         case Path(root="event", keys=keys) if "event" not in inner:
-            return Literal(_frozen(follow(event, keys)))
+            return Literal(_frozen(value_at(event, keys)))
         case HasNode(target=Path(root="event", keys=keys)) if "event" not in inner:
-            return Literal(not isinstance(follow(event, keys), Missing))
+            return Literal(not isinstance(value_at(event, keys), Missing))
         case Macro(target=target, variable=variable, body=body, transform=transform):
             within = inner | {variable}
             return Macro(

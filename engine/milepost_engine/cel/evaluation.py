@@ -31,7 +31,6 @@ from .tree import (
     Expression,
     HasNode,
     Index,
-    Key,
     ListOf,
     Literal,
     Macro,
@@ -42,6 +41,7 @@ from .tree import (
     Not,
     Or,
     Path,
+    PathKey,
     Select,
 )
 from .values import (
@@ -55,7 +55,7 @@ from .values import (
     plain,
 )
 
-__all__ = ["evaluate", "follow", "run"]
+__all__ = ["evaluate", "run", "value_at"]
 
 
 def evaluate(expression: Expression, variables: Mapping[str, object], *, now: datetime) -> object:
@@ -82,7 +82,7 @@ def run(node: Node, work: Work) -> object:
     return _RUN[type(node)](node, work)
 
 
-def follow(value: object, keys: tuple[Key, ...]) -> object:
+def value_at(value: object, keys: tuple[PathKey, ...]) -> object:
     """The value at fixed steps into a value, else UNKNOWN."""
     for key in keys:
         if type(value) is dict or isinstance(value, Mapping):  # the first test is the quick one
@@ -97,7 +97,7 @@ def follow(value: object, keys: tuple[Key, ...]) -> object:
 def _path(node: Path, work: Work) -> object:
     root = node.root
     scope = work.local if root in work.local else work.variables
-    return follow(scope.get(root, UNKNOWN), node.keys)
+    return value_at(scope.get(root, UNKNOWN), node.keys)
 
 
 def _index(node: Index, work: Work) -> object:
@@ -106,7 +106,7 @@ def _index(node: Index, work: Work) -> object:
     if isinstance(key, float) and key.is_integer():
         key = int(key)
     if isinstance(key, str) or (isinstance(key, int) and not isinstance(key, bool)):
-        return follow(base, (key,))
+        return value_at(base, (key,))
     return UNKNOWN
 
 
@@ -238,7 +238,7 @@ _MACROS: Final[dict[str, Callable[[Macro, Iterable[object], Work], object]]] = {
 _RUN: Final[dict[type, Callable[[Any, Work], object]]] = {
     Literal: lambda node, _: node.value,
     Path: _path,
-    Select: lambda node, work: follow(run(node.base, work), node.keys),
+    Select: lambda node, work: value_at(run(node.base, work), node.keys),
     Index: _index,
     ListOf: _list_of,
     MapOf: _map_of,

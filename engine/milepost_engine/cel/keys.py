@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from .binding import Bound, conjuncts, constant
 from .errors import ExpressionError
-from .evaluation import follow
+from .evaluation import value_at
 from .parser import compile_expression
 from .printing import keys_text
-from .tree import Compare, Expression, Key, Node, Path
+from .tree import Compare, Expression, Node, Path, PathKey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,12 +61,12 @@ def lookup(path: str, event: Mapping[str, object]) -> Scalar | None:
 
     Raises ExpressionError for a path that `equality_keys` did not make.
     """
-    value = follow(event, _steps(path))
+    value = value_at(event, _steps(path))
     return value if _is_scalar(value) else None  # type: ignore[return-value]  # just checked
 
 
 @lru_cache(maxsize=1024)
-def _steps(path: str) -> tuple[Key, ...]:
+def _steps(path: str) -> tuple[PathKey, ...]:
     root = compile_expression(f"async{path}" if path.startswith("[") else f"async.{path}").root
     if not isinstance(root, Path):
         raise ExpressionError(f"{path!r} is not the path of an index key; paths look like data.id")

@@ -22,7 +22,6 @@ from .tree import (
     Expression,
     HasNode,
     Index,
-    Key,
     ListOf,
     Literal,
     Macro,
@@ -33,6 +32,7 @@ from .tree import (
     Not,
     Or,
     Path,
+    PathKey,
     Select,
 )
 
@@ -231,7 +231,7 @@ class _Parser:
             return self.step(base, key.value)  # type: ignore[arg-type]  # just checked
         return self.made(Index(base, key), height)
 
-    def step(self, base: Node, key: Key) -> Node:
+    def step(self, base: Node, key: PathKey) -> Node:
         """One more fixed step; paths and selections grow in place, so long ones stay one node."""
         self.nodes += 1
         match base:

@@ -18,7 +18,6 @@ from .tree import (
     Compare,
     HasNode,
     Index,
-    Key,
     ListOf,
     Literal,
     Macro,
@@ -29,6 +28,7 @@ from .tree import (
     Not,
     Or,
     Path,
+    PathKey,
     Select,
 )
 
@@ -45,7 +45,7 @@ def text_of(node: Node, lowest: int = _CHOICE) -> str:
     return f"({text})" if power < lowest else text
 
 
-def keys_text(keys: Sequence[Key]) -> str:
+def keys_text(keys: Sequence[PathKey]) -> str:
     """Fixed steps as they are written after a value: `.data.items[0]["first name"]`."""
     return "".join(
         f".{key}" if isinstance(key, str) and _NAME.fullmatch(key) else f"[{_literal(key)[0]}]" for key in keys

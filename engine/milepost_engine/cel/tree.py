@@ -23,7 +23,6 @@ __all__ = [
     "Expression",
     "HasNode",
     "Index",
-    "Key",
     "ListOf",
     "Literal",
     "Macro",
@@ -34,13 +33,14 @@ __all__ = [
     "Not",
     "Or",
     "Path",
+    "PathKey",
     "Select",
     "children",
     "free_names",
     "rebuilt",
 ]
 
-Key = str | int
+PathKey = str | int
 """One fixed step of a path: a field name, or a position in a list."""
 
 
@@ -52,14 +52,14 @@ class Path(NamedTuple):
     """A variable and the fixed steps into it; without steps, the variable itself."""
 
     root: str
-    keys: tuple[Key, ...] = ()
+    keys: tuple[PathKey, ...] = ()
 
 
 class Select(NamedTuple):
     """Fixed steps into a value that is not a variable, as in `json_parse(x).a.b`."""
 
     base: Node
-    keys: tuple[Key, ...]
+    keys: tuple[PathKey, ...]
 
 
 class Index(NamedTuple):

@@ -29,7 +29,7 @@ class SetTimer:
 
 @dataclass(frozen=True, slots=True)
 class OpenWait:
-    """Register this wait, so that matching events find it."""
+    """Register this wait, so matching events find it."""
 
     op: OpenOp
     opened_at: datetime

@@ -183,7 +183,7 @@ def _refuse_deep(run: Run, op: Op) -> Refusal | None:
     """Refuse options nested too deep: they are stored in the plan, the data of an invoke in an event as well."""
     if not any(isinstance(value, dict | list) for value in op.opts.values()):
         return None
-    if not nests_deeper(to_json(op.opts), MAX_NESTING + 2):  # the data of an invoke lies in opts.payload
+    if not nests_deeper(to_json(op.opts), MAX_NESTING + 2):  # the data of an invoke is in opts.payload
         return None
     return _refuse(
         run, op, "InputTooDeep", f"passes data nested more than {MAX_NESTING} levels deep; pass flatter data"

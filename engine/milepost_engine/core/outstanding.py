@@ -142,7 +142,7 @@ def peek_due(run: Run, now: datetime) -> tuple[Command, ...]:
 
 
 def _peek(run: Run, closed: Iterable[str], now: datetime) -> tuple[Command, ...]:
-    """The timer of a peek. Only the least unseen step sets it, so that there is one timer and not one for each step."""
+    """The timer of a peek. Only the least unseen step sets it, so there is one timer and not one per step."""
     if discovery_follows(run) is When.SOON and min(run.unseen) in closed:
         return (SetTimer(TimerKind.PEEK, now + PEEK_DELAY),)
     return ()

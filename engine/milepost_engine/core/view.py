@@ -47,7 +47,7 @@ class View:
     """
 
     __slots__ = (
-        "_settled", "closed", "discovered", "failures", "in_flight", "kept", "latest_due", "open", "order", "planned",
+        "_fixed", "closed", "discovered", "failures", "in_flight", "kept", "latest_due", "open", "order", "planned",
         "plans", "seen", "stored_bytes", "unseen_kinds",
     )  # fmt: skip
 
@@ -65,7 +65,7 @@ class View:
         self.unseen_kinds: frozenset[Unseen] = _NONE
         self.stored_bytes = 0
         self.latest_due: datetime | None = None
-        self._settled = len(kept)
+        self._fixed = len(kept)
         """How many steps of the order the last plan (or, in a replay, the origin) has fixed."""
 
     @classmethod
@@ -95,7 +95,7 @@ class View:
             case ClosedStep():
                 self._place(record)
             case Plan():
-                self._settle(record)
+                self._fix_order(record)
             case _:
                 pass
 
@@ -173,9 +173,9 @@ class View:
         if step.status is StepStatus.VANISHED:
             return
         place = len(self.order)
-        if place > self._settled and _rank(self.closed[self.order[-1]]) > _rank(step):
-            ranks = [_rank(self.closed[step_id]) for step_id in self.order[self._settled :]]
-            place = self._settled + bisect(ranks, _rank(step))
+        if place > self._fixed and _rank(self.closed[self.order[-1]]) > _rank(step):
+            ranks = [_rank(self.closed[step_id]) for step_id in self.order[self._fixed :]]
+            place = self._fixed + bisect(ranks, _rank(step))
         self.order = (*self.order[:place], step.step_id, *self.order[place:])
         seen = max(self.seen, _seen_by(step))
         if place < seen or seen > self.seen:
@@ -184,27 +184,27 @@ class View:
         elif (kind := self._kind(step.step_id)) not in self.unseen_kinds:
             self.unseen_kinds |= {kind}
 
-    def _settle(self, plan: Plan) -> None:
+    def _fix_order(self, plan: Plan) -> None:
         """Fix the order that the plan's discovery had seen; nearly always that is all of it."""
         if plan.order != self.order:
             self._arrange()
             return
-        self._settled = self.seen = len(plan.order)
+        self._fixed = self.seen = len(plan.order)
         self.unseen_kinds = _NONE
 
     def _arrange(self) -> None:
         """Derive the order, and what has been seen of it, from all records."""
-        settled = self.plans[-1].order if self.plans else self.kept
-        known = frozenset(settled)
+        fixed = self.plans[-1].order if self.plans else self.kept
+        known = frozenset(fixed)
         rest = [
             step
             for step in self.closed.values()
             if step.step_id not in known and step.status is not StepStatus.VANISHED
         ]
         rest.sort(key=_rank)
-        self.order = (*settled, *(step.step_id for step in rest))
-        self._settled = len(settled)
-        self.seen = max(len(settled), max(map(_seen_by, self.closed.values()), default=0))
+        self.order = (*fixed, *(step.step_id for step in rest))
+        self._fixed = len(fixed)
+        self.seen = max(len(fixed), max(map(_seen_by, self.closed.values()), default=0))
         self.unseen_kinds = self._kinds()
 
     def _kinds(self) -> frozenset[Unseen]:

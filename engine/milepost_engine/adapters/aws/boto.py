@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError,
 from milepost_engine.adapters.clock import SystemClock
 from milepost_engine.adapters.random_source import SystemRandom
 
-from .calls import Answer, AwsRefused, AwsRetries, AwsUnreachable, with_retries
+from .calls import AwsAnswer, AwsRefused, AwsRetries, AwsUnreachable, with_retries
 
 __all__ = ["BotoCaller", "boto_config"]
 
@@ -45,11 +45,11 @@ class BotoCaller:
         self._executor = executor or ThreadPoolExecutor(threads, thread_name_prefix="milepost-boto")
         self._methods = {operation: name for name, operation in client.meta.method_to_api_mapping.items()}
 
-    async def call(self, operation: str, request: Mapping[str, Any], *, repeatable: bool) -> Answer:
+    async def call(self, operation: str, request: Mapping[str, Any], *, repeatable: bool) -> AwsAnswer:
         """Calls the operation on a worker thread; a streamed body is read whole."""
         loop = asyncio.get_running_loop()
 
-        async def attempt() -> Answer:
+        async def attempt() -> AwsAnswer:
             return await loop.run_in_executor(self._executor, self._call, operation, request)
 
         return await with_retries(attempt, self._retries, repeatable=repeatable)
@@ -58,9 +58,9 @@ class BotoCaller:
         """Shuts the threads down after the calls in progress have ended."""
         self._executor.shutdown()
 
-    def _call(self, operation: str, request: Mapping[str, Any]) -> Answer:
+    def _call(self, operation: str, request: Mapping[str, Any]) -> AwsAnswer:
         try:
-            answer: Answer = getattr(self._client, self._methods[operation])(**request)
+            answer: AwsAnswer = getattr(self._client, self._methods[operation])(**request)
             if hasattr(answer.get("Body"), "read"):
                 answer["Body"] = answer["Body"].read()
         except ClientError as error:

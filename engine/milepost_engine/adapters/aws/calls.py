@@ -19,9 +19,9 @@ from typing import Any, Final, Protocol, TypeVar
 
 from milepost_engine.ports import Clock, RandomSource
 
-__all__ = ["Answer", "AwsRefused", "AwsRetries", "AwsUnreachable", "Caller", "with_retries"]
+__all__ = ["AwsAnswer", "AwsRefused", "AwsRetries", "AwsUnreachable", "Caller", "with_retries"]
 
-Answer = dict[str, Any]
+AwsAnswer = dict[str, Any]
 _T = TypeVar("_T")
 
 _DID_NOTHING: Final = frozenset({
@@ -81,7 +81,7 @@ class AwsUnreachable(Exception):
 class Caller(Protocol):
     """Calls the operations of one AWS service. Raises AwsRefused and AwsUnreachable, nothing else."""
 
-    async def call(self, operation: str, request: Mapping[str, Any], *, repeatable: bool) -> Answer:
+    async def call(self, operation: str, request: Mapping[str, Any], *, repeatable: bool) -> AwsAnswer:
         """`request` and the answer are as in the service's API reference; binary values are bytes."""
         ...
 

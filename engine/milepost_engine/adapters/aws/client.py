@@ -22,7 +22,7 @@ from urllib.parse import quote
 from milepost_engine.adapters.clock import wall
 from milepost_engine.codec import loads
 
-from .calls import Answer, AwsRefused, AwsRetries, AwsUnreachable, with_retries
+from .calls import AwsAnswer, AwsRefused, AwsRetries, AwsUnreachable, with_retries
 from .signing import Signer, host_of
 from .sockets import Connections, HttpAnswer, NotAnswered, NotConnected
 
@@ -65,7 +65,7 @@ class LambdaAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
+class _AwsCall:
     service: str
     operation: str
     path: str
@@ -136,7 +136,7 @@ class AwsHttp:
             "X-Amz-Invocation-Type": "Event" if asynchronous else "RequestResponse",
         }
         path = f"/2015-03-31/functions/{quote(function, safe='')}/invocations"
-        call = _Call("lambda", "Invoke", path, headers, payload, timeout_seconds)
+        call = _AwsCall("lambda", "Invoke", path, headers, payload, timeout_seconds)
         answer = await self.send(call, repeatable=False)
         return LambdaAnswer(
             answer.status,
@@ -145,7 +145,7 @@ class AwsHttp:
             answer.headers.get("x-amz-executed-version"),
         )
 
-    async def send(self, call: _Call, *, repeatable: bool) -> HttpAnswer:
+    async def send(self, call: _AwsCall, *, repeatable: bool) -> HttpAnswer:
         """Sends the call, and again if that is safe."""
         return await with_retries(lambda: self._send(call), self._retries, repeatable=repeatable)
 
@@ -153,7 +153,7 @@ class AwsHttp:
         """Closes the idle connections; calls in progress may still finish."""
         await self._connections.close()
 
-    async def _send(self, call: _Call) -> HttpAnswer:
+    async def _send(self, call: _AwsCall) -> HttpAnswer:
         origin = endpoint_url(call.service, self._region, self._environment)
         headers = await self._signed(call, origin)
         try:
@@ -168,7 +168,7 @@ class AwsHttp:
             raise _refusal(call.operation, answer)
         return answer
 
-    async def _signed(self, call: _Call, origin: str) -> dict[str, str]:
+    async def _signed(self, call: _AwsCall, origin: str) -> dict[str, str]:
         signer = self._signers.get(call.service)
         if signer is None:
             signer = self._signers[call.service] = Signer(call.service, self._region)
@@ -207,12 +207,12 @@ class JsonService:
         self._prefix, version = _JSON_SERVICES[service]
         self._content_type = f"application/x-amz-json-{version}"
 
-    async def call(self, operation: str, request: Mapping[str, Any], *, repeatable: bool) -> Answer:
+    async def call(self, operation: str, request: Mapping[str, Any], *, repeatable: bool) -> AwsAnswer:
         """Calls the operation; binary values are bytes in the request and base64 in the answer."""
         headers = {"Content-Type": self._content_type, "X-Amz-Target": f"{self._prefix}.{operation}"}
-        call = _Call(self._service, operation, "/", headers, _encode(request).encode())
+        call = _AwsCall(self._service, operation, "/", headers, _encode(request).encode())
         answer = await self._http.send(call, repeatable=repeatable)
-        return cast("Answer", loads(answer.body or b"{}"))
+        return cast("AwsAnswer", loads(answer.body or b"{}"))
 
 
 def _refusal(operation: str, answer: HttpAnswer) -> AwsRefused:

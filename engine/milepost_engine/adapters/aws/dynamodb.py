@@ -43,7 +43,7 @@ from milepost_engine.ports import (
     Write,
 )
 
-from .calls import Answer, AwsRefused, AwsRetries, AwsUnreachable, Caller
+from .calls import AwsAnswer, AwsRefused, AwsRetries, AwsUnreachable, Caller
 from .dynamodb_expressions import Expressions, attribute_values, item_of, key_of
 
 __all__ = ["DynamoTable"]
@@ -164,7 +164,7 @@ class DynamoTable:
             await self._retries.clock.sleep(self._retries.pause_after(number))
         raise TableBusy(f"table {self._name} left keys of a batch unread {_UNPROCESSED_ROUNDS} times")
 
-    async def _write(self, write: Write, **more: str) -> Answer:
+    async def _write(self, write: Write, **more: str) -> AwsAnswer:
         # No retry after a lost answer: a repeated write would fail its condition because the first one succeeded, and a
         # repeated addition would count twice.
         request = {**self._request(write), **more}
@@ -193,7 +193,7 @@ class DynamoTable:
                 raise ValueError(f"table {self._name} refused a write: {refusal.message}") from refusal
             raise
 
-    async def _call(self, operation: str, request: Mapping[str, Any], *, repeatable: bool) -> Answer:
+    async def _call(self, operation: str, request: Mapping[str, Any], *, repeatable: bool) -> AwsAnswer:
         try:
             return await self._caller.call(operation, request, repeatable=repeatable)
         except AwsRefused as refusal:

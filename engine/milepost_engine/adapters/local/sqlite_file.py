@@ -28,7 +28,7 @@ __all__ = [
 Durability = Literal["process", "power"]
 """What a returned write survives: the end of the process (kill -9), or also a power cut (10 times slower)."""
 
-SCHEMA_VERSION: Final = 2
+FILE_VERSION: Final = 2
 _APPLICATION_ID: Final = 0x4D4C5031  # "MLP1": distinguishes our files from other SQLite files
 _BUSY_SECONDS: Final = 0.5
 _SCHEMA: Final = (
@@ -97,9 +97,9 @@ def _prepare(connection: sqlite3.Connection, path: str | Path, durability: Durab
         if application_id == version == 0 and _is_empty(connection):
             for statement in (*_SCHEMA, f"PRAGMA application_id = {_APPLICATION_ID}"):
                 execute(statement)
-            execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            execute(f"PRAGMA user_version = {FILE_VERSION}")
         else:
-            _check_schema(path, application_id, version)
+            _check_version(path, application_id, version)
     except BaseException:
         execute("ROLLBACK")
         raise
@@ -110,13 +110,13 @@ def _prepare(connection: sqlite3.Connection, path: str | Path, durability: Durab
     execute("COMMIT")
 
 
-def _check_schema(path: str | Path, application_id: int, version: int) -> None:
+def _check_version(path: str | Path, application_id: int, version: int) -> None:
     if application_id != _APPLICATION_ID:
         raise DataFileError("data_file_foreign", f"{path} is an SQLite file of another program: choose another path")
-    if version != SCHEMA_VERSION:
+    if version != FILE_VERSION:
         raise DataFileError(
             "data_file_other_version",
-            f"the data file {path} has schema version {version}, this Milepost reads {SCHEMA_VERSION}: "
+            f"the data file {path} has schema version {version}, this Milepost reads {FILE_VERSION}: "
             "run the Milepost version that wrote it, or delete the file to start empty",
         )
 
