@@ -1,4 +1,4 @@
-"""Writes the pages that follow from the code: `make docs`. A test says when one of them is out of date."""
+"""Generates the documentation pages that are made from the code: `make docs`. A test fails if one is out of date."""
 
 from __future__ import annotations
 
@@ -91,27 +91,26 @@ _HEAD = """# The life of a run
 <!-- Written by docs/generate.py from the tables of engine/milepost_engine/core. Run `make docs` after a change. -->
 
 What happens to a run is decided in one place, `advance(run, input, now)`. It is a pure function: it reads no clock, no
-table and no network, so every decision can be made again. This page is drawn from its tables.
+table and no network, so every decision can be repeated. This page is generated from its tables.
 """
 
 _INPUTS = """
 ## What each status accepts
 
-An input that does not stand here for a status changes nothing.
+An input that is not listed for a status changes nothing.
 """
 
 _STEPS = """
 ## How open steps close
 
-A step that runs at once is recorded when it is finished. These are open first; a closed step never changes again.
+A step that runs at once is recorded when it has finished. These are open first; a closed step never changes again.
 """
 
 _FOLLOWS = """
 ## When a discovery follows
 
-A discovery is a call of the function that looks for steps. Each closed step is seen by one; this table says when it
-follows. If steps of several kinds are unseen, the earliest moment counts. A peek is a discovery that runs no step,
-while other planned steps are still in flight.
+A discovery is a call of the function that looks for steps. This table says when the next one follows a closed step. If
+several kinds of step are unseen, the soonest answer applies. A discovery that follows "soon" is called a peek.
 """
 
 _RULES = """

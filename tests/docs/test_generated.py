@@ -1,4 +1,4 @@
-"""The pages that follow from the code are as the code says."""
+"""The pages that are generated from the code are up to date."""
 
 from __future__ import annotations
 

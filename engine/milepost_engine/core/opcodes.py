@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 RESULTS: Final = frozenset({Opcode.STEP_RUN, Opcode.STEP_ERROR, Opcode.STEP_FAILED})
-"""Opcodes that report a finished try of a step."""
+"""Opcodes that report a finished attempt of a step."""
 
 COUNTED: Final = frozenset({*RESULTS, Opcode.STEP_PLANNED, Opcode.SLEEP, Opcode.WAIT_FOR_EVENT, Opcode.INVOKE_FUNCTION})
 """Opcodes that are steps, for the limit of steps in a run."""

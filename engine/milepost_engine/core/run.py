@@ -183,8 +183,8 @@ class Run:
         return len(self.view.failures.get(job, ()))
 
     def next_try_at(self, job: str) -> datetime | None:
-        tries = self.view.failures.get(job)
-        return tries[-1].next_at if tries else None
+        attempts = self.view.failures.get(job)
+        return attempts[-1].next_at if attempts else None
 
     def step_count_with(self, step_ids: Iterable[str]) -> int:
         """How many distinct steps the run would have with these."""

@@ -132,8 +132,10 @@ class Operations:
         steps = [origin.closed[step_id] for step_id in origin.order]
         place = next((n for n, step in enumerate(steps) if {step.step_id, step.name} & wanted), None)
         if place is None:
-            tried = {t.name for tries in origin.failures.values() for t in tries} | {op.name for op in origin.open_ops}
-            if from_step in tried:
+            unfinished = {t.name for failed in origin.failures.values() for t in failed} | {
+                op.name for op in origin.open_ops
+            }
+            if from_step in unfinished:
                 place = len(steps)
             else:
                 names = ", ".join(repr(step.name) for step in steps) or "none"

@@ -109,5 +109,5 @@ def _moments(run: Run) -> list[datetime]:
     """When something of a run was due."""
     given = [run.start_at, run.start_by, run.finish_by]
     given += [op.due_at for plan in run.plans for op in plan.ops]
-    given += [tried.next_at for tries in run.failures.values() for tried in tries]
+    given += [attempt.next_at for attempts in run.failures.values() for attempt in attempts]
     return [moment for moment in given if moment is not None]

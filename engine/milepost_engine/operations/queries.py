@@ -273,7 +273,7 @@ def event_row(event_id: str, name: str, received_at: datetime) -> dict[str, Json
 
 def _first_start(run: Run) -> datetime | None:
     starts = [step.started_at for step in run.closed.values() if step.job != "kept"]
-    starts += [tried.started_at for tries in run.failures.values() for tried in tries]
+    starts += [attempt.started_at for attempts in run.failures.values() for attempt in attempts]
     if run.ended is not None and run.ended.started_at is not None:
         starts.append(run.ended.started_at)
     return min(starts, default=run.started_at)
