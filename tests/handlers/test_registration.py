@@ -200,7 +200,7 @@ def test_deleting_what_was_never_registered_succeeds(world: World, cloudformatio
 def test_a_handler_that_is_not_the_apps_is_told_by_what_it_answered(world: World, cloudformation: CloudFormation):
     world.lambdas.functions[VERSION.format(1)] = lambda _: {"hello": "world"}
     answer = cloudformation.ask("Create", VERSION.format(1))
-    assert "which is no HTTP response: its handler must be the app's" in answer["Reason"]
+    assert "which is not an HTTP response: its handler must be the app's" in answer["Reason"]
 
 
 @pytest.mark.parametrize("reports", [True, False])
