@@ -41,7 +41,7 @@ def _problem(condition: str, response: object) -> InvocationProblem:
     if condition == _EXPIRED:
         return InvocationProblem(
             ProblemKind.THROTTLED,
-            "Lambda was too busy to start the function in time. Raise the concurrency of the app or the account",
+            "Lambda was too busy to start the function in time. Raise the app's or the account's concurrency",
         )
     if response is None and condition != _RAN:
         return InvocationProblem(
