@@ -17,6 +17,7 @@ from milepost.protocol import Opcode
 from milepost_engine.core import machine
 from milepost_engine.core.machine import ACCEPTS
 from milepost_engine.core.opcodes import AT_DUE, OPENERS
+from milepost_engine.core.outstanding import DISCOVERY_FOLLOWS, PEEK_DELAY, When
 from milepost_engine.core.run import RunStatus
 
 DOCS: Final = Path(__file__).parent
@@ -34,7 +35,8 @@ _CLOSED_BY = {
 
 def state_machine() -> str:
     """The page about the life of a run, drawn from the machine's tables."""
-    return "\n".join([_HEAD, *_diagram(), _INPUTS, *_inputs(), _STEPS, *_steps(), _RULES, *_rules(), ""])
+    parts = [_HEAD, *_diagram(), _INPUTS, *_inputs(), _STEPS, *_steps(), _FOLLOWS, *_follows(), _RULES, *_rules()]
+    return "\n".join([*parts, ""])
 
 
 def _diagram() -> list[str]:
@@ -68,6 +70,26 @@ def _steps() -> list[str]:
     return lines
 
 
+def _follows() -> list[str]:
+    said = {
+        When.NOW: "now",
+        When.SOON: f"soon: after {PEEK_DELAY.total_seconds():g} s, or now if the last of them closes first",
+        When.WAIT: "not before another step closes",
+    }
+    return [
+        "| What no discovery has seen yet | Planned steps in flight | The SDK can peek | A discovery follows |",
+        "|---|---|---|---|",
+        *(
+            f"| {row.unseen} | {_yes_no(row.in_flight)} | {_yes_no(row.peeks)} | {said[row.when]} |"
+            for row in DISCOVERY_FOLLOWS
+        ),
+    ]
+
+
+def _yes_no(values: tuple[bool, ...]) -> str:
+    return "any" if len(values) > 1 else "yes" if values[0] else "no"
+
+
 def _rules() -> list[str]:
     text = inspect.cleandoc(machine.__doc__ or "")
     rules = text.split("Rules\n", 1)[1].split("\n\n", 1)[0]
@@ -92,6 +114,13 @@ _STEPS = """
 ## How open steps close
 
 A step that runs at once is recorded when it finishes. The steps below are open first. A closed step never changes.
+"""
+
+_FOLLOWS = """
+## When a discovery follows
+
+A discovery is a call of the function that looks for steps. This table says when the next one follows a closed step. If
+several kinds of step are unseen, the soonest answer applies. A discovery that follows "soon" is called a peek.
 """
 
 _RULES = """

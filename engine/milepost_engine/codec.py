@@ -1,6 +1,7 @@
 """JSON at the engine's edges: fast, strict, and with errors that say what is wrong.
 
-NaN and Infinity are no JSON and are refused; nesting deeper than the parser's 200 levels is refused.
+`loads` refuses NaN and Infinity, and nesting deeper than the parser's 200 levels; `dumps` writes NaN and Infinity as
+null.
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ Json = object
 
 
 def loads(raw: bytes | str) -> Json:
-    """The value of a JSON text. Raises ValueError with the place of the fault."""
+    """The value of a JSON text. Raises ValueError with the position of the error."""
     return cast("Json", from_json(raw, allow_inf_nan=False, cache_strings="keys"))
 
 
 def dumps(value: Json) -> bytes:
-    """Compact JSON text. Raises ValueError for what JSON cannot carry."""
+    """Compact JSON text. Raises ValueError for text that UTF-8 cannot encode."""
     try:
         return to_json(value, inf_nan_mode="null")
     except UnicodeEncodeError:
-        raise ValueError("the text has a lone surrogate, which UTF-8 cannot carry") from None
+        raise ValueError("the text has a lone surrogate, which UTF-8 cannot encode") from None
 
 
 def text(value: Json) -> str:

@@ -1,16 +1,16 @@
 """Cron lines: what they mean, and when they are due.
 
 Laws:
-1. A line has five fields: minute, hour, day of month, month, day of week; a prefix `TZ=Europe/Paris ` names its zone,
-   which else is UTC. When both days are restricted, a day that meets either is meant (as in every cron).
-2. The moment that the line names on the wall clock is what counts; it is found by croniter without any zone, and put
-   into the zone here. (croniter itself runs `30 2 * * *` twice when clocks go back.)
+1. A line has five fields: minute, hour, day of month, month, day of week; a prefix such as `TZ=Europe/Paris ` names its
+   zone, by default UTC. If both day fields are restricted, a day that matches either counts (as in every cron).
+2. A line names times on the wall clock. croniter finds them without a zone, and this module converts them to the zone.
+   (croniter itself runs `30 2 * * *` twice when clocks go back.)
 3. A line with fixed hours never skips and never repeats a run. A local time that clocks jump over is due at the first
    moment after the jump, once, however many such times fall into the jump. A local time that occurs twice is due at
    its first occurrence only.
 4. A line for every hour (the hour field is `*`, `*/n`, or lists all 24) follows elapsed time: it is due at every moment
-   whose local time fits, twice where clocks go back, never in a jump.
-5. Moments go in and come out in UTC; nothing here reads the clock.
+   whose local time matches, twice where clocks go back, never in a jump.
+5. Arguments and results are moments in UTC; nothing here reads the clock.
 """
 
 from __future__ import annotations
@@ -62,19 +62,19 @@ class CronLine:
     """A valid cron line. Make it with `parse_cron`."""
 
     text: str
-    """As the user wrote it."""
+    """The line as the user wrote it."""
     zone: str
     """The IANA name of its time zone."""
     expression: str
-    """The five fields as plain numbers."""
+    """The five fields as numbers."""
     every_hour: bool
     """Whether it follows elapsed time (law 4)."""
 
 
 def parse_cron(text: str) -> CronLine:
-    """The cron line of a text such as `0 9 * * mon-fri` or `TZ=Europe/Paris 30 2 * * *`.
+    """Parse a cron line such as `0 9 * * mon-fri` or `TZ=Europe/Paris 30 2 * * *`.
 
-    Raises ValueError, with the field and an example, for a text of more than 255 characters, other than five fields,
+    Raises ValueError, with the field and an example, for more than 255 characters, for other than five fields, for
     descriptors such as `@daily`, unknown zones, values out of bounds, and days that no month has.
     """
     if len(text) > _MAX_CHARACTERS:
@@ -120,7 +120,7 @@ def next_after(line: CronLine, moment: datetime) -> datetime:
 def ticks_between(
     line: CronLine, start_exclusive: datetime, end_inclusive: datetime, limit: int
 ) -> tuple[datetime, ...]:
-    """The first `limit` moments at which the line is due after the start, up to and with the end."""
+    """The first `limit` moments at which the line is due after the start, up to and including the end."""
     ticks: list[datetime] = []
     tick = start_exclusive
     while len(ticks) < limit and (tick := next_after(line, tick)) <= end_inclusive:
@@ -131,11 +131,12 @@ def ticks_between(
 def latest_due(line: CronLine, armed_for: datetime, now: datetime) -> datetime | None:
     """The one tick to run now: the latest that is due, from `armed_for` on; None before `armed_for`.
 
-    So after an outage a line is caught up once, not once per missed tick. Its cost does not grow with the outage.
+    After an outage a line is therefore caught up once, not once per missed tick, at a cost that does not grow with the
+    length of the outage.
     """
     if now < armed_for:
         return None
-    # A tick exists in (start, now] for small starts only: find the greatest such start, second by second.
+    # There is a tick in (start, now] only for early starts: find the latest such start by bisection, to the second.
     nearest, farthest = timedelta(0), now - armed_for + _SECOND
     if next_after(line, now - farthest) > now:
         return armed_for.astimezone(UTC)
@@ -149,9 +150,10 @@ def latest_due(line: CronLine, armed_for: datetime, now: datetime) -> datetime |
 
 
 def jitter_offset(function_id: str, expression: str, jitter: timedelta) -> timedelta:
-    """How much later than its tick a function runs: at least 1 s, less than `jitter` (exactly 1 s for 1 s).
+    """How much later than its tick a function runs: at least 1 s and less than `jitter` (exactly 1 s for 1 s).
 
-    The same function and line always get the same offset, in whole milliseconds. Raises ValueError outside 1 s–5 min.
+    The same function and line always get the same offset, in whole milliseconds. Raises ValueError if `jitter` is
+    outside 1 s–5 min.
     """
     if not _SECOND <= jitter <= _MAX_JITTER:
         raise ValueError(
@@ -164,10 +166,10 @@ def jitter_offset(function_id: str, expression: str, jitter: timedelta) -> timed
 
 
 def _next_fixed(line: CronLine, moment: datetime, zone: ZoneInfo) -> datetime:
-    """Law 3. Every local time has one moment here, and these rise with the local times."""
+    """Law 3. Every local time has one moment here, and later local times have later moments."""
     wall = _wall(moment, zone)
     if wall.fold:
-        # Second occurrence: all local times up to the end of the repeated hour have had their moment.
+        # Second occurrence: all local times up to the end of the repeated hour have been due already.
         wall = _wall(_transition(moment - timedelta(days=2), moment, zone) - _MICROSECOND, zone)
     ticks = _wall_ticks(line, wall.replace(fold=0))
     while True:
@@ -178,7 +180,7 @@ def _next_fixed(line: CronLine, moment: datetime, zone: ZoneInfo) -> datetime:
 
 
 def _next_elapsed(line: CronLine, moment: datetime, zone: ZoneInfo) -> datetime:
-    """Law 4. The next local time that exists, or an earlier one if clocks go back over it before."""
+    """Law 4. The next local time that exists, or an earlier one if clocks go back over it first."""
     wall = _wall(moment, zone)
     due = _next_existing(line, wall.replace(fold=0), moment, zone)
     if wall.fold == 0 and _second_moment(wall, zone) is not None:
@@ -194,7 +196,7 @@ def _next_existing(line: CronLine, wall: datetime, moment: datetime, zone: ZoneI
         tick = next(ticks)
         first = tick.replace(tzinfo=zone).astimezone(UTC)
         if _wall(first, zone).replace(fold=0) != tick:
-            # Clocks jump over this time: go on from the first local time after the jump.
+            # Clocks jump over this time: continue from the first local time after the jump.
             landing = _wall(_first_moment(tick, zone), zone).replace(fold=0)
             ticks = _wall_ticks(line, landing - _MICROSECOND)
             continue
@@ -207,7 +209,7 @@ def _next_existing(line: CronLine, wall: datetime, moment: datetime, zone: ZoneI
 
 def _wall_ticks(line: CronLine, wall: datetime) -> Iterator[datetime]:
     """Local times after `wall`, without any zone."""
-    from croniter import croniter  # noqa: PLC0415 - 10 ms that a cold start without a cron line need not pay
+    from croniter import croniter  # noqa: PLC0415 - saves 10 ms of a cold start without a cron line
 
     ticks = croniter(line.expression, wall)
     while True:
@@ -215,7 +217,7 @@ def _wall_ticks(line: CronLine, wall: datetime) -> Iterator[datetime]:
 
 
 def _wall(moment: datetime, zone: ZoneInfo) -> datetime:
-    """What a clock on the wall shows; `fold` is 1 in the second occurrence of a repeated time."""
+    """The local time; `fold` is 1 in the second occurrence of a repeated time."""
     return moment.astimezone(zone).replace(tzinfo=None)
 
 
@@ -238,7 +240,7 @@ def _second_moment(wall: datetime, zone: ZoneInfo) -> datetime | None:
 def _transition(before: datetime, after: datetime, zone: ZoneInfo) -> datetime:
     """The last change of the offset in (before, after], to the second, by bisection.
 
-    Both ends are within two days, and no zone has ever changed its offset twice within so short a time.
+    The two are at most two days apart, and no zone has ever changed its offset twice within so short a time.
     """
     low, high = int(before.timestamp()), int(after.timestamp()) + 1
     offset = datetime.fromtimestamp(high, zone).utcoffset()
@@ -274,12 +276,12 @@ def _is_known(zone: str) -> bool:
 
 
 def _expand(field: _Field, word: str, text: str) -> list[int]:
-    """The numbers that a field means, rising. Raises ValueError with the field and an example."""
+    """The numbers that a field means, in ascending order. Raises ValueError with the field and an example."""
     found: set[int] = set()
     for part in word.lower().split(","):
         match = _PART.fullmatch("*" + part[1:] if part.startswith("?") and field.name.startswith("day") else part)
         if match is None:
-            raise _bad(field, word, text, f"{part!r} is no number, range or step")
+            raise _bad(field, word, text, f"{part!r} is not a number, a range or a step")
         found.update(_range(field, word, text, match))
     return sorted(found)
 
@@ -290,7 +292,7 @@ def _range(field: _Field, word: str, text: str, match: re.Match[str]) -> range:
         raise _bad(field, word, text, f"the step {step} is out of bounds")
     if match["low"] == "*":
         if match["high"]:
-            raise _bad(field, word, text, "* takes no range")
+            raise _bad(field, word, text, "* cannot start a range")
         return range(field.low, _last(field) + 1, step)
     low = _number(field, word, text, match["low"])
     if match["high"]:
@@ -303,7 +305,7 @@ def _range(field: _Field, word: str, text: str, match: re.Match[str]) -> range:
 
 
 def _last(field: _Field) -> int:
-    """The last number of a whole field; Sunday may be written 7, but is 0."""
+    """The last number of a field; Sunday may be written 7, but is 0."""
     return len(_DAYS) - 1 if field.names is _DAYS else field.high
 
 
@@ -311,7 +313,7 @@ def _number(field: _Field, word: str, text: str, written: str) -> int:
     if written in field.names:
         return field.names.index(written) + field.low
     if not written.isdecimal():
-        raise _bad(field, word, text, f"{written!r} is no number")
+        raise _bad(field, word, text, f"{written!r} is not a number")
     number = int(written)
     if not field.low <= number <= field.high:
         raise _bad(field, word, text, f"{number} is not between {field.low} and {field.high}")

@@ -1,4 +1,4 @@
-"""Where the engine tells what happened, for live views, metrics and logs. It never decides anything."""
+"""The port that the engine reports to, for live views, metrics and logs. It never decides anything."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["Observer", "Silent"]
 
 
 class Observer(Protocol):
-    """Called after the fact was saved, on the engine's own loop; must not block and must not raise."""
+    """Called on the engine's event loop after the fact was saved; must not block and must not raise."""
 
     def event_received(self, event: Event, started: tuple[str, ...], skipped: dict[str, str]) -> None:
-        """`started` are run ids; `skipped` says for a function that listens why it was not started."""
+        """`started` lists run ids; `skipped` gives, by function, why a function that listens was not started."""
         ...
 
     def run_started(self, run: Run) -> None: ...
@@ -25,7 +25,7 @@ class Observer(Protocol):
         ...
 
     def recorded(self, run: Run, record: Record) -> None:
-        """A closed step, plan, failed attempt or end was saved; `run` has it already."""
+        """A closed step, plan, failed attempt or end was saved; `run` already includes it."""
         ...
 
     def rescued(self, run: Run) -> None:
@@ -34,7 +34,7 @@ class Observer(Protocol):
 
 
 class Silent:
-    """Tells nobody."""
+    """An observer that does nothing."""
 
     def event_received(self, event: Event, started: tuple[str, ...], skipped: dict[str, str]) -> None: ...
 

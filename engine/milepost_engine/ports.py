@@ -1,6 +1,6 @@
-"""What the engine asks of the world: Table, Blobs, Queue, Invoker, Clock, RandomSource.
+"""The ports of the engine: Table, Blobs, Queue, Invoker, Handover, Clock, RandomSource.
 
-Each port's docstring lists its promises; one contract suite (`tests/contract`) holds every adapter to them.
+Each port's docstring lists its promises; one contract suite (`tests/contract`) checks every adapter against them.
 All times are aware UTC datetimes, or integers of milliseconds since 1970 where an attribute must be compared.
 """
 
@@ -51,11 +51,11 @@ __all__ = [
 
 Value = str | int | bool | bytes
 Item = dict[str, Value]
-"""Attributes by name; always with `pk` and `sk`. May carry `expires_at` (whole Unix seconds; from then on no read
-returns it)."""
+"""Attributes by name, always with `pk` and `sk`. Optional: `expires_at`, whole Unix seconds; from then on no read
+returns the item."""
 
 MAX_DELAY_SECONDS: Final = 900
-"""Longest delay of a queue message (an SQS limit, kept everywhere)."""
+"""Longest delay of a queue message (a limit of SQS, enforced everywhere)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """No item stands under the key (one that has expired but was not swept yet counts as standing)."""
+    """There is no item under the key. One that has expired but was not deleted yet still counts as there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class LacksAttribute:
 
 @dataclass(frozen=True, slots=True)
 class Equals:
-    """The attribute is there, has the same type and the same value."""
+    """The attribute exists and has the same type and value."""
 
     attribute: str
     value: Value
@@ -91,7 +91,7 @@ class Equals:
 
 @dataclass(frozen=True, slots=True)
 class LessThan:
-    """The attribute is there, is a number and is less."""
+    """The attribute exists, is a number and is less."""
 
     attribute: str
     value: int
@@ -149,14 +149,14 @@ Write = Put | Update | Delete
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Items in sort-key order and, if there may be more, the place to go on from (opaque)."""
+    """Items in sort-key order and, if there may be more, the place to continue from (opaque)."""
 
     items: list[Item]
     next: str | None = None
 
 
 class ConditionFailed(Exception):
-    """A write's condition did not hold and nothing was written; `existing` stood there (and may have expired)."""
+    """A write's condition did not hold and nothing was written; `existing` is the item there (perhaps expired)."""
 
     def __init__(self, key: Key, existing: Item | None) -> None:
         super().__init__(f"condition failed at {key.pk} / {key.sk}")
@@ -165,7 +165,7 @@ class ConditionFailed(Exception):
 
 
 class TransactionFailed(Exception):
-    """A transaction wrote nothing: `failed` are the positions of the writes whose condition did not hold."""
+    """A transaction wrote nothing; `failed` lists the positions of the writes whose condition did not hold."""
 
     def __init__(self, failed: tuple[int, ...]) -> None:
         super().__init__(f"conditions failed at writes {failed}")
@@ -173,7 +173,7 @@ class TransactionFailed(Exception):
 
 
 class TableBusy(Exception):
-    """The table refused for now (throttled, or a conflicting transaction); nothing was written; try again later."""
+    """The table is busy (throttled, or a conflicting transaction) and nothing was written; retry later."""
 
 
 class Table(Protocol):
@@ -181,14 +181,14 @@ class Table(Protocol):
 
     Promises:
     - every write is atomic, and durable when the call returns;
-    - of concurrent writes with conditions that exclude each other exactly one succeeds;
+    - of concurrent writes whose conditions exclude each other, exactly one succeeds;
     - `get` and `query` see every write that returned before they began (strongly consistent);
     - no read returns an item whose `expires_at` has passed;
     - `put` replaces the whole item; `update` creates a missing item unless its condition forbids it;
     - a call that raises `ConditionFailed`, `TransactionFailed` or `TableBusy` wrote nothing; after any other
       exception the write may or may not have taken effect.
     Limits: an item at most 400 KB, a transaction at most 100 writes and 4 MB, keys not empty, pk ≤ 2048 and
-    sk ≤ 1024 bytes; what breaks a limit, or adds to what is no number, is refused with a ValueError that says so.
+    sk ≤ 1024 bytes. Breaking a limit, or adding to something that is not a number, raises a ValueError that says so.
     """
 
     async def get(self, key: Key) -> Item | None: ...
@@ -200,7 +200,7 @@ class Table(Protocol):
     async def put(self, item: Item, when: Condition | None = None) -> None: ...
 
     async def update(self, key: Key, changes: Changes, when: Condition | None = None) -> Item:
-        """Returns the whole item as it stands after the update."""
+        """Returns the whole item after the update."""
         ...
 
     async def delete(self, key: Key, when: Condition | None = None) -> None: ...
@@ -217,7 +217,7 @@ class Table(Protocol):
     ) -> Page:
         """Items of a partition whose sort key is within [first, last], both inclusive, in key order.
 
-        `limit` counts returned items (None: all that there are); `after` is `Page.next` of the page before.
+        `limit` counts returned items (None: all of them); `after` is `Page.next` of the previous page.
         """
         ...
 
@@ -234,7 +234,7 @@ class Blobs(Protocol):
     async def get(self, key: str) -> bytes | None: ...
 
     async def delete_prefix(self, prefix: str) -> int:
-        """Deletes every blob whose key begins so; returns how many."""
+        """Deletes every blob whose key begins with the prefix; returns how many."""
         ...
 
 
@@ -249,8 +249,8 @@ class Message:
 class Queue(Protocol):
     """Messages to the engine's own consumers.
 
-    Promises: a message is durable when `send` returns; it is delivered at least once, in any order, not before
-    its delay is over; it is delivered again until its consumer has finished with it.
+    Promises: a message is durable when `send` returns; it is delivered at least once, in any order, not before its
+    delay is over; it is delivered again until its consumer has finished with it, or it becomes a dead letter.
     """
 
     async def send(self, messages: Sequence[Message]) -> None: ...
@@ -260,8 +260,8 @@ class Queue(Protocol):
 class Target:
     """Where a function's code is served. `kind` picks the invoker: "http", "lambda", "process" or "inprocess".
 
-    `address` is the app id, the serve URL, or the (versioned) function ARN. `reports`: the app may run for longer than
-    anybody waits; it is handed its calls and reports back itself.
+    `address` is the app id, the serve URL, or the (versioned) function ARN. `reports`: the app may run longer
+    than the engine waits for an answer; calls are handed over to it, and it reports the results itself.
     """
 
     kind: str
@@ -271,20 +271,20 @@ class Target:
 
 
 class ProblemKind:
-    """Why an invocation brought no answer; each has its own retry rule."""
+    """Why an invocation got no answer; each kind has its own retry rule."""
 
     UNREACHABLE: Final = "unreachable"  # counts as an attempt
     TIMEOUT: Final = "timeout"  # counts as an attempt
     CRASHED: Final = "crashed"  # counts as an attempt: exit, out of memory, import error
     TOO_LARGE: Final = "too_large"  # counts as an attempt, not retried
-    THROTTLED: Final = "throttled"  # platform: tried again without counting
-    MALFORMED: Final = "malformed"  # counts as an attempt: something answered, but not as an app does
+    THROTTLED: Final = "throttled"  # the platform was busy: retried, and not counted as an attempt
+    MALFORMED: Final = "malformed"  # counts as an attempt: the answer is not that of an app
     MISSING: Final = "missing"  # no such function or version: counts as an attempt
     FORBIDDEN: Final = "forbidden"  # a permission is missing: counts as an attempt
 
 
 class InvocationProblem(Exception):
-    """An invocation that brought no answer. `kind` is one of `ProblemKind`; `detail` says what happened."""
+    """An invocation that got no answer. `kind` is one of `ProblemKind`; `detail` says what happened."""
 
     def __init__(self, kind: str, detail: str) -> None:
         super().__init__(f"{kind}: {detail}")
@@ -293,16 +293,16 @@ class InvocationProblem(Exception):
 
 
 class Invoker(Protocol):
-    """Calls user code. Promises: at most one answer; raises InvocationProblem and nothing else when there is none."""
+    """Calls user code. Promises: at most one answer; if there is none, raises InvocationProblem and nothing else."""
 
     async def invoke(self, target: Target, request: Request) -> Response: ...
 
 
 class Handover(Protocol):
-    """Hands a call over to an app that reports back itself.
+    """Hands a call over to an app that reports the result itself.
 
-    Promises: once it returned, the call will be made, once or more, or a failure reported; raises InvocationProblem and
-    nothing else when that is not sure. `token` travels along and comes back with the report.
+    Promises: after it returns, the call is made, once or more, or a failure is reported; if that is not certain, it
+    raises InvocationProblem and nothing else. `token` goes with the call and comes back with the report.
     """
 
     async def hand_over(self, target: Target, request: Request, token: Mapping[str, object]) -> None: ...

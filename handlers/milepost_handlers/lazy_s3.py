@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from milepost_engine.adapters.aws.calls import Answer, Caller
+from milepost_engine.adapters.aws.calls import AwsAnswer, Caller
 
 __all__ = ["LazyS3"]
 
@@ -16,7 +16,7 @@ class LazyS3:
     def __init__(self) -> None:
         self._caller: Caller | None = None
 
-    async def call(self, operation: str, request: Mapping[str, Any], *, repeatable: bool) -> Answer:
+    async def call(self, operation: str, request: Mapping[str, Any], *, repeatable: bool) -> AwsAnswer:
         """See `Caller`."""
         if self._caller is None:
             from botocore.session import get_session  # noqa: PLC0415 - as above

@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from milepost_engine.adapters.aws.calls import Answer, AwsRefused, AwsUnreachable, Caller
+from milepost_engine.adapters.aws.calls import AwsAnswer, AwsRefused, AwsUnreachable, Caller
 from milepost_engine.adapters.aws.client import Transport
 from milepost_engine.adapters.aws.sockets import HttpAnswer, NotAnswered, NotConnected
 from milepost_engine.ports import TableBusy
@@ -104,7 +104,7 @@ class FaultyCaller:
         self._inner = inner
         self._storm = storm
 
-    async def call(self, operation: str, request: Mapping[str, Any], *, repeatable: bool) -> Answer:
+    async def call(self, operation: str, request: Mapping[str, Any], *, repeatable: bool) -> AwsAnswer:
         storm = self._storm
         await storm.mix()
         fault = storm.fault()

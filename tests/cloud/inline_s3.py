@@ -11,13 +11,13 @@ import boto3
 from moto import mock_aws
 
 from milepost_engine.adapters.aws.boto import BotoCaller, boto_config
-from milepost_engine.adapters.aws.calls import Answer, Caller
+from milepost_engine.adapters.aws.calls import AwsAnswer, Caller
 
 __all__ = ["InlineS3"]
 
 
 class _Inline(BotoCaller):
-    async def call(self, operation: str, request: Mapping[str, Any], *, repeatable: bool) -> Answer:
+    async def call(self, operation: str, request: Mapping[str, Any], *, repeatable: bool) -> AwsAnswer:
         return self._call(operation, request)
 
 
@@ -28,7 +28,7 @@ class InlineS3:
         self._bucket = bucket
         self._stack = ExitStack()
 
-    async def call(self, operation: str, request: Mapping[str, Any], *, repeatable: bool) -> Answer:
+    async def call(self, operation: str, request: Mapping[str, Any], *, repeatable: bool) -> AwsAnswer:
         return await self._caller.call(operation, request, repeatable=repeatable)
 
     def close(self) -> None:

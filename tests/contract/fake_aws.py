@@ -1,4 +1,4 @@
-"""An AWS endpoint that answers what it is told, over real sockets."""
+"""An AWS endpoint with scripted answers, over real sockets."""
 
 import http.server
 import json
@@ -26,16 +26,16 @@ class Seen:
 
 @dataclass
 class FakeAws:
-    """Answers with what is `told`, in turn; then with an empty success."""
+    """Gives the scripted `answers` in turn, then an empty success."""
 
     url: str = ""
-    told: deque[tuple[int, Any]] = field(default_factory=deque)
+    answers: deque[tuple[int, Any]] = field(default_factory=deque)
     seen: list[Seen] = field(default_factory=list)
     answer_headers: dict[str, str] = field(default_factory=dict)
     connections: int = 0
 
-    def tell(self, *answers: tuple[int, Any]) -> None:
-        self.told.extend(answers)
+    def will_answer(self, *more: tuple[int, Any]) -> None:
+        self.answers.extend(more)
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def running_fake_aws() -> Iterator[FakeAws]:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             headers = {name.lower(): value for name, value in self.headers.items()}
             fake.seen.append(Seen(self.path, headers, body, self.number))
-            status, answer = fake.told.popleft() if fake.told else (200, {})
+            status, answer = fake.answers.popleft() if fake.answers else (200, {})
             if (status, answer) == HANG_UP:
                 self.close_connection = True
                 return

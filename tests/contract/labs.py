@@ -1,4 +1,4 @@
-"""A port's adapter under test, with the clock that drives it and names nobody else uses."""
+"""A port's adapter under test, with the clock that drives it and names that no other test uses."""
 
 import itertools
 from collections.abc import Awaitable, Callable

@@ -49,5 +49,5 @@ def test_the_orchestrator_starts_without_botocore():
     statement = (
         "import sys, milepost_handlers.orchestrator; print('botocore.session' in sys.modules, 'boto3' in sys.modules)"
     )
-    told = subprocess.run([sys.executable, "-c", statement], capture_output=True, text=True, check=True)
-    assert told.stdout.split() == ["False", "False"]
+    printed = subprocess.run([sys.executable, "-c", statement], capture_output=True, text=True, check=True)
+    assert printed.stdout.split() == ["False", "False"]

@@ -1,4 +1,4 @@
-"""How the AWS adapters tell AWS's failures in the words of the ports."""
+"""How the AWS adapters translate AWS's failures to those of the ports."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from milepost_engine.adapters.aws.calls import Answer, AwsRefused, AwsRetries, AwsUnreachable
+from milepost_engine.adapters.aws.calls import AwsAnswer, AwsRefused, AwsRetries, AwsUnreachable
 from milepost_engine.adapters.aws.dynamodb import DynamoTable
 from milepost_engine.adapters.aws.s3 import S3Blobs
 from milepost_engine.adapters.aws.sqs import SqsQueue
@@ -18,15 +18,15 @@ from .labs import ImpatientClock
 
 
 class FakeCaller:
-    """Answers in turn with what it is told, and remembers what it was asked."""
+    """Gives scripted answers in turn, and records the requests."""
 
-    def __init__(self, *told: Answer | Exception) -> None:
-        self.told = deque(told)
+    def __init__(self, *answers: AwsAnswer | Exception) -> None:
+        self.answers = deque(answers)
         self.asked: list[tuple[str, Mapping[str, Any], bool]] = []
 
-    async def call(self, operation: str, request: Mapping[str, Any], *, repeatable: bool) -> Answer:
+    async def call(self, operation: str, request: Mapping[str, Any], *, repeatable: bool) -> AwsAnswer:
         self.asked.append((operation, dict(request), repeatable))
-        answer = self.told.popleft() if self.told else {}
+        answer = self.answers.popleft() if self.answers else {}
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -36,8 +36,8 @@ def refused(code: str, **details: Any) -> AwsRefused:
     return AwsRefused("Operation", code, "what AWS said", 400, details)
 
 
-def table(*told: Answer | Exception) -> tuple[DynamoTable, FakeCaller]:
-    caller = FakeCaller(*told)
+def table(*answers: AwsAnswer | Exception) -> tuple[DynamoTable, FakeCaller]:
+    caller = FakeCaller(*answers)
     return DynamoTable(caller, "milepost", WoundClock(), retries=AwsRetries(ImpatientClock(), SeededRandom(1))), caller
 
 
@@ -132,8 +132,8 @@ async def test_a_table_that_is_not_there_is_named() -> None:
         await missing.get(Key("p", "s"))
 
 
-def queue(*told: Answer | Exception) -> tuple[SqsQueue, FakeCaller, ImpatientClock]:
-    caller, clock = FakeCaller(*told), ImpatientClock()
+def queue(*answers: AwsAnswer | Exception) -> tuple[SqsQueue, FakeCaller, ImpatientClock]:
+    caller, clock = FakeCaller(*answers), ImpatientClock()
     return SqsQueue(caller, "http://queue", retries=AwsRetries(clock, SeededRandom(1), attempts=3)), caller, clock
 
 
@@ -159,7 +159,7 @@ async def test_the_messages_of_a_batch_that_failed_are_sent_again() -> None:
     assert len(clock.pauses) == 1
 
 
-async def test_messages_that_keep_failing_are_told() -> None:
+async def test_messages_that_keep_failing_are_reported() -> None:
     failed = {"Failed": [{"Id": "0", "SenderFault": False, "Code": "InternalError", "Message": "oh"}]}
     sending, caller, _ = queue(failed, failed, failed)
     with pytest.raises(AwsRefused, match=r"InternalError .200.: 1 of 2 messages were not sent to http://queue: oh"):
@@ -174,7 +174,7 @@ async def test_a_message_that_sqs_refuses_is_not_sent_again() -> None:
     assert len(caller.asked) == 1
 
 
-async def test_blobs_left_undeleted_are_told() -> None:
+async def test_blobs_left_undeleted_are_reported() -> None:
     listed = {"Contents": [{"Key": "r/1"}, {"Key": "r/2"}], "IsTruncated": False}
     failed = {"Errors": [{"Key": "r/2", "Code": "AccessDenied", "Message": "not yours"}]}
     blobs = S3Blobs(FakeCaller(listed, failed), "bucket")

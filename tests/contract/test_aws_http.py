@@ -50,7 +50,7 @@ def dynamodb(http: AwsHttp) -> Caller:
 
 
 async def test_a_call_is_signed_json_and_binary_is_base64(aws: FakeAws, dynamodb: Caller) -> None:
-    aws.tell((200, {"Item": {"b": {"B": "AAE="}}}))
+    aws.will_answer((200, {"Item": {"b": {"B": "AAE="}}}))
     answer = await dynamodb.call("GetItem", {"Key": {"pk": {"S": "é"}, "sk": {"B": b"\x00\x01"}}}, repeatable=True)
     assert answer == {"Item": {"b": {"B": "AAE="}}}
     [seen] = aws.seen
@@ -67,14 +67,14 @@ async def test_a_call_is_signed_json_and_binary_is_base64(aws: FakeAws, dynamodb
 async def test_what_did_nothing_is_repeated_with_growing_jittered_pauses(
     aws: FakeAws, dynamodb: Caller, clock: ImpatientClock, *, repeatable: bool
 ) -> None:
-    aws.tell(THROTTLED, THROTTLED, THROTTLED, (200, {"ok": 1}))
+    aws.will_answer(THROTTLED, THROTTLED, THROTTLED, (200, {"ok": 1}))
     assert await dynamodb.call("PutItem", {}, repeatable=repeatable) == {"ok": 1}
     assert len(clock.pauses) == 3
     assert all(0 <= pause <= 0.05 * 2**n for n, pause in enumerate(clock.pauses))
 
 
 async def test_patience_with_throttling_ends(aws: FakeAws, dynamodb: Caller) -> None:
-    aws.tell(*[THROTTLED] * 9)
+    aws.will_answer(*[THROTTLED] * 9)
     with pytest.raises(AwsRefused) as refusal:
         await dynamodb.call("PutItem", {}, repeatable=False)
     assert len(aws.seen) == 4
@@ -82,9 +82,9 @@ async def test_patience_with_throttling_ends(aws: FakeAws, dynamodb: Caller) -> 
     assert str(refusal.value) == "PutItem: ThrottlingException (400): slow down"
 
 
-@pytest.mark.parametrize("trouble", [BROKEN, HANG_UP, (503, b"<html>busy</html>")], ids=["500", "hang_up", "503"])
-async def test_a_write_whose_fate_is_unknown_is_sent_once(aws: FakeAws, dynamodb: Caller, trouble: tuple) -> None:
-    aws.tell(trouble)
+@pytest.mark.parametrize("outcome", [BROKEN, HANG_UP, (503, b"<html>busy</html>")], ids=["500", "hang_up", "503"])
+async def test_a_write_whose_fate_is_unknown_is_sent_once(aws: FakeAws, dynamodb: Caller, outcome: tuple) -> None:  # type: ignore[type-arg]
+    aws.will_answer(outcome)
     with pytest.raises((AwsRefused, AwsUnreachable)) as failure:
         await dynamodb.call("PutItem", {}, repeatable=False)
     assert len(aws.seen) == 1
@@ -92,15 +92,17 @@ async def test_a_write_whose_fate_is_unknown_is_sent_once(aws: FakeAws, dynamodb
     assert not getattr(failure.value, "did_nothing", False)
 
 
-@pytest.mark.parametrize("trouble", [BROKEN, HANG_UP, (503, b"<html>busy</html>")], ids=["500", "hang_up", "503"])
-async def test_a_repeatable_call_gets_over_trouble(aws: FakeAws, dynamodb: Caller, trouble: tuple) -> None:
-    aws.tell(trouble, trouble, (200, {"ok": 1}))
+@pytest.mark.parametrize("outcome", [BROKEN, HANG_UP, (503, b"<html>busy</html>")], ids=["500", "hang_up", "503"])
+async def test_a_repeatable_call_is_retried_after_an_unknown_outcome(
+    aws: FakeAws, dynamodb: Caller, outcome: tuple
+) -> None:  # type: ignore[type-arg]
+    aws.will_answer(outcome, outcome, (200, {"ok": 1}))
     assert await dynamodb.call("GetItem", {}, repeatable=True) == {"ok": 1}
     assert len(aws.seen) == 3
 
 
 async def test_a_wrong_request_is_never_repeated(aws: FakeAws, dynamodb: Caller) -> None:
-    aws.tell(DENIED)
+    aws.will_answer(DENIED)
     with pytest.raises(AwsRefused, match=r"AccessDeniedException .400.: not yours") as refusal:
         await dynamodb.call("GetItem", {}, repeatable=True)
     assert not refusal.value.did_nothing
@@ -111,14 +113,14 @@ async def test_a_cancelled_transaction_did_nothing_if_it_only_met_another(aws: F
     cancelled = "com.amazonaws.dynamodb.v20120810#TransactionCanceledException"
     met = {"__type": cancelled, "CancellationReasons": [{"Code": "None"}, {"Code": "TransactionConflict"}]}
     failed = {"__type": cancelled, "CancellationReasons": [{"Code": "ConditionalCheckFailed"}, {"Code": "None"}]}
-    aws.tell((400, met), (400, failed))
+    aws.will_answer((400, met), (400, failed))
     with pytest.raises(AwsRefused) as refusal:
         await dynamodb.call("TransactWriteItems", {}, repeatable=False)
     assert len(aws.seen) == 2
     assert not refusal.value.did_nothing
 
 
-async def test_nobody_listening_is_told_as_not_sent(clock: ImpatientClock) -> None:
+async def test_a_refused_connection_is_reported_as_not_sent(clock: ImpatientClock) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         environment = {"AWS_ENDPOINT_URL_DYNAMODB": f"http://127.0.0.1:{probe.getsockname()[1]}"}
@@ -139,10 +141,10 @@ async def test_connections_are_kept_but_not_after_a_rest(aws: FakeAws, dynamodb:
     assert [seen.connection for seen in aws.seen] == [1, 1, 1, 2]
 
 
-async def test_a_lambda_function_is_invoked_and_its_failure_told(aws: FakeAws, http: AwsHttp) -> None:
+async def test_a_lambda_function_is_invoked_and_its_failure_reported(aws: FakeAws, http: AwsHttp) -> None:
     arn = "arn:aws:lambda:eu-west-1:123456789012:function:shop:7"
     aws.answer_headers = {"X-Amz-Function-Error": "Unhandled", "X-Amz-Executed-Version": "7"}
-    aws.tell((200, b'{"errorMessage": "x"}'))
+    aws.will_answer((200, b'{"errorMessage": "x"}'))
     answer = await http.invoke(arn, b'{"in": 1}')
     assert (answer.status, answer.payload) == (200, b'{"errorMessage": "x"}')
     assert (answer.function_error, answer.executed_version) == ("Unhandled", "7")
@@ -153,7 +155,7 @@ async def test_a_lambda_function_is_invoked_and_its_failure_told(aws: FakeAws, h
 
 
 async def test_an_asynchronous_invocation_is_accepted(aws: FakeAws, http: AwsHttp) -> None:
-    aws.tell((202, b""))
+    aws.will_answer((202, b""))
     answer = await http.invoke("shop", b"{}", asynchronous=True)
     assert (answer.status, answer.function_error) == (202, None)
     assert aws.seen[0].headers["x-amz-invocation-type"] == "Event"
@@ -161,16 +163,16 @@ async def test_an_asynchronous_invocation_is_accepted(aws: FakeAws, http: AwsHtt
 
 async def test_a_busy_lambda_is_tried_again_a_missing_one_is_not(aws: FakeAws, http: AwsHttp) -> None:
     aws.answer_headers = {"X-Amzn-ErrorType": "TooManyRequestsException:http://internal.amazon.com/coral/"}
-    aws.tell((429, {"Reason": "ConcurrentInvocationLimitExceeded"}), (200, b"{}"))
+    aws.will_answer((429, {"Reason": "ConcurrentInvocationLimitExceeded"}), (200, b"{}"))
     assert (await http.invoke("shop", b"{}")).status == 200
     aws.answer_headers = {"X-Amzn-ErrorType": "ResourceNotFoundException"}
-    aws.tell((404, {"Message": "Function not found"}))
+    aws.will_answer((404, {"Message": "Function not found"}))
     with pytest.raises(AwsRefused, match=r"Invoke: ResourceNotFoundException .404.: Function not found"):
         await http.invoke("shop", b"{}")
 
 
 async def test_a_lambda_whose_answer_was_lost_may_have_run(aws: FakeAws, http: AwsHttp) -> None:
-    aws.tell(HANG_UP)
+    aws.will_answer(HANG_UP)
     with pytest.raises(AwsUnreachable) as silence:
         await http.invoke("shop", b"{}", timeout_seconds=5)
     assert silence.value.sent
@@ -187,6 +189,6 @@ def test_endpoints_come_from_the_environment_or_are_amazons() -> None:
     assert endpoint_url("events", "eu-west-1", ignoring) == "https://events.eu-west-1.amazonaws.com"
 
 
-def test_missing_credentials_are_told_at_once(clock: ImpatientClock) -> None:
+def test_missing_credentials_are_reported_at_once(clock: ImpatientClock) -> None:
     with pytest.raises(ValueError, match="no AWS credentials: set"):
         AwsHttp(None, "eu-west-1", retries=AwsRetries(clock, SeededRandom(1)))

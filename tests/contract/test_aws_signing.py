@@ -36,24 +36,26 @@ values = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1,
 headers = st.dictionaries(st.sampled_from(["Content-Type", "X-Amz-Target", "X-Amz-Invocation-Type"]), values)
 
 
-def expected(who: Credentials, origin: str, path: str, told: dict[str, str], body: bytes, now: datetime) -> str:
+def expected(
+    credentials: Credentials, origin: str, path: str, headers: dict[str, str], body: bytes, now: datetime
+) -> str:
     """The signature by botocore's own parts; only its clock is left out."""
-    request = AWSRequest("POST", origin + path, headers=dict(told), data=body)
+    request = AWSRequest("POST", origin + path, headers=dict(headers), data=body)
     request.context["timestamp"] = now.strftime("%Y%m%dT%H%M%SZ")
     request.headers["X-Amz-Date"] = request.context["timestamp"]
-    if who.token:
-        request.headers["X-Amz-Security-Token"] = who.token
-    auth = SigV4Auth(who, "dynamodb", "eu-central-1")
+    if credentials.token:
+        request.headers["X-Amz-Security-Token"] = credentials.token
+    auth = SigV4Auth(credentials, "dynamodb", "eu-central-1")
     return str(auth.signature(auth.string_to_sign(request, auth.canonical_request(request)), request))
 
 
 @settings(max_examples=200, deadline=None)
 @given(credentials, origins, paths, headers, st.binary(max_size=200))
 def test_every_signature_is_the_one_that_botocore_makes(
-    who: Credentials, origin: str, path: str, told: dict[str, str], body: bytes
+    credentials: Credentials, origin: str, path: str, headers: dict[str, str], body: bytes
 ) -> None:
-    signed = Signer("dynamodb", "eu-central-1").sign(who, host_of(origin), path, told, body, MOMENT)
-    assert signed["Authorization"].endswith(f"Signature={expected(who, origin, path, told, body, MOMENT)}")
+    signed = Signer("dynamodb", "eu-central-1").sign(credentials, host_of(origin), path, headers, body, MOMENT)
+    assert signed["Authorization"].endswith(f"Signature={expected(credentials, origin, path, headers, body, MOMENT)}")
 
 
 @pytest.mark.parametrize("other", [{"secret_key": "new"}, {"days": 1}])
@@ -61,7 +63,7 @@ def test_another_day_or_another_secret_makes_another_key(other: dict[str, object
     signer = Signer("dynamodb", "eu-central-1")
     origin = "https://dynamodb.eu-central-1.amazonaws.com"
     signer.sign(Credentials("A", "old"), host_of(origin), "/", {}, b"", MOMENT)
-    who = Credentials("A", str(other.get("secret_key", "old")))
+    credentials = Credentials("A", str(other.get("secret_key", "old")))
     now = MOMENT + timedelta(days=int(str(other.get("days", 0))))
-    signed = signer.sign(who, host_of(origin), "/", {}, b"", now)
-    assert signed["Authorization"].endswith(expected(who, origin, "/", {}, b"", now))
+    signed = signer.sign(credentials, host_of(origin), "/", {}, b"", now)
+    assert signed["Authorization"].endswith(expected(credentials, origin, "/", {}, b"", now))

@@ -96,7 +96,7 @@ async def test_answers_in_chunks_are_read_and_the_connection_kept(connections: C
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok",
         b"HTTP/1.0 200 OK\r\n\r\nok",
     ],
-    ids=["told", "by_end_of_file"],
+    ids=["given", "by_end_of_file"],
 )
 async def test_a_connection_that_the_other_side_closes_is_not_used_again(
     connections: Connections, answer: bytes
@@ -146,7 +146,7 @@ async def test_half_an_answer_is_none(connections: Connections, answer: bytes) -
 async def test_the_answer_to_a_cancelled_call_never_meets_another(connections: Connections) -> None:
     async with serving(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfir") as origin:
         first = asyncio.create_task(post(connections, origin))
-        while not origin.requests:  # noqa: ASYNC110 - the server is the one to tell
+        while not origin.requests:  # noqa: ASYNC110 - only the server knows
             await asyncio.sleep(0)
         first.cancel()
         assert (await post(connections, origin)).body == b"ok"

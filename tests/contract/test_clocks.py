@@ -56,7 +56,7 @@ async def test_the_system_clock_is_aware_and_never_goes_back() -> None:
     await clock.sleep(0)
 
 
-def test_when_the_systems_clock_is_set_back_time_goes_on_until_that_has_caught_up() -> None:
+def test_when_the_systems_clock_is_set_back_time_continues_until_the_clock_has_caught_up() -> None:
     start = datetime(2030, 1, 1, 12, tzinfo=UTC)
     wall, seconds = [start], [100.0]
     clock = SystemClock(lambda: wall[0], lambda: seconds[0])

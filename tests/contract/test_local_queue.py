@@ -21,7 +21,7 @@ def queue(store: SqliteStore, clock: WoundClock) -> LocalQueue:
 
 
 class Consumer:
-    """Remembers what it got and when; fails for bodies that are told to fail."""
+    """Remembers what it got and when; fails for the bodies that it should."""
 
     def __init__(self, clock: WoundClock, failing: frozenset[str] = frozenset()) -> None:
         self._clock = clock
@@ -129,7 +129,9 @@ async def test_no_more_than_the_allowed_handlers_run_at_once(queue: LocalQueue) 
     consuming.cancel()
 
 
-async def test_idle_until_tells_what_comes_next(queue: LocalQueue, consumer: Consumer, clock: WoundClock) -> None:
+async def test_idle_until_returns_when_the_next_message_is_due(
+    queue: LocalQueue, consumer: Consumer, clock: WoundClock
+) -> None:
     running = asyncio.create_task(queue.run(consumer, concurrency=1))
     await queue.send([Message("now"), Message("then", 30)])
     assert await queue.idle_until() == clock.now() + timedelta(seconds=30)
@@ -138,7 +140,7 @@ async def test_idle_until_tells_what_comes_next(queue: LocalQueue, consumer: Con
 
 
 @pytest.mark.usefixtures("quiet")
-async def test_a_failed_message_comes_again_with_growing_backoff_until_it_is_given_up(
+async def test_a_failed_message_is_delivered_again_with_growing_backoff_until_it_becomes_a_dead_letter(
     queue: LocalQueue, clock: WoundClock
 ) -> None:
     consumer = Consumer(clock, failing=frozenset({"bad"}))
@@ -211,7 +213,7 @@ async def test_a_reopened_store_delivers_everything_unfinished_at_its_moment(tmp
     store.close()
 
 
-async def test_a_message_in_flight_when_the_process_is_killed_is_never_given_up_for_that(
+async def test_a_message_in_flight_when_the_process_is_killed_never_becomes_a_dead_letter_for_that(
     tmp_path: Path, clock: WoundClock
 ) -> None:
     consumer = Consumer(clock)
@@ -269,7 +271,7 @@ async def test_a_cancelled_sender_strands_nothing(queue: LocalQueue, consumer: C
 async def test_a_queue_has_one_consumer(queue: LocalQueue, consumer: Consumer) -> None:
     running = asyncio.create_task(queue.run(consumer, concurrency=1))
     await asyncio.sleep(0)
-    with pytest.raises(RuntimeError, match="queue work has a consumer already"):
+    with pytest.raises(RuntimeError, match="queue work already has a consumer"):
         await queue.drain(consumer)
     running.cancel()
 

@@ -29,7 +29,7 @@ async def test_large_messages_are_delivered(queue_lab: QueueLab) -> None:
         (Message("x", 900.5), "0 to 900 s, not 900.5"),
         (Message(""), "1 to 1048576 bytes, not 0"),
         (Message("é" * 2**19 + "x"), "1 to 1048576 bytes, not 1048577"),
-        (Message("a\x00"), "holds the character"),
+        (Message("a\x00"), "has the character"),
         (Message("\ud800"), "lone surrogate"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

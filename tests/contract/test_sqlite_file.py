@@ -67,14 +67,14 @@ async def test_everything_acknowledged_survives_a_kill_at_any_moment(tmp_path: P
 
 
 def _write_until_killed(path: Path, lines: int) -> dict[str, int]:
-    """Kills the writer when it has told so many writes; returns the last write told of each of its tasks."""
+    """Kills the writer after it has reported so many writes; returns the last write reported by each of its tasks."""
     child = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE)
     assert child.stdout is not None
     printed = b"".join(child.stdout.readline() for _ in range(lines))
     child.send_signal(signal.SIGKILL)
     printed += child.communicate()[0]
-    told = printed.decode().rpartition("\n")[0].splitlines()  # a line cut short was not yet told
-    return {writer: int(number) for writer, number in (line.split() for line in told)}
+    lines = printed.decode().rpartition("\n")[0].splitlines()  # a line cut short was not yet reported
+    return {writer: int(number) for writer, number in (line.split() for line in lines)}
 
 
 async def test_one_process_owns_the_file_at_a_time(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ async def test_a_file_of_another_program_is_refused_and_left_alone(tmp_path: Pat
 async def test_a_path_that_cannot_be_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path, tmp_path / "file" / "m.db"):
-        with pytest.raises(DataFileError, match="check the path and its rights"):
+        with pytest.raises(DataFileError, match="check the path and its permissions"):
             SqliteStore.open(path, clock=WoundClock())
 
 
@@ -132,7 +132,7 @@ async def test_writes_of_one_turn_share_one_commit_and_fail_alone(store: SqliteS
     key = Key("p", "s")
     results = await asyncio.gather(
         store.table.put({"pk": "p", "sk": "s", "n": 1}),
-        store.table.put({"pk": "p", "sk": "t"}, when=Equals("n", 1)),  # fails: nothing stands there
+        store.table.put({"pk": "p", "sk": "t"}, when=Equals("n", 1)),  # fails: there is no item
         store.table.update(key, Changes(add={"n": 1}), when=Equals("n", 1)),  # sees the put before it
         store.table.update(key, Changes(add={"text": 1, "n": 1}, set={"more": "x" * 409_600})),  # too large
         store.table.delete(Key("p", "u")),

@@ -173,7 +173,7 @@ async def test_a_condition_that_holds_lets_the_write_through(lab: Lab, condition
 
 
 @pytest.mark.parametrize("condition", FAILS, ids=repr)
-async def test_a_condition_that_fails_writes_nothing_and_shows_what_stands_there(
+async def test_a_condition_that_fails_writes_nothing_and_returns_the_existing_item(
     lab: Lab, condition: Condition
 ) -> None:
     await _expect_nothing_written(lab, condition)
@@ -226,7 +226,7 @@ async def test_an_expired_item_is_gone_for_every_reader(lab: Lab) -> None:
     assert (await lab.table.query(pk)).items == [lasting]
 
 
-async def test_an_expired_item_still_stands_in_the_way_of_absence(lab: Lab) -> None:
+async def test_an_expired_item_does_not_count_as_absent(lab: Lab) -> None:
     item = lab.item(expires_at=lab.now() + 10)
     await lab.table.put(item)
     await lab.clock.advance(10)
@@ -280,7 +280,7 @@ async def test_pages_follow_each_other_without_gap_or_repeat(lab: Lab, *, newest
     assert pages <= 10 // limit + 1
 
 
-async def test_a_page_may_go_on_within_a_range(lab: Lab) -> None:
+async def test_a_page_may_continue_within_a_range(lab: Lab) -> None:
     pk = lab.name()
     for number in range(9):
         await lab.table.put({"pk": pk, "sk": str(number)})

@@ -1,4 +1,4 @@
-"""The limits that every Table keeps, so that what works on a laptop works on AWS."""
+"""The limits that every Table enforces: what works on a laptop works on AWS."""
 
 import re
 from collections.abc import Callable
@@ -45,22 +45,22 @@ async def test_an_update_that_would_grow_an_item_past_400_kb_is_refused(strict_l
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"pk": ""}, "pk has 1 to 2048 bytes, not 0"),
-        ({"sk": ""}, "sk has 1 to 1024 bytes, not 0"),
-        ({"pk": "é" * 1025}, "pk has 1 to 2048 bytes, not 2050"),
-        ({"sk": "x" * 1025}, "sk has 1 to 1024 bytes, not 1025"),
-        ({"sk": 5}, "attribute sk is text, not int: 5"),
-        ({"v": 1.5}, "attribute v is str, int, bool or bytes, not float: 1.5"),
-        ({"v": None}, "attribute v is str, int, bool or bytes, not NoneType: None"),
-        ({"v": ["x"]}, "attribute v is str, int, bool or bytes, not list: ['x']"),
+        ({"pk": ""}, "pk must have 1 to 2048 bytes, not 0"),
+        ({"sk": ""}, "sk must have 1 to 1024 bytes, not 0"),
+        ({"pk": "é" * 1025}, "pk must have 1 to 2048 bytes, not 2050"),
+        ({"sk": "x" * 1025}, "sk must have 1 to 1024 bytes, not 1025"),
+        ({"sk": 5}, "attribute sk must be text, not int: 5"),
+        ({"v": 1.5}, "attribute v must be str, int, bool or bytes, not float: 1.5"),
+        ({"v": None}, "attribute v must be str, int, bool or bytes, not NoneType: None"),
+        ({"v": ["x"]}, "attribute v must be str, int, bool or bytes, not list: ['x']"),
         ({"v": 10**38}, "v is a number of more than 38 digits"),
-        ({"v": "\ud800"}, "v holds a lone surrogate at position 0"),
-        ({"sk": "a\udfff"}, "sk holds a lone surrogate at position 1"),
-        ({"\ud800": 1}, "an attribute name holds a lone surrogate"),
+        ({"v": "\ud800"}, "v has a lone surrogate at position 0"),
+        ({"sk": "a\udfff"}, "sk has a lone surrogate at position 1"),
+        ({"\ud800": 1}, "an attribute name has a lone surrogate"),
         ({"": 1}, "an attribute has an empty name"),
-        ({"expires_at": "soon"}, "expires_at is whole Unix seconds, not 'soon'"),
-        ({"expires_at": True}, "expires_at is whole Unix seconds, not True"),
-        ({"expires_at": 2**63}, "expires_at is whole Unix seconds"),
+        ({"expires_at": "soon"}, "expires_at must be whole Unix seconds, not 'soon'"),
+        ({"expires_at": True}, "expires_at must be whole Unix seconds, not True"),
+        ({"expires_at": 2**63}, "expires_at must be whole Unix seconds"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -86,14 +86,14 @@ class Model:
         self.items: dict[str, Item] = {}
 
     def transact(self, writes: list[Write]) -> set[object]:
-        """What may be told of the writes."""
+        """The outcomes that the writes may have."""
         failed = tuple(
             n
             for n, write in enumerate(writes)
             if write.when is not None and not holds(write.when, self.items.get(_sort_key(write)))
         )
         if failed:
-            # Beside a failed condition an addition to no number may be told instead: nothing is written either way.
+            # Instead of a failed condition, the refusal of an addition may be reported: nothing is written either way.
             senseless = len(writes) > 1 and any(_sum(write, self.items) is None for write in writes)
             return {failed, "refused"} if senseless else {failed}
         after = dict(self.items)
@@ -150,7 +150,7 @@ async def _written(table: Table, write: Write) -> None:
             await table.delete(key, when)
 
 
-async def _told(call: Awaitable[object]) -> object:
+async def _outcome(call: Awaitable[object]) -> object:
     try:
         await call
     except ConditionFailed:
@@ -171,7 +171,7 @@ async def _replay(table: Table, pk: str, history: list[Write | list[Write]]) -> 
     for entry in history:
         writes = [_in_partition(write, pk) for write in (entry if isinstance(entry, list) else [entry])]
         call = table.transact(writes) if isinstance(entry, list) else _written(table, writes[0])
-        assert await _told(call) in model.transact(writes)
+        assert await _outcome(call) in model.transact(writes)
     stored = (await table.query(pk)).items
     assert typed(stored) == typed([{**model.items[sk], "pk": pk} for sk in sorted(model.items)])
 

@@ -343,7 +343,7 @@ def same(value: object, expected: object) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "said"),
     [
         ("", "empty"),
         ("   // nothing\n", "empty"),
@@ -384,10 +384,10 @@ def same(value: object, expected: object) -> bool:
         ("1 2", "expected an operator"),
     ],
 )
-def test_a_wrong_expression_is_refused_with_a_remedy(text: str, told: str) -> None:
+def test_a_wrong_expression_is_refused_with_a_remedy(text: str, said: str) -> None:
     with pytest.raises(ExpressionError) as caught:
         compile_expression(text)
-    assert told in str(caught.value)
+    assert said in str(caught.value)
 
 
 def test_an_error_names_line_and_column() -> None:
@@ -397,7 +397,7 @@ def test_an_error_names_line_and_column() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "said"),
     [
         ("1 / 0", "division by zero"),
         ("'a' * 2", "* does not work on a string and a number"),
@@ -417,10 +417,10 @@ def test_an_error_names_line_and_column() -> None:
         ("{1: 2}", "map key"),
     ],
 )
-def test_what_cannot_be_computed_is_an_error_with_a_reason(text: str, told: str) -> None:
+def test_what_cannot_be_computed_is_an_error_with_a_reason(text: str, said: str) -> None:
     with pytest.raises(ExpressionError) as caught:
         value_of(text, TAGS)
-    assert told in str(caught.value)
+    assert said in str(caught.value)
 
 
 def test_what_cannot_be_computed_counts_as_missing_inside_a_condition() -> None:
@@ -436,7 +436,7 @@ def test_only_true_is_a_match() -> None:
         assert not matches(compile_expression(text), variables, NOW)
 
 
-def test_a_condition_that_is_no_boolean_tells_why_it_does_not_match() -> None:
+def test_a_condition_that_is_not_a_boolean_says_why_it_does_not_match() -> None:
     outcome = explain(compile_expression("event.data.name"), data(name="Ada"), NOW)
     assert not outcome.matched
     assert "a string, not true or false" in (outcome.problem or "")

@@ -114,7 +114,7 @@ def test_a_condition_that_no_event_can_meet_is_known_when_it_is_bound(text: str)
         "now() < date('2020-01-01')",
     ],
 )
-def test_a_condition_that_some_event_or_moment_may_meet_is_not_given_up(text: str) -> None:
+def test_a_condition_that_some_event_or_moment_may_meet_can_match(text: str) -> None:
     assert not bound_to(text).never
 
 

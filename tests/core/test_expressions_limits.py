@@ -67,7 +67,7 @@ def test_too_many_parts_are_refused() -> None:
 
 
 def test_nesting_up_to_the_limit_needs_little_of_the_stack() -> None:
-    """A caller may stand deep in frameworks already; 64 levels must still fit."""
+    """The stack of a caller may be deep already; 64 levels must still fit."""
     deep = "(" * 60 + "a || b && c == d + e * (1)" + ")" * 60
 
     def at_depth(frames: int) -> object:

@@ -1,4 +1,4 @@
-"""Identifiers sort by time, are derived from what they stand for, and never collide by accident."""
+"""Identifiers sort by time, are derived from what they identify, and never collide by accident."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import pytest
 from milepost.protocol import DISCOVERY, Opcode
 from milepost_engine.core.commands import FinishRun, Invoke, OpenWait, SetTimer, StartRunFor
 from milepost_engine.core.inputs import (
+    Call,
     CancelRequested,
     ChildFinished,
     EventMatched,
@@ -87,7 +88,7 @@ def test_a_closed_step_stays_as_it_is():
     assert later.closed == run.closed
 
 
-def test_the_end_is_recorded_with_its_output_and_said_farewell_to():
+def test_the_end_is_recorded_with_its_output_and_followed_by_end_of_run_actions():
     decision = discovered(a_run(), Op("", Opcode.RUN_COMPLETE, data=b'"yes"'))
     [ended] = decision.records
     assert isinstance(ended, RunEnded)
@@ -96,7 +97,7 @@ def test_the_end_is_recorded_with_its_output_and_said_farewell_to():
 
 
 @pytest.mark.parametrize("status", [status for status in RunStatus if status.ended])
-def test_an_ended_run_only_says_farewell_again(status):
+def test_an_ended_run_only_repeats_its_end_of_run_actions(status):
     assert set(ACCEPTS[status]) == {RunStarted, RunResumed}
     assert advance(a_run(status=status), RunResumed(None), NOW).commands == (FinishRun(),)
 
@@ -159,6 +160,28 @@ def test_moving_on_starts_the_count_of_tries_anew():
     assert discovered(run, failed("t")).commands == (Invoke(f"{DISCOVERY}#1", 1, NOW + timedelta(seconds=10)),)
 
 
+def test_a_step_that_follows_a_finished_one_within_an_invocation_starts_at_attempt_0():
+    run = discovered(a_run(), failed("s")).run
+    decision = advance(run, returned(run, ran("s"), failed("t"), attempt=1), NOW)
+    finished, again = decision.records
+    assert isinstance(finished, ClosedStep)
+    assert isinstance(again, FailedAttempt)
+    assert (finished.job, finished.attempt) == (f"{DISCOVERY}#0", 1)
+    assert (again.job, again.attempt) == (f"{DISCOVERY}#1", 0)
+    assert decision.commands == (Invoke(f"{DISCOVERY}#1", 1, NOW + timedelta(seconds=10)),)
+
+
+def test_a_plan_keeps_the_fixed_order_when_its_discovery_was_given_another():
+    run = discovered(a_run(), planned("a"), planned("b", parallelMode="race"), planned("c")).run
+    run = closes(closes(run, "a").run, "b").run
+    run = advance(run, returned(run, planned("d")), NOW).run
+    assert run.plans[-1].order == ("a", "b")
+    late = InvocationReturned(Call(f"{DISCOVERY}#2", 0, ("b",), NOW), (planned("e"),))
+    run = advance(closes(run, "c").run, late, NOW).run
+    assert run.plans[-1].order == ("a", "b")
+    assert run.order == ("a", "b", "c")
+
+
 def test_a_body_that_raises_until_its_last_try_fails_the_run():
     run = a_run()
     first = advance(run, InvocationFailed(returned(run).call, DOWN), NOW)
@@ -186,6 +209,14 @@ def test_a_wait_ends_with_its_event_or_with_its_time():
     assert (matched.status, matched.memo) == (StepStatus.COMPLETED, b'{"name":"e"}')
     late = advance(run, TimerDue(TimerKind.STEP, "w"), NOW + timedelta(hours=1)).run.closed["w"]
     assert (late.status, late.memo) == (StepStatus.TIMED_OUT, b"null")
+
+
+def test_an_event_received_exactly_at_the_time_out_of_a_wait_ends_it():
+    run = discovered(a_run(), Op("w", Opcode.WAIT_FOR_EVENT, "w", opts={"event": "e", "timeout": "1h"})).run
+    due = NOW + timedelta(hours=1)
+    assert advance(run, EventMatched("w", "E2", b'{"name":"e"}', due), due).run.closed["w"].status is (
+        StepStatus.COMPLETED
+    )
 
 
 def test_an_event_after_the_time_is_up_does_not_end_a_wait():

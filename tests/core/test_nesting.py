@@ -1,4 +1,4 @@
-"""How deep a JSON text nests is told from its bytes, whatever its strings contain."""
+"""How deep a JSON text nests is found from its bytes, whatever its strings contain."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def levels_of(value: Any) -> int:
 
 
 @given(VALUES)
-def test_a_text_nests_as_deeply_as_the_value_that_it_stands_for(value: Any):
+def test_a_text_nests_as_deeply_as_its_value(value: Any):
     levels = levels_of(value)
     text = to_json(value)
     assert not nests_deeper(text, levels)

@@ -1,6 +1,6 @@
 """Random histories: whatever is repeated, late, out of order or lost in a crash, a run keeps its promises.
 
-The world is the smallest one that the machine can live in: records that are written where none stands, workers that
+The world is the smallest one that the machine can live in: records that are written where none exists, workers that
 may decide on an old view of them, and user code that is a list of stages. Crashes drop everything but the records.
 """
 
@@ -81,12 +81,12 @@ def stories(draw: st.DrawFn) -> Story:
 
 
 def answer(story: Story, call: Call, *, looks_only: bool) -> tuple[Op, ...]:
-    """What user code reports: it is told of the steps in `call.order` and knows nothing else."""
-    told = set(call.order)
+    """What user code reports: it is given the steps in `call.order` and knows nothing else."""
+    given = set(call.order)
     if call.target != DISCOVERY:
         return (next(part for stage in story for part in stage if part.step_id == call.target).op(call),)
     for stage in story:
-        left = [part for part in stage if part.step_id not in told]
+        left = [part for part in stage if part.step_id not in given]
         if left:
             alone = len(left) == len(stage) == 1 and left[0].kind is Opcode.STEP_PLANNED
             if alone and not looks_only:
@@ -97,7 +97,7 @@ def answer(story: Story, call: Call, *, looks_only: bool) -> tuple[Op, ...]:
 
 @dataclass
 class World:
-    """The records that stand, and what is under way."""
+    """The records that exist, and what is in progress."""
 
     story: Story
     now: datetime = START
@@ -120,19 +120,19 @@ class World:
         return run
 
     def save(self, decision: Decision) -> bool:
-        """Each record where none stands; from the first that stands, nothing more."""
+        """Each record where none exists; after the first that exists, nothing more."""
         run = self.run()
         for record in decision.records:
             match record:
                 case ClosedStep():
-                    stands = record.step_id in run.closed
+                    exists = record.step_id in run.closed
                 case Plan():
-                    stands = record.turn < len(run.plans)
+                    exists = record.turn < len(run.plans)
                 case FailedAttempt():
-                    stands = record.attempt < run.attempt_of(record.job)
+                    exists = record.attempt < run.attempt_of(record.job)
                 case _:
-                    stands = run.status.ended
-            if stands:
+                    exists = run.status.ended
+            if exists:
                 return False
             self.records.append(record)
             run = run.with_record(record)
@@ -186,30 +186,30 @@ class World:
             assert advance(run, RunResumed(None), self.now).commands, "nothing is outstanding, and nothing has ended"
 
 
-def play(world: World, chance: random.Random, *, moves: int) -> None:
+def play(world: World, randomness: random.Random, *, moves: int) -> None:
     """Some moves at random: what is pending happens in any order, twice, late, on an old view, or never."""
     for _ in range(moves):
         before = len(world.records)
         oldest = max(0, before - 2)
-        if not world.pending or chance.random() < 0.1:
-            # A crash: all that was under way is gone; the message comes again.
+        if not world.pending or randomness.random() < 0.1:
+            # A crash: everything in progress is gone; the message is delivered again.
             world.pending.clear()
             world.give(RunResumed(None))
         else:
-            place = chance.randrange(len(world.pending))
-            item = world.pending[place] if chance.random() < 0.2 else world.pending.pop(place)
+            place = randomness.randrange(len(world.pending))
+            item = world.pending[place] if randomness.random() < 0.2 else world.pending.pop(place)
             if isinstance(item, Invoke):
-                if chance.random() < 0.1:
+                if randomness.random() < 0.1:
                     call = build_call(world.run(), item.job, item.attempt, world.now)
                     world.pending.append(InvocationFailed(call, {"name": "Crash", "message": "gone"}))
                 else:
                     world.pending.append(world.call(item))
             elif isinstance(item, InvocationReturned | InvocationFailed) and item.call.target == DISCOVERY:
                 # Its worker decides on the run as it was when it called, or has read it again (checkpoint mode).
-                world.give(item, reads=chance.choice([world.bases.get(item.call.order), None]))
+                world.give(item, reads=randomness.choice([world.bases.get(item.call.order), None]))
             else:
-                world.now += timedelta(seconds=chance.choice([0, 30, 90]))
-                world.give(item, reads=None if isinstance(item, TimerDue) else chance.randint(oldest, before))
+                world.now += timedelta(seconds=randomness.choice([0, 30, 90]))
+                world.give(item, reads=None if isinstance(item, TimerDue) else randomness.randint(oldest, before))
         world.check(before)
 
 
@@ -237,10 +237,10 @@ def finish(world: World) -> Run:
 
 @settings(max_examples=300, deadline=None)
 @given(stories(), st.randoms(use_true_random=False), st.integers(0, 60))
-def test_closed_steps_stay_ended_runs_stay_and_every_path_ends(story, chance, moves):
+def test_closed_steps_stay_ended_runs_stay_and_every_path_ends(story, randomness, moves):
     world = World(story)
     world.give(RunStarted())
-    play(world, chance, moves=moves)
+    play(world, randomness, moves=moves)
     run = finish(world)
     assert run.status in {RunStatus.COMPLETED, RunStatus.FAILED}
     if run.status is RunStatus.COMPLETED:
@@ -249,10 +249,10 @@ def test_closed_steps_stay_ended_runs_stay_and_every_path_ends(story, chance, mo
 
 @settings(max_examples=100, deadline=None)
 @given(stories(), st.randoms(use_true_random=False), st.integers(0, 40))
-def test_an_ended_run_accepts_nothing(story, chance, moves):
+def test_an_ended_run_accepts_nothing(story, randomness, moves):
     world = World(story)
     world.give(RunStarted())
-    play(world, chance, moves=moves)
+    play(world, randomness, moves=moves)
     late = list(world.pending)
     if moves % 2:
         world.give(CancelRequested(Outcome.API))
@@ -267,10 +267,10 @@ def test_an_ended_run_accepts_nothing(story, chance, moves):
 
 @settings(max_examples=100, deadline=None)
 @given(stories(), st.randoms(use_true_random=False), st.integers(0, 40))
-def test_an_input_given_twice_changes_nothing_the_second_time(story, chance, moves):
+def test_an_input_given_twice_changes_nothing_the_second_time(story, randomness, moves):
     world = World(story)
     world.give(RunStarted())
-    play(world, chance, moves=moves)
+    play(world, randomness, moves=moves)
     for item in list(world.pending):
         given_twice = world.call(item) if isinstance(item, Invoke) else item
         if isinstance(given_twice, InvocationReturned) and given_twice.call.target == DISCOVERY:
@@ -285,10 +285,10 @@ def test_an_input_given_twice_changes_nothing_the_second_time(story, chance, mov
 
 @settings(max_examples=100, deadline=None)
 @given(stories(), st.randoms(use_true_random=False), st.integers(0, 40))
-def test_deciding_twice_decides_the_same(story, chance, moves):
+def test_deciding_twice_decides_the_same(story, randomness, moves):
     world = World(story)
     world.give(RunStarted())
-    play(world, chance, moves=moves)
+    play(world, randomness, moves=moves)
     run = world.run()
     for item in list(world.pending):
         given_twice = world.call(item) if isinstance(item, Invoke) else item

@@ -85,7 +85,7 @@ def test_a_pattern_is_found_as_in_re2(pattern: str, text: str, *, expected: bool
 
 
 @pytest.mark.parametrize(
-    ("pattern", "told"),
+    ("pattern", "said"),
     [
         ("(", "no closing )"),
         ("a)", "without its ("),
@@ -113,10 +113,10 @@ def test_a_pattern_is_found_as_in_re2(pattern: str, text: str, *, expected: bool
         ("a" * 1001, "longer than 1000"),
     ],
 )
-def test_a_wrong_or_unbounded_pattern_is_refused_with_a_reason(pattern: str, told: str) -> None:
+def test_a_wrong_or_unbounded_pattern_is_refused_with_a_reason(pattern: str, said: str) -> None:
     with pytest.raises(ExpressionError) as caught:
         compile_regex(pattern)
-    assert told in str(caught.value)
+    assert said in str(caught.value)
 
 
 @pytest.mark.parametrize(

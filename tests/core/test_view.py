@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from milepost.protocol import DISCOVERY, Opcode
 from milepost_engine.core.records import ClosedStep, FailedAttempt, OpenOp, Plan, StepStatus
-from milepost_engine.core.view import View
+from milepost_engine.core.view import Unseen, View
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
-DERIVED = ("order", "seen", "urgent", "open", "in_flight", "discovered", "stored_bytes", "latest_due", "planned")
+DERIVED = ("order", "seen", "unseen_kinds", "open", "in_flight", "discovered", "stored_bytes", "latest_due", "planned")
 
 
 def closed(step_id: str, seq: int, *, job: str = f"{DISCOVERY}#0", second: int = 0, vanished: bool = False):
@@ -28,7 +28,7 @@ def planned(step_id: str, kind: Opcode = Opcode.STEP_PLANNED, *, races: bool = F
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[ClosedStep | Plan | FailedAttempt]:
-    """Records as several workers may write them: what a job had seen may be older than what stands."""
+    """Records as several workers may write them: what a job had seen may be older than what is stored."""
     view, records = View(), []
     for number in range(draw(st.integers(0, 12))):
         match draw(st.sampled_from(["discovery", "plan", "close", "fail"])):
@@ -38,8 +38,8 @@ def histories(draw: st.DrawFn) -> list[ClosedStep | Plan | FailedAttempt]:
             case "plan":
                 kinds = draw(st.lists(st.sampled_from([Opcode.STEP_PLANNED, Opcode.SLEEP]), max_size=3))
                 ops = tuple(planned(f"p{number}.{n}", kind, races=draw(st.booleans())) for n, kind in enumerate(kinds))
-                told = view.order[: draw(st.integers(view.seen, len(view.order)))]
-                record = Plan(len(view.plans), f"{DISCOVERY}#{number}", told, ops, NOW)
+                seen = view.order[: draw(st.integers(view.seen, len(view.order)))]
+                record = Plan(len(view.plans), f"{DISCOVERY}#{number}", seen, ops, NOW)
             case "close" if view.open:
                 step_id = draw(st.sampled_from(sorted(view.open)))
                 seq = draw(st.integers(0, len(view.order))) + 1
@@ -92,12 +92,12 @@ def test_a_new_record_leaves_the_view_before_it_as_it_was(records):
 def test_a_finished_parallel_step_waits_for_its_siblings_unless_it_races():
     for races in (False, True):
         view = View.of([Plan(0, f"{DISCOVERY}#0", (), (planned("a", races=races), planned("b")), NOW)])
-        assert view.after(closed("a", 1, job="a")).urgent is races
+        assert view.after(closed("a", 1, job="a")).unseen_kinds == {Unseen.RACING if races else Unseen.PARALLEL}
 
 
-def test_a_finished_sleep_is_looked_at_at_once():
+def test_a_finished_sleep_causes_a_discovery_at_once():
     view = View.of([Plan(0, f"{DISCOVERY}#0", (), (planned("nap", Opcode.SLEEP), planned("b")), NOW)])
-    assert view.after(closed("nap", 1, job="nap")).urgent
+    assert view.after(closed("nap", 1, job="nap")).unseen_kinds == {Unseen.AWAITED}
 
 
 def test_a_vanished_step_is_closed_but_not_in_the_order():
@@ -105,3 +105,13 @@ def test_a_vanished_step_is_closed_but_not_in_the_order():
     assert "a" in view.closed
     assert view.order == ()
     assert view.in_flight == 0
+
+
+def test_a_step_placed_before_what_was_seen_makes_the_step_it_displaces_unseen():
+    """A slow worker's branch sorts first; the branch that a discovery had seen in its place is to be seen once more."""
+    plan = Plan(0, f"{DISCOVERY}#0", (), (planned("a"), planned("b"), planned("nap", Opcode.SLEEP)), NOW)
+    view = View.of([plan]).after(closed("a", 1, job="a", second=2)).after(closed("new", 2, second=3))
+    assert (view.order, view.seen, view.unseen_kinds) == (("a", "new"), 1, {Unseen.RAN})
+    view = view.after(closed("nap", 1, job="nap", second=1))
+    assert (view.order, view.seen) == (("nap", "a", "new"), 1)
+    assert view.unseen_kinds == {Unseen.PARALLEL, Unseen.RAN}

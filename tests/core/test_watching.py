@@ -27,7 +27,7 @@ def test_a_quiet_run_is_overdue_when_nothing_can_be_under_way(target: dict[str, 
     assert look(run, BEGUN + grace + SECOND) is Found.OVERDUE
 
 
-def test_a_long_function_is_looked_at_as_soon_as_it_is_overdue():
+def test_a_run_of_a_long_function_is_checked_as_soon_as_it_is_overdue():
     run = a_run(REPORTS)
     assert next_look(run, BEGUN + WATCH_GRACE) == BEGUN + 2 * WATCH_GRACE
     assert next_look(run, BEGUN + 2 * WATCH_GRACE) == BEGUN + LONG + SECOND

@@ -104,6 +104,6 @@ def table_of_version(cloud: Cloud, version: int) -> Iterator[None]:
 def test_a_table_of_another_version_is_left_alone_and_the_event_waits_for_the_right_one(cloud: Cloud):
     with table_of_version(cloud, 7):
         cloud.send("trial/once", {"name": "between-versions"})
-        logged(cloud, "Intake", "[MP502] The table holds items of schema version 7")
+        logged(cloud, "Intake", "[MP502] The table has items of schema version 7")
         assert cloud.runs("trials-once", "between-versions") == []
     assert cloud.ended("trials-once", "between-versions")["status"] == "Completed"

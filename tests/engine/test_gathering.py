@@ -42,7 +42,7 @@ async def test_what_tasks_send_at_the_same_time_is_one_request():
     assert [sorted(sent) for sent in requests.sent] == [["a", "b", "c"]]
 
 
-async def test_a_task_that_sends_nothing_keeps_nobody_waiting():
+async def test_no_task_waits_for_a_task_that_sends_nothing():
     requests = Requests()
     queue = GatheringQueue(requests)
     queue.join(3)
@@ -52,15 +52,15 @@ async def test_a_task_that_sends_nothing_keeps_nobody_waiting():
     assert len(requests.sent) == 3
 
 
-async def test_a_refused_request_is_told_to_each_task_whose_message_was_in_it():
+async def test_a_refused_request_raises_in_each_task_whose_message_was_in_it():
     queue = GatheringQueue(Requests())
     queue.join(2)
-    told = await asyncio.gather(work(queue, "fine"), work(queue, "bad"), return_exceptions=True)
-    assert [str(error) for error in told] == ["refused", "refused"]
+    raised = await asyncio.gather(work(queue, "fine"), work(queue, "bad"), return_exceptions=True)
+    assert [str(error) for error in raised] == ["refused", "refused"]
     await queue.send([Message("later")])
 
 
-async def test_a_task_that_was_cancelled_while_it_waited_keeps_nobody_waiting():
+async def test_no_task_waits_for_a_task_that_was_cancelled_while_it_waited():
     requests = Requests()
     queue = GatheringQueue(requests)
     queue.join(2)

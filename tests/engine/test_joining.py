@@ -1,4 +1,4 @@
-"""Parallel steps that end at the same moment, and runs that change hands: somebody goes on, and nobody repeats."""
+"""Parallel steps that end at the same moment, and runs that change hands: one worker continues, and none repeats."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ async def engines(count: int, store: SqliteStore, table: Any, letters: Letters, 
 
 
 @pytest.mark.parametrize("processes", [1, 2, 4])
-async def test_the_last_of_steps_that_end_together_goes_on_and_no_time_passes(processes):
+async def test_the_last_of_steps_that_end_together_continues_and_no_time_passes(processes):
     store = SqliteStore.open(":memory:", clock=WoundClock(START))
     letters, sdk = Letters(), Sdk()
     made = await engines(processes, store, store.table, letters, sdk)
@@ -117,7 +117,7 @@ async def test_a_parallel_step_does_not_read_the_whole_run():
     while due := letters.take():
         await asyncio.gather(*(engine.handle(body) for body in due))
     # At the start, for the first step's message, for the discovery that joins the four, and after each of the two
-    # discoveries (another SDK may have saved steps by itself). More steps cost no more.
+    # discoveries (another SDK may have saved steps of its own accord). More steps cost no more.
     assert table.runs_read == 5
     store.close()
 
@@ -146,7 +146,7 @@ async def test_a_thousand_parallel_steps_each_run_once_and_are_joined_by_one_mor
 
 
 class Slow(Sdk):
-    """One step goes on until it is let go."""
+    """One step runs until it is released."""
 
     def __init__(self, slow: str) -> None:
         super().__init__(together=1)
@@ -202,7 +202,7 @@ class Interrupted:
 
 
 class OneByOne:
-    """An app of another SDK: two steps, one after the other. The first call goes on until it is let go."""
+    """An app of another SDK: two steps, one after the other. The first call runs until it is released."""
 
     def __init__(self) -> None:
         self.bodies: list[str] = []
@@ -226,7 +226,7 @@ async def test_who_takes_a_run_over_repeats_no_step_that_was_recorded_until_then
 
     async def the_slow_worker_saves_its_step() -> None:
         sdk.may_end.set()
-        while not (await store.table.query("R#" + json.loads(start)["run"])).items:  # noqa: ASYNC110 - the row tells
+        while not (await store.table.query("R#" + json.loads(start)["run"])).items:  # noqa: ASYNC110 - the row shows it
             await asyncio.sleep(0)
         slow_work.cancel()
 
@@ -244,7 +244,7 @@ async def test_who_takes_a_run_over_repeats_no_step_that_was_recorded_until_then
 
 
 class Gated(Sdk):
-    """Each call of a step tells that it has begun, and goes on until it is let go."""
+    """Each call of a step reports that it has begun, and runs until it is released."""
 
     def __init__(self, steps: Sequence[str]) -> None:
         super().__init__(steps, together=1)
@@ -285,9 +285,9 @@ async def test_a_worker_whose_step_another_has_recorded_looks_whether_its_siblin
     again = asyncio.create_task(other.handle(job_b))
     await sdk.until_begun("b 1")
     sdk.let_go("b 1")
-    await again  # `a` is open: whoever closes it will look
+    await again  # `a` is open: the worker that closes it will look
     sdk.let_go("a 0")
-    await has_a  # `b` is in hand here: whoever has it will look
+    await has_a  # `b` runs here: its worker will look
     sdk.let_go("b 0")
     await has_b  # too late with its result
     while due := letters.take():

@@ -1,4 +1,4 @@
-"""An app that cannot be registered is told every problem at once, each with the function's name; nothing of it runs."""
+"""An app that cannot be registered gets every problem at once, each with the function's name; nothing of it runs."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_flow_control_is_refused_by_name_never_silently_run_without(setting: str
         ({"triggers": [{"cron": "* * * *"}]}, "cron line '* * * *'"),
         ({"triggers": [{"cron": "TZ=Mars/Olympus 0 8 * * *"}]}, "Mars/Olympus"),
         ({"triggers": [{"cron": "0 8 * * *", "jitter": "10m"}]}, "jitter"),
-        ({"triggers": [{"cron": "0 8 * * *"}, {"cron": "0 8 * * *"}]}, "stands there twice"),
+        ({"triggers": [{"cron": "0 8 * * *"}, {"cron": "0 8 * * *"}]}, "occurs twice"),
         ({"triggers": [{"cron": "0 8 * * *", "catch_up": "most"}]}, "catch_up is 'most'"),
         ({"triggers": [{}]}, "neither an event nor a cron line"),
         ({"triggers": [{"event": 7}]}, "neither an event nor a cron line"),
@@ -82,10 +82,10 @@ def test_flow_control_is_refused_by_name_never_silently_run_without(setting: str
     ids=str,
 )
 def test_a_wrong_setting_is_refused_naming_function_and_setting(function: dict[str, Any], said: str):
-    told = problems(manifest(**function))
-    assert said in told
-    assert "[MP201] App 'shop' cannot be registered" in told
-    assert f"Function {function.get('id', 'shop-f')!r}:" in told
+    found = problems(manifest(**function))
+    assert said in found
+    assert "[MP201] App 'shop' cannot be registered" in found
+    assert f"Function {function.get('id', 'shop-f')!r}:" in found
 
 
 @pytest.mark.parametrize(
@@ -93,22 +93,25 @@ def test_a_wrong_setting_is_refused_naming_function_and_setting(function: dict[s
     [
         (
             {"triggers": [{"event": "go", "expression": "evnt.data.a == 1"}]},
-            "the trigger 'go' uses evnt, which it does not know: it may use event, as in event.data.id.",
+            "the trigger 'go' uses evnt, which is not available there: it may use event, as in event.data.id.",
         ),
-        ({"triggers": [{"event": "go", "expression": "async.data.a == 1"}]}, "uses async, which it does not know"),
+        (
+            {"triggers": [{"event": "go", "expression": "async.data.a == 1"}]},
+            "uses async, which is not available there",
+        ),
         ({"triggers": [{"event": "go", "expression": "event.a.exists(x, x == y)"}]}, "uses y, which"),
         ({"idempotency": "data.id + event.data.id"}, "the expression of idempotency uses data, which"),
         (
             {"cancel": [{"event": "stop", "if": "asnc.data.id == evt.data.id"}]},
-            "uses asnc and evt, which it does not know: it may use event and async, as in event.data.id == async.data",
+            "uses asnc and evt, which is not available there: it may use event and async, as in event.data.id ==",
         ),
     ],
     ids=str,
 )
 def test_an_expression_over_what_does_not_exist_is_refused_naming_what_does(function: dict[str, Any], said: str):
-    told = problems(manifest(**function))
-    assert "Function 'shop-f': the expression of" in told
-    assert said in told
+    found = problems(manifest(**function))
+    assert "Function 'shop-f': the expression of" in found
+    assert said in found
 
 
 @pytest.mark.parametrize(
@@ -156,14 +159,14 @@ def test_a_manifest_of_a_later_milepost_is_refused_rather_than_half_understood()
     assert "upgrade Milepost" in problems({"appName": "a", "functions": [], "milepost_version": 2})
 
 
-def test_all_problems_are_told_at_once():
+def test_all_problems_are_reported_at_once():
     given = manifest(triggers=[{"cron": "x"}], idempotency="(", throttle={"limit": 1})
     given["functions"].append(given["functions"][0])
-    told = problems(given)
-    assert all(word in told for word in ("cron line", "idempotency", "throttle", "the id is used twice in app 'shop'"))
+    found = problems(given)
+    assert all(word in found for word in ("cron line", "idempotency", "throttle", "the id is used twice in app 'shop'"))
 
 
-async def test_a_refused_app_stores_nothing_and_what_it_served_before_goes_on():
+async def test_a_refused_app_stores_nothing_and_its_earlier_registration_stays():
     app = App("shop")
 
     @app.function(id="f", trigger="go")
@@ -206,7 +209,7 @@ async def test_a_longer_time_out_that_was_registered_once_is_as_long_as_it_may_b
         assert (await r.only_run("a-f"))["status"] == "Cancelled"
 
 
-async def test_two_apps_whose_functions_have_the_same_full_id_are_told_apart_by_refusing_the_second():
+async def test_the_second_of_two_apps_whose_functions_have_the_same_full_id_is_refused():
     first, second = App("a"), App("a-b")
 
     async def handler(ctx: Context) -> None: ...
@@ -226,7 +229,7 @@ async def test_a_run_of_an_app_that_another_process_registered_a_moment_ago_is_c
         return 1
 
     async with rig() as r:
-        # The orchestrator has just read a registry without the app; whoever takes events in read it later.
+        # The orchestrator has just read a registry without the app; the intake reads it later.
         older = Registry(r.store.table, r.engine.values, r.clock)
         await older.snapshot()
         r.engine.orchestrator.invocations = replace(r.engine.orchestrator.invocations, registry=older)
@@ -246,5 +249,5 @@ async def test_expressions_of_our_own_sdk_are_checked_at_registration():
     )
     async def f(ctx: Context) -> None: ...
 
-    told = problems(app.manifest("http://local"))
-    assert told.count("Function 'shop-f'") == 3
+    found = problems(app.manifest("http://local"))
+    assert found.count("Function 'shop-f'") == 3

@@ -91,7 +91,7 @@ def test_a_table_of_another_schema_version_is_left_alone(world: World, caplog: p
     answer = world.put(envelope("order/placed", {}))
     assert len(answer["batchItemFailures"]) == 1
     [record] = [record for record in caplog.records if record.getMessage() == "message failed"]
-    assert "[MP502] The table holds items of schema version 7; this version of Milepost reads 2" in record.error  # type: ignore[attr-defined]
+    assert "[MP502] The table has items of schema version 7; this version of Milepost reads 2" in record.error  # type: ignore[attr-defined]
     count = world.client("dynamodb").scan(TableName=world.table, Select="COUNT")["Count"]
     assert count == 1
 

@@ -109,7 +109,7 @@ async def test_a_call_is_handed_over_with_its_token(invoker: LambdaInvoker, lamb
 async def test_a_call_that_lambda_would_not_take_later_is_refused_before_it_travels(
     invoker: LambdaInvoker, lambda_service: LambdaService
 ):
-    with pytest.raises(InvocationProblem, match="Lambda takes 1048576 to call a function later") as problem:
+    with pytest.raises(InvocationProblem, match="Lambda accepts 1048576 for an asynchronous call") as problem:
         await invoker.hand_over(TARGET, Request("POST", {}, {}, b"x" * MAX_HANDED_OVER_BYTES), {"run": "R1"})
     assert (problem.value.kind, lambda_service.accepted) == (ProblemKind.TOO_LARGE, [])
 
@@ -148,7 +148,9 @@ async def test_a_request_over_lambdas_limit_is_refused_before_it_travels(
     invoker: LambdaInvoker, lambda_service: LambdaService
 ):
     lambda_service.calls.clear()
-    with pytest.raises(InvocationProblem, match=r"Lambda takes 6291456: return references from large steps") as problem:
+    with pytest.raises(
+        InvocationProblem, match=r"Lambda accepts 6291456: return references from large steps"
+    ) as problem:
         await invoker.invoke(TARGET, Request("POST", {}, {}, b"x" * MAX_PAYLOAD_BYTES))
     assert problem.value.kind == ProblemKind.TOO_LARGE
     assert lambda_service.calls == []

@@ -135,7 +135,7 @@ def test_an_app_that_cannot_be_imported_fails_the_deployment_with_pythons_words(
     world.lambdas.functions[VERSION.format(1)] = broken
     answer = cloudformation.ask("Create", VERSION.format(1))
     assert answer["Status"] == "FAILED"
-    assert answer["Reason"].startswith(f"[MP503] The app at {VERSION.format(1)} did not give its manifest")
+    assert answer["Reason"].startswith(f"[MP503] The app at {VERSION.format(1)} did not return its manifest")
     assert "No module named 'stripe'" in answer["Reason"]
     assert answer["PhysicalResourceId"] == "app:none"
 
@@ -200,7 +200,7 @@ def test_deleting_what_was_never_registered_succeeds(world: World, cloudformatio
 def test_a_handler_that_is_not_the_apps_is_recognised_by_its_answer(world: World, cloudformation: CloudFormation):
     world.lambdas.functions[VERSION.format(1)] = lambda _: {"hello": "world"}
     answer = cloudformation.ask("Create", VERSION.format(1))
-    assert "which is no HTTP response: its handler must be the app's" in answer["Reason"]
+    assert "which is not an HTTP response: its handler must be the app's" in answer["Reason"]
 
 
 @pytest.mark.parametrize("reports", [True, False])

@@ -1,4 +1,4 @@
-"""Every story is told over SQLite and over moto; with `--thorough` over Amazon's DynamoDB Local too."""
+"""Every story runs over SQLite and over moto; with `--thorough` over Amazon's DynamoDB Local too."""
 
 import pytest
 

@@ -1,7 +1,7 @@
 """A whole engine on a wound clock: real store, real queue, real SDK, user code in this process.
 
-Where its things lie is chosen by `PLACE`, so that every story is told everywhere (see conftest). Those that need no
-wound clock are told over a deployed stack too: `tests/emulator/test_scenarios.py` names them.
+`PLACE` chooses where its data is stored, so every story runs everywhere (see conftest). Those that need no wound
+clock run over a deployed stack too: `tests/emulator/test_scenarios.py` names them.
 """
 
 from __future__ import annotations

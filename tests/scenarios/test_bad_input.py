@@ -1,4 +1,4 @@
-"""User code that does what nobody expects: the run ends with a clear error or goes on; nothing is stuck."""
+"""User code that does something unexpected: the run ends with a clear error or continues; nothing is stuck."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .rig import Rig, rig, step
 QUICK = Retries(max_retries=1, first_delay="1s", jitter=0)
 
 
-async def told(app: App, data: dict[str, Any] | None = None) -> dict[str, Any]:
+async def outcome_of(app: App, data: dict[str, Any] | None = None) -> dict[str, Any]:
     """The only run of function `f`, once it has ended."""
     async with rig(app) as r:
         await r.send("go", data)
@@ -48,7 +48,7 @@ async def test_steps_may_have_any_name_and_keep_it():
     async def f(ctx: Context) -> list[str]:
         return [await ctx.step.run(name, lambda name: name, name) for name in NAMES]
 
-    run = await told(app)
+    run = await outcome_of(app)
     assert (run["status"], run["output"]) == ("Completed", NAMES), run["error"]
     assert [span["name"] for span in run["trace"]] == NAMES
 
@@ -61,7 +61,7 @@ async def test_a_step_name_that_cannot_be_fails_the_run_at_once_and_is_shown(nam
     async def f(ctx: Context) -> None:
         await ctx.step.run(name, lambda: 1)
 
-    run = await told(app)
+    run = await outcome_of(app)
     assert (run["status"], run["error"]["name"]) == ("Failed", "BadIdError")
     assert "step" in run["error"]["message"]
 
@@ -85,7 +85,7 @@ async def test_a_result_nested_too_deeply_fails_its_step_clearly_and_can_be_caug
             return failed.message
         return "came through"
 
-    run = await told(app)
+    run = await outcome_of(app)
     assert run["status"] == "Completed"
     assert "deep" in run["output"]
     assert step(run, "deep")["status"] == "Failed"
@@ -102,20 +102,20 @@ async def test_data_that_does_not_fit_the_model_of_an_event_fails_the_run_at_onc
     async def f(ctx: Context[Order]) -> int:
         return ctx.event.data.cents
 
-    run = await told(app, {"cents": "many"})
+    run = await outcome_of(app, {"cents": "many"})
     assert (run["status"], run["error"]["name"]) == ("Failed", "EventMismatchError")
     assert "cents" in run["error"]["message"]
     assert "'go'" in run["error"]["message"]
 
 
-async def test_invoking_a_function_that_nobody_has_fails_the_step_and_names_it():
+async def test_invoking_an_unknown_function_fails_the_step_and_names_it():
     app = App("a")
 
     @app.function(id="f", trigger="go", retries=QUICK)
     async def f(ctx: Context) -> None:
         await ctx.step.invoke("call", FunctionRef("elsewhere", "nothing"), {})
 
-    run = await told(app)
+    run = await outcome_of(app)
     assert run["status"] == "Failed"
     assert "elsewhere-nothing" in run["error"]["message"]
 
@@ -128,7 +128,7 @@ async def test_a_wait_whose_expression_cannot_be_read_fails_its_step_rather_than
     async def f(ctx: Context) -> None:
         await ctx.step.wait_for_event("w", "signal", timeout="1h", if_=expression)
 
-    run = await told(app)
+    run = await outcome_of(app)
     assert run["status"] == "Failed"
     assert "'w'" in run["error"]["message"]
 
@@ -141,7 +141,7 @@ async def test_a_sleep_of_more_than_a_year_fails_its_step_and_says_the_limit(spa
     async def f(ctx: Context) -> None:
         await ctx.step.sleep("long", span)
 
-    run = await told(app)
+    run = await outcome_of(app)
     assert run["status"] == "Failed"
 
 
@@ -155,7 +155,7 @@ async def test_a_function_that_swallows_every_exception_still_ends():
                 await ctx.step.run("one", lambda: 1)
         return "done"
 
-    assert (await told(app))["output"] == "done"
+    assert (await outcome_of(app))["output"] == "done"
 
 
 async def test_code_that_leaves_with_system_exit_fails_the_attempt_and_not_the_engine():
@@ -168,5 +168,5 @@ async def test_code_that_leaves_with_system_exit_fails_the_attempt_and_not_the_e
 
         await ctx.step.run("leave", leave)
 
-    run = await told(app)
+    run = await outcome_of(app)
     assert run["status"] == "Failed"

@@ -114,7 +114,7 @@ async def test_a_run_cancelled_between_two_tries_shows_those_that_were_made():
 
 @pytest.mark.patient
 @pytest.mark.parametrize("own", [None, "no payment"])
-async def test_an_error_of_a_step_that_nobody_caught_is_told_by_the_step_alone(own: str | None):
+async def test_an_uncaught_error_of_a_step_is_shown_by_the_step_alone(own: str | None):
     app = App("a")
 
     @app.function(id="f", trigger="go", retries=0)

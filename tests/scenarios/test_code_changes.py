@@ -83,7 +83,7 @@ async def test_the_result_of_a_removed_step_stays_unused():
     assert step(run, "one")["status"] == "Completed"
 
 
-async def test_a_removed_parallel_step_that_was_planned_vanishes_and_the_run_goes_on():
+async def test_a_removed_parallel_step_that_was_planned_vanishes_and_the_run_continues():
     def down() -> None:
         raise ConnectionError("down")
 
@@ -126,7 +126,7 @@ async def test_the_runs_of_a_removed_function_fail_once_their_attempts_are_over(
     assert "function" in run["error"]["message"]
 
 
-async def test_the_runs_of_a_removed_function_go_on_if_it_comes_back_before():
+async def test_the_runs_of_a_removed_function_continue_if_it_comes_back_before():
     async with rig(app_with(before)) as r:
         await r.send("go")
         await r.serve(app_with(None))

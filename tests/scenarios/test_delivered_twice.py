@@ -20,18 +20,18 @@ def charging(bodies: Counter[str], holding: Callable[[], object] = lambda: None)
 
     @app.function(id="charge", trigger="order")
     async def charge(ctx: Context) -> None:
-        def tell() -> None:
-            bodies.update(["tell"])
+        def notify() -> None:
+            bodies.update(["notify"])
             holding()
 
         await ctx.step.run("charge", bodies.update, ["charge"])
-        await ctx.step.run("tell", tell)
+        await ctx.step.run("notify", notify)
 
     return app
 
 
 async def messages(made: Rig) -> list[str]:
-    """What is sent when the event is taken in a second time."""
+    """What is sent when the event is processed a second time."""
     sent: list[str] = []
 
     async def keep(received: Received) -> None:
@@ -41,14 +41,14 @@ async def messages(made: Rig) -> list[str]:
     return sent
 
 
-async def test_an_event_taken_in_twice_sends_the_message_of_its_run_once():
+async def test_an_event_processed_twice_sends_the_message_of_its_run_once():
     bodies = Counter[str]()
     async with rig(charging(bodies)) as made:
         read = await made.engine.accept({"name": "order"})
         await made.settle()
         await made.engine.intake.take(read.events[0])
         assert await messages(made) == []
-    assert bodies == {"charge": 1, "tell": 1}
+    assert bodies == {"charge": 1, "notify": 1}
 
 
 async def test_an_event_delivered_again_asks_for_a_run_that_has_begun_and_nothing_happens():
@@ -59,7 +59,7 @@ async def test_an_event_delivered_again_asks_for_a_run_that_has_begun_and_nothin
         await made.engine.intake.take(read.events[0], redelivered=True)
         await made.settle()
         assert (await made.only_run())["status"] == "Completed"
-    assert bodies == {"charge": 1, "tell": 1}
+    assert bodies == {"charge": 1, "notify": 1}
 
 
 async def test_a_second_start_message_does_nothing_while_the_run_is_under_way_in_another_process():
@@ -86,5 +86,5 @@ async def test_a_second_start_message_does_nothing_while_the_run_is_under_way_in
     await elsewhere.handle(started[-1])
     gate.set()
     await working
-    assert bodies == {"charge": 1, "tell": 1}
+    assert bodies == {"charge": 1, "notify": 1}
     workers.store.close()

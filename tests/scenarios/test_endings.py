@@ -16,7 +16,7 @@ ENDS = ("inngest/function.finished", "inngest/function.failed", "inngest/functio
 
 
 def listening() -> tuple[App, list[dict]]:
-    """An app whose runs end in every way, and the events that tell of it."""
+    """An app whose runs end in every way, and the events about the ends."""
     app, heard = App("a"), list[dict]()
 
     @app.function(id="well", trigger="well")
@@ -45,17 +45,17 @@ async def test_each_end_of_a_run_is_an_event_with_its_run_function_and_first_eve
             await r.send(name, {"n": 7})
         await r.wind(10)
         runs = {run["function_id"]: run["run_id"] for run in await r.runs() if run["function_id"] != "a-listener"}
-    # The listener's own ends are told too; otherwise nobody could listen to all.
-    told = {(event["name"].rpartition(".")[2], event["function_id"]): event for event in heard}
-    finished, failed = told["finished", "a-well"], told["failed", "a-badly"]
+    # The listener's own ends are published too; otherwise no function could listen to all.
+    published = {(event["name"].rpartition(".")[2], event["function_id"]): event for event in heard}
+    finished, failed = published["finished", "a-well"], published["failed", "a-badly"]
     assert (finished["run_id"], finished["result"], finished["event"]["data"]) == (runs["a-well"], 1, {"n": 7})
     assert (failed["run_id"], failed["error"]["message"]) == (runs["a-badly"], "broken")
-    assert told["cancelled", "a-early"]["run_id"] == runs["a-early"]
+    assert published["cancelled", "a-early"]["run_id"] == runs["a-early"]
     # A failed run has finished too.
-    assert ("finished", "a-badly") in told
+    assert ("finished", "a-badly") in published
 
 
-async def test_nobody_listens_so_nothing_is_told():
+async def test_without_a_listener_no_event_is_published():
     app = App("a")
 
     @app.function(id="well", trigger="well")

@@ -39,7 +39,7 @@ async def test_idempotency_keys_are_the_same_when_their_values_are_equal():
         assert seen == [key for place, key in enumerate(keys) if place not in {1, 3}]
 
 
-async def test_the_claim_of_a_plain_idempotency_key_stands_where_it_always_stood():
+async def test_the_claim_of_a_plain_idempotency_key_is_where_it_always_was():
     app = App("a")
 
     @app.function(id="f", trigger=Event("go"), idempotency="event.data.key")

@@ -1,4 +1,4 @@
-"""A month through minutes' buckets and queue delays of at most 15 minutes; and what retention lets go of."""
+"""A month through minutes' buckets and queue delays of at most 15 minutes; and what expires by retention."""
 
 from datetime import timedelta
 

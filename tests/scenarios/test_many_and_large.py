@@ -34,7 +34,7 @@ async def test_an_event_larger_than_a_queue_message_starts_its_function(size: in
 
 
 @pytest.mark.crowded
-async def test_five_thousand_events_of_one_request_are_all_taken_in() -> None:
+async def test_five_thousand_events_of_one_request_are_all_accepted() -> None:
     seen: list[int] = []
     async with rig(shop(seen)) as made:
         read = await made.engine.accept([{"name": "order/seen", "data": {"n": n}} for n in range(5000)])

@@ -28,7 +28,7 @@ def nested(levels: int) -> Any:
 
 
 class OtherSdk:
-    """Answers a discovery with what it is told to, as an app of another SDK may."""
+    """Answers a discovery with given ops, as an app of another SDK may."""
 
     def __init__(self, answer: Callable[[Json], tuple[int, Json]]) -> None:
         self._answer = answer
@@ -56,7 +56,7 @@ async def run_with(answer: Callable[[Json], tuple[int, Json]]) -> dict[str, Any]
 
 
 async def test_what_is_as_deep_as_it_may_be_travels_through_every_wrapper():
-    app, told = App("a"), []
+    app, heard = App("a"), []
 
     @app.function(id="child", triggers=[])
     async def child(ctx: Context) -> Any:
@@ -67,9 +67,9 @@ async def test_what_is_as_deep_as_it_may_be_travels_through_every_wrapper():
         here = await ctx.step.invoke("call", child, {"deep": nested(DEEPEST - 1)})
         return await ctx.step.run("more", lambda: {"a": here})
 
-    @app.function(id="told", trigger=Event("inngest/function.finished", if_="event.data.function_id == 'a-f'"))
+    @app.function(id="listener", trigger=Event("inngest/function.finished", if_="event.data.function_id == 'a-f'"))
     async def finished(ctx: Context) -> None:
-        told.append((ctx.event.data["event"]["data"], ctx.event.data["result"]))
+        heard.append((ctx.event.data["event"]["data"], ctx.event.data["result"]))
 
     @app.function(id="waits", trigger="before")
     async def waits(ctx: Context) -> bool:
@@ -82,7 +82,7 @@ async def test_what_is_as_deep_as_it_may_be_travels_through_every_wrapper():
         await r.send("y", nested(DEEPEST))
         run = await r.only_run("a-f")
         assert (run["status"], run["output"]) == ("Completed", nested(DEEPEST)), run["error"]
-        assert told == [(nested(DEEPEST), nested(DEEPEST))]
+        assert heard == [(nested(DEEPEST), nested(DEEPEST))]
         assert (await r.only_run("a-waits"))["output"] is True
 
 
@@ -91,9 +91,9 @@ async def test_an_event_that_is_too_deep_is_refused_by_name_and_those_before_it_
     async with rig(listening()) as r:
         body = dumps([{"name": "y", "id": "g1"}, {"name": "y", "data": nested(levels)}, {"name": "y", "id": "g2"}])
         answer = await accept_events(r.engine, body, "")
-        told: Any = loads(answer.body)
-        assert (answer.status, len(told["ids"])) == (400, 1)
-        assert told["error"].startswith(f"[MP323] event 'y' has data nested more than {DEEPEST} levels deep")
+        refusal: Any = loads(answer.body)
+        assert (answer.status, len(refusal["ids"])) == (400, 1)
+        assert refusal["error"].startswith(f"[MP323] event 'y' has data nested more than {DEEPEST} levels deep")
         await r.settle()
         assert (await r.only_run())["output"] == "g1"
 
@@ -110,7 +110,7 @@ async def test_events_that_no_reader_of_json_takes_are_refused_with_the_limit():
         assert "[MP323] event 'y'" in read.problem
 
 
-async def test_an_event_that_cannot_be_taken_in_does_not_keep_its_neighbours_out():
+async def test_an_event_that_cannot_be_accepted_does_not_affect_its_neighbours():
     async with rig(listening()) as r:
         await r.engine.accept([{"name": "y", "id": "g1"}, {"name": "y", "id": "bad"}, {"name": "y", "id": "g2"}])
         observed = r.engine.intake.observer
@@ -189,8 +189,8 @@ async def test_data_for_an_invoked_function_that_is_too_deep_fails_the_run_at_on
             assert part in run["error"]["message"]
 
 
-async def test_an_error_whose_data_is_too_deep_is_told_without_it():
-    app, told = App("a"), []
+async def test_an_error_whose_data_is_too_deep_is_reported_without_it():
+    app, heard = App("a"), []
 
     class Broken(NonRetriableError):
         data = nested(150)
@@ -206,14 +206,14 @@ async def test_an_error_whose_data_is_too_deep_is_told_without_it():
             return f"{failed.message} {failed.data}"
         return "never"
 
-    @app.function(id="told", trigger=Event("inngest/function.finished", if_="event.data.function_id == 'a-f'"))
+    @app.function(id="listener", trigger=Event("inngest/function.finished", if_="event.data.function_id == 'a-f'"))
     async def finished(ctx: Context) -> None:
-        told.append(ctx.event.data["result"])
+        heard.append(ctx.event.data["result"])
 
     async with rig(app) as r:
         await r.send("y")
         assert (await r.only_run("a-f"))["output"] == "no None"
-        assert told == ["no None"]
+        assert heard == ["no None"]
 
 
 # --- of other SDKs --------------------------------------------------------------------------------------------------
@@ -268,10 +268,10 @@ async def test_an_invoke_of_another_sdk_with_data_that_is_too_deep_fails_the_run
 @pytest.mark.parametrize("data", [nested(DEEPEST + 1), nested(5000), {"text": "x" * 3_200_000}])
 async def test_data_for_a_replay_or_a_start_by_hand_has_the_limits_of_an_events_data(data: Any):
     async def refused(r: Rig, asked: Any) -> str:
-        with pytest.raises(OperationError, match="MP323") as told:
+        with pytest.raises(OperationError, match="MP323") as refused:
             await asked
         assert len(await r.runs()) == 1
-        return str(told.value)
+        return str(refused.value)
 
     async with rig(listening()) as r:
         await r.send("y")

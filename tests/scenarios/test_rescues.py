@@ -1,4 +1,4 @@
-"""What nobody can prevent is found by the sweeper: a message lost for good, while clocks are wrong."""
+"""The sweeper finds what cannot be prevented: a message lost for good, while clocks are wrong."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -141,7 +141,7 @@ async def test_a_wait_that_was_planned_but_never_opened_is_opened_by_the_sweeper
         assert (run["status"], run["output"]) == ("Completed", True)
 
 
-async def test_a_parent_whose_childs_answer_was_lost_for_good_is_told_again():
+async def test_a_parent_whose_childs_answer_was_lost_for_good_is_notified_again():
     app = App("a")
 
     @app.function(id="child", triggers=[])

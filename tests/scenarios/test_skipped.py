@@ -1,4 +1,4 @@
-"""Why an event did not start a function is kept with the event, and costs nothing where there is nothing to tell."""
+"""Why an event did not start a function is stored with the event, and costs nothing if there is no reason to store."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def listening(**options: Any) -> App:
     return app
 
 
-async def told(r: Rig, event_id: str) -> Mapping[str, str]:
+async def reasons_of(r: Rig, event_id: str) -> Mapping[str, str]:
     """What the page of an event shows, read from the table as after a restart."""
     r.engine.events.forget(event_id)
     found = await r.engine.queries.event(event_id)
@@ -38,33 +38,33 @@ async def told(r: Rig, event_id: str) -> Mapping[str, str]:
     return cast("Mapping[str, str]", found["skipped"])
 
 
-async def test_an_expression_that_is_false_and_a_function_that_is_paused_are_told():
+async def test_a_false_expression_and_a_paused_function_are_reasons_to_skip():
     async with rig(listening()) as r:
         await r.engine.registry.pause("a-once", paused=True)
-        assert await told(r, await r.send("order", {"cents": 5})) == {
+        assert await reasons_of(r, await r.send("order", {"cents": 5})) == {
             "a-large": "the expression 'event.data.cents > 100' is false",
             "a-once": "the function is paused",
         }
 
 
-async def test_what_turns_out_only_as_a_run_is_to_start_is_told():
+async def test_a_reason_found_when_a_run_is_about_to_start_is_reported():
     async with rig(listening(idempotency="event.data.cart", cancel_on=[Cancel("stop", if_="async.data.x == 1")])) as r:
-        assert await told(r, await r.send("order", {"cents": 500, "cart": 1})) == {}
-        assert await told(r, await r.send("order", {"cents": 5, "cart": 1})) == {
+        assert await reasons_of(r, await r.send("order", {"cents": 500, "cart": 1})) == {}
+        assert await reasons_of(r, await r.send("order", {"cents": 5, "cart": 1})) == {
             "a-large": "the expression 'event.data.cents > 100' is false",
             "a-once": "the idempotency key 'event.data.cart' was used within 24 hours before",
         }
 
 
-async def test_an_id_that_was_sent_before_is_told_for_every_function():
+async def test_an_id_that_was_sent_before_is_a_reason_for_every_function():
     async with rig(listening()) as r:
         await r.send("order", {"cents": 5}, id="7")
-        assert await told(r, await r.send("order", {"cents": 5}, id="7")) == {
+        assert await reasons_of(r, await r.send("order", {"cents": 5}, id="7")) == {
             "*": "the id '7' was sent within 24 hours before"
         }
 
 
-async def test_a_function_that_has_a_run_for_the_event_is_not_told_as_passed_over_however_often_it_is_taken_in():
+async def test_a_function_that_has_a_run_for_the_event_is_not_shown_as_skipped_however_often_the_event_arrives():
     async with rig(listening()) as r:
         [event] = read_events(
             {"name": "order", "data": {"cents": 5}}, now=r.clock.now(), random_source=r.engine.random_source
@@ -73,13 +73,13 @@ async def test_a_function_that_has_a_run_for_the_event_is_not_told_as_passed_ove
         await r.engine.intake.take(event)
         await r.engine.registry.pause("a-once", paused=False)
         await r.engine.intake.take(event, redelivered=True)
-        assert list(await told(r, event.event_id)) == ["a-large"]
+        assert list(await reasons_of(r, event.event_id)) == ["a-large"]
         await r.engine.registry.pause("a-once", paused=True)
         await r.engine.intake.take(event, redelivered=True)
-        assert list(await told(r, event.event_id)) == ["a-large"]
+        assert list(await reasons_of(r, event.event_id)) == ["a-large"]
 
 
-async def test_a_reason_that_only_a_repeat_finds_is_told_once_and_stands():
+async def test_a_reason_that_only_a_repeat_finds_is_stored_once_and_stays():
     async with rig(listening()) as r:
         [event] = read_events(
             {"name": "order", "data": {"cents": 500}}, now=r.clock.now(), random_source=r.engine.random_source
@@ -88,10 +88,10 @@ async def test_a_reason_that_only_a_repeat_finds_is_told_once_and_stands():
         await r.engine.events.put(event)
         await r.engine.registry.pause("a-once", paused=True)
         await r.engine.intake.take(event, redelivered=True)
-        assert await told(r, event.event_id) == {"a-once": "the function is paused"}
+        assert await reasons_of(r, event.event_id) == {"a-once": "the function is paused"}
         await r.engine.registry.pause("a-large", paused=True)
         await r.engine.intake.take(event, redelivered=True)
-        assert await told(r, event.event_id) == {"a-once": "the function is paused"}
+        assert await reasons_of(r, event.event_id) == {"a-once": "the function is paused"}
 
 
 async def test_the_reasons_are_erased_with_their_event_and_never_come_back():
@@ -100,7 +100,7 @@ async def test_the_reasons_are_erased_with_their_event_and_never_come_back():
         event_id = await r.send("order", {"cents": 5, "cart": 1})
         await r.engine.operations.erase_event(event_id)
         assert await r.engine.queries.event(event_id) is None
-        await add_skipped(r.store.table, event_id, {"a-once": "told too late"})
+        await add_skipped(r.store.table, event_id, {"a-once": "found too late"})
         assert (await r.store.table.query(f"E#{event_id}")).items == []
 
 
@@ -110,7 +110,7 @@ async def test_reasons_are_kept_as_long_as_an_event_that_a_long_run_still_needs(
         event_id = await r.send("order", {"cents": 5, "cart": 1})
         await r.engine.events.extend(event_id, r.clock.now() + timedelta(days=90))
         await r.clock.advance(timedelta(days=80).total_seconds())
-        assert sorted(await told(r, event_id)) == ["a-large", "a-once"]
+        assert sorted(await reasons_of(r, event_id)) == ["a-large", "a-once"]
 
 
 async def test_the_runs_of_an_old_event_are_found_however_many_came_later_and_a_missed_replay_is_admitted():
@@ -136,9 +136,9 @@ async def test_hundreds_of_listeners_leave_a_bounded_note_that_says_how_many_mor
     for number in range(60):
         app.function(id=f"f{number}", trigger=Event("order", if_=f"event.data.cents == {number} + 1000"))(_nothing)
     async with rig(app) as r:
-        reasons = await told(r, await r.send("order", {"cents": 5}))
+        reasons = await reasons_of(r, await r.send("order", {"cents": 5}))
         assert len(reasons) == 51
-        assert reasons["…"] == "10 more functions were passed over"
+        assert reasons["…"] == "10 more functions were skipped"
 
 
 async def _nothing(ctx: Context) -> None: ...
@@ -171,7 +171,7 @@ class CountedTable:
         ("order", {"cents": 5}, ["put E#"]),
         ("order", {"cents": 5, "paused": True}, ["put E#", "put L#"]),
     ],
-    ids=["all started", "nobody listens", "expression false", "paused"],
+    ids=["all started", "no listener", "expression false", "paused"],
 )
 async def test_reasons_that_are_known_beforehand_cost_no_write(name: str, data: dict[str, object], written: list[str]):
     async with rig(listening()) as r:
@@ -188,7 +188,7 @@ async def test_reasons_that_are_known_beforehand_cost_no_write(name: str, data: 
         assert counted.writes == written
 
 
-async def test_a_used_idempotency_key_costs_one_write_more_and_a_repeat_leaves_what_is_told():
+async def test_a_used_idempotency_key_costs_one_write_more_and_a_repeat_leaves_the_reason():
     async with rig(listening(idempotency="event.data.cart")) as r:
         await r.send("order", {"cents": 500, "cart": 1})
         counted = CountedTable(r.store.table)
@@ -200,7 +200,7 @@ async def test_a_used_idempotency_key_costs_one_write_more_and_a_repeat_leaves_w
         ).events
         await intake.take(event)
         assert counted.writes == ["put I#", "update E#"]
-        before = await told(r, event.event_id)
+        before = await reasons_of(r, event.event_id)
         assert list(before) == ["a-once"]
         await intake.take(event, redelivered=True)
-        assert await told(r, event.event_id) == before
+        assert await reasons_of(r, event.event_id) == before

@@ -251,7 +251,7 @@ async def test_one_of_parallel_steps_is_retried_alone():
         assert (bodies.count("flaky"), bodies.count("solid")) == (3, 1)
 
 
-async def test_the_first_of_two_branches_goes_on_while_the_other_still_sleeps():
+async def test_the_first_of_two_branches_continues_while_the_other_still_sleeps():
     app = App("a")
     done: list[Any] = []
 

@@ -88,7 +88,7 @@ async def test_an_event_that_lay_in_the_queue_while_a_wait_was_opened_is_found_b
         read = read_events({"name": "signal"}, now=r.clock.now(), random_source=r.engine.random_source)
         await r.wind(2)
         assert (await r.only_run())["status"] == "Running"
-        # … and taken in after it.
+        # … and processed after it.
         await r.engine.intake.take(read.events[0])
         await r.settle()
         assert (await r.only_run())["output"] is True
@@ -294,18 +294,18 @@ async def test_a_run_that_takes_too_long_is_cancelled():
 
 
 async def test_a_failure_handler_gets_the_error_and_the_event():
-    app, told = App("a"), []
+    app, received = App("a"), []
 
-    async def tell(ctx: Context) -> None:
-        told.append((ctx.event.data["error"]["message"], ctx.event.data["event"]["data"]))
+    async def notify(ctx: Context) -> None:
+        received.append((ctx.event.data["error"]["message"], ctx.event.data["event"]["data"]))
 
-    @app.function(id="f", trigger=Event("go"), retries=0, on_failure=tell)
+    @app.function(id="f", trigger=Event("go"), retries=0, on_failure=notify)
     async def f(ctx: Context) -> None:
         raise ValueError("broken")
 
     async with rig(app) as r:
         await r.send("go", {"n": 1})
-        assert told == [("broken", {"n": 1})]
+        assert received == [("broken", {"n": 1})]
 
 
 @pytest.mark.patient
@@ -439,7 +439,7 @@ async def test_a_duplicate_of_any_message_at_any_time_changes_nothing():
         assert sorted(bodies) == ["left", "one", "right"]
 
 
-async def test_a_run_that_waits_for_another_names_it_while_that_goes_on_and_after_it_gave_up():
+async def test_a_run_that_waits_for_another_names_it_while_it_runs_and_after_the_time_out():
     app = App("a")
 
     @app.function(id="child", triggers=[])

@@ -17,7 +17,7 @@ HOUR = timedelta(hours=1)
 
 
 class Corrected(WoundClock):
-    """A clock that somebody sets to another time, as a restarted process may find it."""
+    """A clock that is set to another time, as a restarted process may find it."""
 
     def correct(self, moment: datetime) -> None:
         self._now = moment
@@ -59,7 +59,7 @@ async def test_an_event_ends_one_of_several_waits_in_a_row():
         assert (await r.only_run())["output"] == [0, 1, 2]
 
 
-async def test_an_event_ends_all_waits_that_stand_at_the_same_time():
+async def test_an_event_ends_all_waits_that_are_open_at_the_same_time():
     app = App("a")
 
     @app.function(id="f", trigger="go")
@@ -108,7 +108,7 @@ async def test_an_event_counts_when_the_clock_of_who_accepted_it_is_behind_that_
         assert (await r.only_run())["status"] == "Completed"
 
 
-async def test_an_event_received_just_before_the_wait_and_taken_in_after_it_does_not_end_it():
+async def test_an_event_received_just_before_the_wait_and_processed_after_it_does_not_end_it():
     async with rig(waiting()) as r:
         await r.send("go")
         await r.wind(9)
@@ -121,7 +121,7 @@ async def test_an_event_received_just_before_the_wait_and_taken_in_after_it_does
         assert (await r.only_run())["status"] == "Completed"
 
 
-async def test_an_event_from_before_the_wait_that_is_taken_in_again_much_later_does_not_end_it():
+async def test_an_event_from_before_the_wait_that_is_processed_again_much_later_does_not_end_it():
     async with rig(waiting()) as r:
         await r.send("go")
         early = received(r, "y", r.clock.now())

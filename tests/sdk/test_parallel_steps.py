@@ -95,6 +95,17 @@ async def test_as_completed_gives_steps_in_the_order_in_which_they_were_finished
     assert server.result == ["c", "a", "b"]
 
 
+async def test_a_step_that_is_cancelled_before_the_answer_is_not_reported(app: App) -> None:
+    @app.function(id="f", trigger=Event("t/a"))
+    async def f(ctx: Context) -> str:
+        dropped = asyncio.ensure_future(ctx.step.run("dropped", name_of, "dropped"))
+        await asyncio.sleep(0)
+        dropped.cancel()
+        return await ctx.step.run("kept", name_of, "kept")
+
+    assert (await FakeServer(app, "shop-f").call()).told == ["StepRun kept", "RunComplete complete"]
+
+
 async def test_a_cancelled_loser_is_not_reported_again(app: App) -> None:
     @app.function(id="f", trigger=Event("t/a"))
     async def f(ctx: Context) -> str:

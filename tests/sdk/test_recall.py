@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from milepost import StepError
 from milepost._replay.calls import run_call
-from milepost._replay.invocation import UNKNOWN, Invocation
+from milepost._replay.invocation import UNKNOWN, Invocation, Move
 from milepost._replay.requests import CallRequest
 from milepost.errors import BadIdError, NonDeterminismError, NotSerializableError
 from milepost.protocol import DISCOVERY, hash_step_id
@@ -115,3 +115,31 @@ def test_what_needs_more_than_its_plain_value_goes_the_long_way(fn: object):
 def test_another_name_than_the_remembered_one_goes_the_long_way(name: object):
     made = invocation([("a", {"data": 1})] * 3, live=False, target=DISCOVERY)
     assert made.recall(name, plain) is UNKNOWN
+
+
+def test_a_step_that_has_arrived_under_another_name_goes_the_long_way_and_is_refused():
+    """The second use of "a" and a step named "a:1" have one id; the first to arrive has it, even when cancelled."""
+    made = invocation([("a", {"data": 0}), ("a", {"data": 1}), ("end", {"data": 2})], live=False, target=DISCOVERY)
+    made.abandon(made.arrive(run_call("a:1", plain, (), {})))
+    assert made.recall("a", plain) == 0
+    assert made.recall("a", plain) is UNKNOWN
+    with pytest.raises(BadIdError):
+        made.arrive(run_call("a", plain, (), {}))
+
+
+def test_a_cancelled_step_is_neither_run_nor_reported():
+    made = invocation([], live=True, target=DISCOVERY)
+    cancelled = made.arrive(run_call("cancelled", plain, (), {}))
+    other = made.arrive(run_call("other", plain, (), {}))
+    made.abandon(cancelled)
+    assert made.decide() == (Move.RUN, other)
+
+
+def test_a_step_that_is_cancelled_after_it_was_chosen_to_run_makes_room_for_the_next():
+    made = invocation([], live=True, target=DISCOVERY)
+    chosen = made.arrive(run_call("chosen", plain, (), {}))
+    assert made.decide() == (Move.RUN, chosen)
+    other = made.arrive(run_call("other", plain, (), {}))
+    assert made.decide() == (Move.NOTHING, None)
+    made.abandon(chosen)
+    assert made.decide() == (Move.RUN, other)

@@ -1,7 +1,9 @@
-"""The two sources of time: the system's clock, and one that a test winds by hand.
+"""The two clocks: the system's, and one that a test winds by hand.
 
 Laws: nothing else in the engine reads a clock; `now` is aware, in UTC, and never goes backwards.
 """
+
+from __future__ import annotations
 
 import asyncio
 import heapq
@@ -15,17 +17,17 @@ from typing import Final
 __all__ = ["SystemClock", "WoundClock", "wall"]
 
 _SETTLING_TURNS: Final = 100
-"""Turns of the event loop granted to what a wake-up sets in motion; an idle turn costs 2 µs."""
+"""Turns of the event loop given to tasks that a wake-up has set in motion; an idle turn costs 2 µs."""
 
 
 wall: Final = partial(datetime.now, UTC)
-"""What the system's clock shows, whether that has been set back or not."""
+"""The system's clock as it stands, even if it has been set back."""
 
 
 class SystemClock:
-    """Wall-clock time; if the system's clock is set back, time goes on at its pace until that has caught up.
+    """Wall-clock time. If the system's clock is set back, time continues at its normal pace until the clock catches up.
 
-    Standing still instead would keep every timer from its end for as long. `wall` and `monotonic` are for tests.
+    Standing still instead would delay every timer by as much. `wall` and `monotonic` are for tests.
     """
 
     def __init__(self, wall: Callable[[], datetime] = wall, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -44,14 +46,14 @@ class SystemClock:
         return moment
 
     async def sleep(self, seconds: float) -> None:
-        """Returns after at least so many seconds of the event loop's monotonic time."""
+        """Returns after at least this many seconds of the event loop's monotonic time."""
         await asyncio.sleep(seconds)
 
 
 class WoundClock:
-    """A clock for tests: it stands still until it is wound, and sleepers wake exactly at their moment.
+    """A clock for tests: it stands still until it is wound, and sleepers wake exactly when they are due.
 
-    It serves one event loop at a time. A sleep of no time only gives way to others once.
+    It serves one event loop at a time. A sleep of 0 seconds yields to the loop once.
     """
 
     def __init__(self, start: datetime | None = None) -> None:
@@ -67,7 +69,7 @@ class WoundClock:
         return self._now
 
     async def sleep(self, seconds: float) -> None:
-        """Returns when the clock has been wound past the moment."""
+        """Returns when the clock has been wound that far."""
         if seconds <= 0:
             await asyncio.sleep(0)
             return
@@ -76,19 +78,19 @@ class WoundClock:
         await awake
 
     def next_wake(self) -> datetime | None:
-        """The moment at which the first sleeper wakes, or None if nobody sleeps."""
+        """When the first sleeper wakes, or None if there is none."""
         while self._sleepers and self._sleepers[0][2].done():  # its sleeper was cancelled
             heapq.heappop(self._sleepers)
         return self._sleepers[0][0] if self._sleepers else None
 
     async def advance(self, seconds: float) -> None:
-        """Winds the clock forward; sleepers wake in order, each at its moment, and run before the next."""
+        """Winds the clock forward; sleepers wake in order, each when it is due, and run before the next one wakes."""
         if seconds < 0:
             raise ValueError(f"time does not go backwards: advance({seconds})")
         await self.advance_to(self._now + timedelta(seconds=seconds))
 
     async def advance_to(self, moment: datetime) -> None:
-        """Winds the clock to the moment; does nothing but settle if the moment has passed."""
+        """Winds the clock to the moment; if the moment has passed, only lets ready tasks run."""
         await _settle()
         while (wake := self.next_wake()) is not None and wake <= moment:
             self._now = max(self._now, wake)

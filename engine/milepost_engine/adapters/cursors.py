@@ -1,4 +1,6 @@
-"""Writes and reads the place where a query goes on: the sort key of the last item, as JSON text."""
+"""Writes and reads query cursors: the sort key of a page's last item, as JSON text."""
+
+from __future__ import annotations
 
 import json
 
@@ -11,11 +13,11 @@ def cursor_of(sort_key: str) -> str:
 
 
 def sort_key_of(cursor: str) -> str:
-    """The sort key that a cursor stands for; a made-up cursor is a ValueError."""
+    """The sort key in a cursor. Raises ValueError for text that is not a cursor."""
     try:
         place = json.loads(cursor)
     except ValueError:
         place = None
     if not isinstance(place, list) or len(place) != 1 or not isinstance(place[0], str):
-        raise ValueError(f"not a cursor of a query: {cursor[:80]!r}; pass Page.next of the page before")
+        raise ValueError(f"not a cursor of a query: {cursor[:80]!r}; pass Page.next of the previous page")
     return place[0]

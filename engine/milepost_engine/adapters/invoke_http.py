@@ -1,8 +1,10 @@
 """Calls user code at an HTTP address, over pooled connections.
 
 Source for the rules: protocol §2.3 (the call), §2.4 (limits). Redirects are followed here, not by the client, because
-a call must arrive at its new place as the POST with body and query that it was.
+a redirected call must stay a POST with the same body and query.
 """
+
+from __future__ import annotations
 
 import asyncio
 from types import TracebackType
@@ -18,22 +20,22 @@ __all__ = ["HttpInvoker"]
 MAX_REDIRECTS: Final = 60
 CONNECT_SECONDS: Final = 10.0
 KEEP_SECONDS: Final = 3.0
-"""Shorter than the 5 s after which common servers close an idle connection: a call never meets a closed one."""
+"""Shorter than the 5 s after which common servers close an idle connection, so no call uses a closed one."""
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
 class HttpInvoker:
     """Implements the Invoker port for `Target("http", url)`.
 
-    `transport` replaces the network in tests. Proxies of the environment are not used: apps are near.
+    `transport` replaces the network in tests. Proxy settings of the environment are ignored.
     """
 
-    def __init__(self, *, transport: httpx.AsyncBaseTransport | None = None, most_connections: int = 200) -> None:
+    def __init__(self, *, transport: httpx.AsyncBaseTransport | None = None, max_connections: int = 200) -> None:
         self._client = httpx.AsyncClient(
             transport=transport,
             trust_env=False,
             follow_redirects=False,
-            limits=httpx.Limits(max_connections=most_connections, keepalive_expiry=KEEP_SECONDS),
+            limits=httpx.Limits(max_connections=max_connections, keepalive_expiry=KEEP_SECONDS),
         )
 
     async def __aenter__(self) -> Self:
@@ -58,20 +60,22 @@ class HttpInvoker:
                 ProblemKind.TIMEOUT, f"no answer within {target.timeout_seconds:g} s from {target.address}"
             ) from None
         except (httpx.TimeoutException, httpx.TransportError) as error:
-            what = str(error) or type(error).__name__
-            raise InvocationProblem(ProblemKind.UNREACHABLE, f"{target.address} cannot be reached: {what}") from error
+            why = str(error) or type(error).__name__
+            raise InvocationProblem(ProblemKind.UNREACHABLE, f"{target.address} cannot be reached: {why}") from error
         except (httpx.InvalidURL, UnicodeError, ValueError) as error:
-            raise InvocationProblem(ProblemKind.UNREACHABLE, f"{target.address!r} is no usable URL: {error}") from error
+            raise InvocationProblem(
+                ProblemKind.UNREACHABLE, f"{target.address!r} is not a usable URL: {error}"
+            ) from error
 
     async def _follow(self, target: Target, request: Request) -> Response:
         url = httpx.URL(target.address)
         for _ in range(MAX_REDIRECTS + 1):
             url = url.copy_merge_params(dict(request.query))
             answer = await self._send(url, target, request)
-            place = answer.headers.get("location")
-            if answer.status not in _REDIRECTS or not place:
+            location = answer.headers.get("location")
+            if answer.status not in _REDIRECTS or not location:
                 return answer
-            url = url.join(place)
+            url = url.join(location)
         raise InvocationProblem(ProblemKind.UNREACHABLE, f"{target.address} redirects more than {MAX_REDIRECTS} times")
 
     async def _send(self, url: httpx.URL, target: Target, request: Request) -> Response:

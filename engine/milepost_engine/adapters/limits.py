@@ -1,9 +1,11 @@
-"""The limits that every table, queue and blob store keeps, so that what works on a laptop works on AWS.
+"""The limits that every table, queue and blob store enforces: what works on a laptop works on AWS.
 
 Each check raises a ValueError (for a wrong type too: one class for refusals) that names the item and the
 limit; none of them touches storage.
 Source: "Quotas in Amazon DynamoDB", "Amazon SQS message quotas", "Creating object key names" (S3).
 """
+
+from __future__ import annotations
 
 import functools
 import re
@@ -68,14 +70,14 @@ def text_size(text: str, where: str) -> int:
     try:
         return len(text.encode())
     except UnicodeEncodeError as error:
-        raise ValueError(f"{where} holds a lone surrogate at position {error.start}: not valid text") from None
+        raise ValueError(f"{where} has a lone surrogate at position {error.start}: not valid text") from None
 
 
 def item_size(item: Mapping[str, Value]) -> int:
-    """Bytes as DynamoDB counts them: the names and the values."""
+    """Bytes as DynamoDB counts them: names and values."""
     size = 0
     for name, value in item.items():
-        # The two kinds that nearly all attributes are of come first: every write passes here.
+        # The two commonest kinds of attribute come first: every write comes through here.
         if type(value) is str and value.isascii():
             size += _name_size(name) + len(value)
         elif type(value) is int and 0 <= value < _INT_LIMIT:
@@ -174,33 +176,33 @@ def write_key(write: Write) -> Key:
 
 
 def check_query(partition: str, first: str | None, last: str | None, limit: int | None) -> None:
-    """Refuses keys that cannot be, and a page of no items."""
+    """Refuses invalid keys, and a page of no items."""
     _check_key_text("pk", partition)
     for bound in (first, last):
         if bound is not None:
             _check_key_text("sk", bound)
     if limit is not None and limit < 1:
-        raise ValueError(f"a query's limit is at least 1, not {limit}")
+        raise ValueError(f"a query's limit must be at least 1, not {limit}")
 
 
 def check_message(message: Message, longest_delay_seconds: float = MAX_DELAY_SECONDS) -> int:
-    """Refuses a message that SQS would refuse (but for a delay that the caller can hold); returns its size in bytes."""
+    """Refuses what SQS would refuse, except delays up to `longest_delay_seconds`; returns the size in bytes."""
     if not 0 <= message.delay_seconds <= longest_delay_seconds:
-        raise ValueError(f"a message's delay is 0 to {longest_delay_seconds} s, not {message.delay_seconds}")
+        raise ValueError(f"a message's delay must be 0 to {longest_delay_seconds} s, not {message.delay_seconds}")
     size = text_size(message.body, "a message")
     if not 1 <= size <= MAX_MESSAGE_BYTES:
-        raise ValueError(f"a message has 1 to {MAX_MESSAGE_BYTES} bytes, not {size}")
+        raise ValueError(f"a message must have 1 to {MAX_MESSAGE_BYTES} bytes, not {size}")
     if found := _REFUSED_BY_SQS.search(message.body):
-        raise ValueError(f"a message holds the character {found[0]!r} at {found.start()}: escape it, as JSON does")
+        raise ValueError(f"a message has the character {found[0]!r} at {found.start()}: escape it, as JSON does")
     return size
 
 
 def check_blob_key(key: str) -> None:
     """Refuses an empty or too long blob key."""
     if not 1 <= text_size(key, "a blob key") <= MAX_BLOB_KEY_BYTES:
-        raise ValueError(f"a blob key has 1 to {MAX_BLOB_KEY_BYTES} bytes: {key[:80]!r}")
+        raise ValueError(f"a blob key must have 1 to {MAX_BLOB_KEY_BYTES} bytes: {key[:80]!r}")
     if "\0" in key:
-        raise ValueError(f"a blob key holds a NUL: {key[:80]!r}")
+        raise ValueError(f"a blob key has a NUL: {key[:80]!r}")
 
 
 def check_blob_prefix(prefix: str) -> None:
@@ -211,21 +213,21 @@ def check_blob_prefix(prefix: str) -> None:
 
 
 def _check_key_text(name: str, value: Value) -> None:
-    # Short ASCII text, which nearly every key is, keeps every limit.
+    # Nearly every key is short ASCII text, which is within every limit.
     if type(value) is str and value.isascii() and 0 < len(value) <= _KEY_LIMITS[name]:
         return
     if not isinstance(value, str):
         _refuse_type(name, value, "text")
     size = text_size(value, name)
     if not 1 <= size <= _KEY_LIMITS[name]:
-        raise ValueError(f"{name} has 1 to {_KEY_LIMITS[name]} bytes, not {size}: {value[:80]!r}")
+        raise ValueError(f"{name} must have 1 to {_KEY_LIMITS[name]} bytes, not {size}: {value[:80]!r}")
 
 
 def _check_expiry(attributes: Mapping[str, Value]) -> None:
     if (expires_at := attributes.get("expires_at")) is not None and (
         type(expires_at) is not int or not -_EXPIRY_LIMIT <= expires_at < _EXPIRY_LIMIT
     ):
-        raise ValueError(f"expires_at is whole Unix seconds, not {expires_at!r}")
+        raise ValueError(f"expires_at must be whole Unix seconds, not {expires_at!r}")
 
 
 @functools.lru_cache(maxsize=256)  # an engine has some forty names, and each item a dozen of them
@@ -250,4 +252,4 @@ def _value_size(name: str, value: Value) -> int:
 
 
 def _refuse_type(name: str, value: object, wanted: str) -> NoReturn:
-    raise ValueError(f"attribute {name} is {wanted}, not {type(value).__name__}: {value!r:.80}")
+    raise ValueError(f"attribute {name} must be {wanted}, not {type(value).__name__}: {value!r:.80}")

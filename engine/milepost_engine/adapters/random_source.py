@@ -1,4 +1,6 @@
-"""The two sources of random_source: the system's, and one that a seed repeats."""
+"""The two random sources: the system's, and a seeded one that repeats."""
+
+from __future__ import annotations
 
 import random
 import secrets
@@ -13,7 +15,7 @@ class SystemRandom:
         self._source = random.SystemRandom()
 
     def random_bytes(self, count: int) -> bytes:
-        """Bytes fit for ids and secrets."""
+        """Bytes suitable for ids and secrets."""
         return secrets.token_bytes(count)
 
     def uniform(self) -> float:
@@ -22,7 +24,7 @@ class SystemRandom:
 
 
 class SeededRandom:
-    """The same chances in the same order for the same seed: for tests, never for secrets."""
+    """The same values in the same order for the same seed: for tests, never for secrets."""
 
     def __init__(self, seed: int) -> None:
         self._source = random.Random(seed)  # noqa: S311 - repeatable on purpose

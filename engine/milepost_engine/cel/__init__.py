@@ -1,9 +1,9 @@
 """Expressions over events: CEL in the reference server's dialect.
 
-Used for trigger conditions, waits and cancellations, keys of limits, and priorities. Parsed once, limited in
+Used for trigger conditions, waits and cancellations, and idempotency keys. Expressions are parsed once and limited in
 size, depth and work; nothing here reads a clock, a file or the environment.
 
-The parts are imported when they are first called: a cold start without an expression need not pay for them.
+The modules are imported when they are first called, so a cold start without an expression does not load them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 else:
 
     def _late(part: str, name: str) -> Any:
-        """A function of a part, imported when it is called first."""
+        """A function of one of the modules, imported when it is first called."""
         found: list[Any] = []
 
         def call(*args: Any, **named: Any) -> Any:

@@ -1,8 +1,7 @@
-"""The condition of a wait or cancellation, with the trigger event's values put in.
+"""Binds the condition of a wait or cancellation: fills in the trigger event's values.
 
-Laws: after binding only `async` decides; a missing field is null; the printed text and the tree mean the same,
-so that a wait may be stored as text. Constant parts are recognised, so that a wait that can never end is known
-when it opens.
+Laws: a bound condition depends on `async` alone; a missing field is null; the printed text and the tree mean the same,
+so a wait can be stored as text. Constant parts are recognised, so a wait that can never end is known when it opens.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from types import MappingProxyType
 from typing import Final
 
 from .errors import ExpressionError
-from .evaluation import follow, run
+from .evaluation import run, value_at
 from .parser import BOUND_LIMITS, compile_within
 from .printing import text_of
 from .tree import (
@@ -42,18 +41,18 @@ _SOME_MOMENT: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A condition on `async` alone."""
+    """A condition that depends on `async` alone."""
 
     expression: Expression
 
     @property
     def text(self) -> str:
-        """What to show and to store: `async.data.id == 7.0`. `restore` reads it back."""
+        """The text to show and store, such as `async.data.id == 7.0`; `restore` reads it."""
         return self.expression.text
 
     @property
     def never(self) -> bool:
-        """Whether no event whatever can match: open no wait for it."""
+        """Whether no event can ever match, so no wait need be opened."""
         whole = constant(self.expression.root)
         if whole is not None and whole.value is not True:
             return True
@@ -62,7 +61,7 @@ class Bound:
 
 
 def bind(expression: Expression, event: Mapping[str, object]) -> Bound:
-    """Put the values of the trigger event in place of every `event.…`.
+    """Replace every `event.…` by its value in the trigger event.
 
     Raises ExpressionError when the result exceeds 65 536 characters or a value is nested more than 24 deep.
     """
@@ -77,7 +76,7 @@ def bind(expression: Expression, event: Mapping[str, object]) -> Bound:
 
 
 def restore(text: str) -> Bound:
-    """The bound condition of a stored text. Raises ExpressionError if it is none of ours."""
+    """The bound condition in a stored text. Raises ExpressionError if `bind` did not write it."""
     return Bound(compile_within(text, BOUND_LIMITS))
 
 
@@ -89,7 +88,7 @@ def conjuncts(node: Node) -> list[Node]:
 
 
 def constant(node: Node) -> Literal | None:
-    """The value of a part that no variable and no clock can change; None for others."""
+    """The value of a part that depends on no variable and no clock; None for other parts."""
     if not _is_constant(node, frozenset()):
         return None
     try:
@@ -114,16 +113,16 @@ def _is_constant(node: Node, inner: frozenset[str]) -> bool:
 
 
 def _put_in(node: Node, event: Mapping[str, object], inner: frozenset[str]) -> Node:
-    """The tree with the event's values; `inner` are the names that macros around it have taken."""
+    """The tree with the event's values; `inner` are the variables of the macros around it."""
 
     def put(part: Node) -> Node:
         return _put_in(part, event, inner)
 
     match node:
         case Path(root="event", keys=keys) if "event" not in inner:
-            return Literal(_frozen(follow(event, keys)))
+            return Literal(_frozen(value_at(event, keys)))
         case HasNode(target=Path(root="event", keys=keys)) if "event" not in inner:
-            return Literal(not isinstance(follow(event, keys), Missing))
+            return Literal(not isinstance(value_at(event, keys), Missing))
         case Macro(target=target, variable=variable, body=body, transform=transform):
             within = inner | {variable}
             return Macro(
@@ -136,14 +135,14 @@ def _put_in(node: Node, event: Mapping[str, object], inner: frozenset[str]) -> N
         case Compare(operator="==" | "!=" as operator, left=left, right=right):
             left, right = put(left), put(right)
             if isinstance(left, Literal) and not isinstance(right, Literal):
-                left, right = right, left  # one way to write it: async.data.id == 7.0
+                left, right = right, left  # always in the order async.data.id == 7.0
             return Compare(operator, left, right)
         case _:
             return rebuilt(node, put)
 
 
 def _frozen(value: object, depth: int = 0) -> object:
-    """A constant from an event: numbers as doubles, what is missing or no JSON as null."""
+    """A constant from an event: numbers as doubles; null for what is missing or not JSON."""
     if depth > _MAX_VALUE_DEPTH:
         raise ExpressionError(
             f"the expression compares with a value of the event that is nested more than {_MAX_VALUE_DEPTH} "

@@ -1,7 +1,7 @@
-"""A tree and variables to a value.
+"""Evaluates an expression: from a tree and variables to a value.
 
 Laws (the dialect):
-1. What is missing is UNKNOWN at any depth, also a field of what is no map.
+1. What is missing is UNKNOWN at any depth, including a field of something that is not a map.
 2. UNKNOWN == x only if x is null; != is the inverse.
 3. UNKNOWN is less than anything on its right, not greater: `<` `<=` true, `>` `>=` false; mirrored on the right.
 4. In an ordering null is the zero of the other side's kind.
@@ -10,7 +10,7 @@ Laws (the dialect):
    null it gives the other side.
 7. `||` is the first truthy operand or the last, `&&` the first falsy or the last; `?:` decides by truthiness.
 8. `size` of UNKNOWN or null is 0, every other function, method and operator on them is false.
-What cannot be computed is a ErrorValue: it counts as UNKNOWN inside, and is an error when it is the result.
+What cannot be computed is an ErrorValue: UNKNOWN inside an expression, an error as its result.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ from .tree import (
     Expression,
     HasNode,
     Index,
-    Key,
     ListOf,
     Literal,
     Macro,
@@ -42,6 +41,7 @@ from .tree import (
     Not,
     Or,
     Path,
+    PathKey,
     Select,
 )
 from .values import (
@@ -55,7 +55,7 @@ from .values import (
     plain,
 )
 
-__all__ = ["evaluate", "follow", "run"]
+__all__ = ["evaluate", "run", "value_at"]
 
 
 def evaluate(expression: Expression, variables: Mapping[str, object], *, now: datetime) -> object:
@@ -75,15 +75,15 @@ def evaluate(expression: Expression, variables: Mapping[str, object], *, now: da
 
 
 def run(node: Node, work: Work) -> object:
-    """The value of one node, which may be UNKNOWN or a ErrorValue."""
+    """The value of one node, which may be UNKNOWN or an ErrorValue."""
     work.left -= 1
     if work.left < 0:
         work.spend(0)
     return _RUN[type(node)](node, work)
 
 
-def follow(value: object, keys: tuple[Key, ...]) -> object:
-    """What stands at fixed steps into a value, else UNKNOWN."""
+def value_at(value: object, keys: tuple[PathKey, ...]) -> object:
+    """The value at fixed steps into a value, else UNKNOWN."""
     for key in keys:
         if type(value) is dict or isinstance(value, Mapping):  # the first test is the quick one
             value = value.get(key, UNKNOWN)
@@ -97,7 +97,7 @@ def follow(value: object, keys: tuple[Key, ...]) -> object:
 def _path(node: Path, work: Work) -> object:
     root = node.root
     scope = work.local if root in work.local else work.variables
-    return follow(scope.get(root, UNKNOWN), node.keys)
+    return value_at(scope.get(root, UNKNOWN), node.keys)
 
 
 def _index(node: Index, work: Work) -> object:
@@ -106,7 +106,7 @@ def _index(node: Index, work: Work) -> object:
     if isinstance(key, float) and key.is_integer():
         key = int(key)
     if isinstance(key, str) or (isinstance(key, int) and not isinstance(key, bool)):
-        return follow(base, (key,))
+        return value_at(base, (key,))
     return UNKNOWN
 
 
@@ -238,7 +238,7 @@ _MACROS: Final[dict[str, Callable[[Macro, Iterable[object], Work], object]]] = {
 _RUN: Final[dict[type, Callable[[Any, Work], object]]] = {
     Literal: lambda node, _: node.value,
     Path: _path,
-    Select: lambda node, work: follow(run(node.base, work), node.keys),
+    Select: lambda node, work: value_at(run(node.base, work), node.keys),
     Index: _index,
     ListOf: _list_of,
     MapOf: _map_of,

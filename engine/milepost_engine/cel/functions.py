@@ -1,7 +1,7 @@
 """The functions and methods of the language, as tables.
 
 Laws: an argument that is UNKNOWN or null makes `size` 0 and everything else false; an argument of the wrong
-kind makes a ErrorValue, never an exception.
+kind makes an ErrorValue, never an exception.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Index keys of conditions: the equalities on `async` that an event must satisfy.
 
-Law: if a bound condition is true for an event, then for each of its keys `lookup` finds an equal value in the
-event, with the same hash. So an event looks up by hash, and the whole condition is evaluated only on what it
-finds.
+Law: if a bound condition is true for an event, then for each of its keys `lookup` finds an equal value in the event,
+with the same hash. Waits are therefore looked up by hash, and only those found evaluate their whole condition.
 """
 
 from __future__ import annotations
@@ -14,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from .binding import Bound, conjuncts, constant
 from .errors import ExpressionError
-from .evaluation import follow
+from .evaluation import value_at
 from .parser import compile_expression
 from .printing import keys_text
-from .tree import Compare, Expression, Key, Node, Path
+from .tree import Compare, Expression, Node, Path, PathKey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Scalar", "equality_keys", "index_hash", "lookup"]
 
 Scalar = str | bool | int | float
-"""What may serve as a key. Not null: a missing field equals null too, so null would find nothing."""
+"""The values allowed as keys. Null is not: a missing field equals null too, and has no value to look up."""
 
 
 def equality_keys(bound: Bound | Expression) -> tuple[tuple[str, Scalar], ...]:
@@ -62,12 +61,12 @@ def lookup(path: str, event: Mapping[str, object]) -> Scalar | None:
 
     Raises ExpressionError for a path that `equality_keys` did not make.
     """
-    value = follow(event, _steps(path))
+    value = value_at(event, _steps(path))
     return value if _is_scalar(value) else None  # type: ignore[return-value]  # just checked
 
 
 @lru_cache(maxsize=1024)
-def _steps(path: str) -> tuple[Key, ...]:
+def _steps(path: str) -> tuple[PathKey, ...]:
     root = compile_expression(f"async{path}" if path.startswith("[") else f"async.{path}").root
     if not isinstance(root, Path):
         raise ExpressionError(f"{path!r} is not the path of an index key; paths look like data.id")

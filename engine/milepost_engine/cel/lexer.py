@@ -1,4 +1,4 @@
-"""Text to tokens.
+"""Splits the text of an expression into tokens.
 
 Laws: string literals are raw between their quotes, where a backslash is an ordinary character; `//` starts a
 comment.
@@ -46,7 +46,7 @@ _INSTEAD: Final = {
 
 
 def place(text: str, start: int) -> str:
-    """Where `start` is, for people: `column 7`, or `line 2, column 7` in a text of several lines."""
+    """Where `start` is, for error messages: `column 7`, or `line 2, column 7` in a text of several lines."""
     column = start - (text.rfind("\n", 0, start) + 1) + 1
     if "\n" not in text:
         return f"column {column}"
@@ -54,7 +54,7 @@ def place(text: str, start: int) -> str:
 
 
 def tokenize(text: str) -> list[Token]:
-    """Every token of the text, then an `end` token. Raises ExpressionError at a character of no token."""
+    """Every token of the text, then an `end` token. Raises ExpressionError at a character that starts no token."""
     tokens: list[Token] = []
     position = 0
     length = len(text)

@@ -1,6 +1,6 @@
 """Whether a trigger, wait or cancellation condition holds.
 
-Law: only the value `true` is a match; any other value, and any error, is none, and the reason is told.
+Law: only the value `true` is a match; any other value or an error is no match, and the reason is reported.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["MatchResult", "explain", "matches"]
 
 @dataclass(frozen=True, slots=True)
 class MatchResult:
-    """What a condition came to: a match, none, or none because of a problem, told for people."""
+    """The result of a condition: a match, no match, or no match because of a problem described in a sentence."""
 
     matched: bool
     problem: str | None = None

@@ -1,4 +1,4 @@
-"""Timestamps and durations of expressions: their texts and back."""
+"""Timestamps and durations of expressions: from text and to text."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _in_utc(year: int, month: int, day: int, clock: tuple[int, int, int, int], o
 
 
 def moment_from_number(number: float) -> datetime | None:
-    """Unix seconds, milliseconds or nanoseconds, told apart by size; None before the year 2000."""
+    """A moment from Unix seconds, milliseconds or nanoseconds, recognised by size; None before the year 2000."""
     if number < _YEAR_2000:
         return None
     for limit, per_second in ((9_999_999_999, 1), (9_999_999_999_999, 1_000), (float("inf"), 1_000_000_000)):
@@ -92,7 +92,7 @@ def parse_duration(text: str) -> timedelta | None:
 
 
 def moment_text(moment: datetime) -> str:
-    """RFC 3339 in UTC, with only the digits that are there: `2020-01-01T18:35:10Z`."""
+    """RFC 3339 in UTC, without trailing zeros: `2020-01-01T18:35:10Z`."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 

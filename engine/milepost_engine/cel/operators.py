@@ -1,7 +1,7 @@
 """The binary operators, as two tables.
 
-Laws: rules 2 to 6 and 8 of the dialect (see evaluate.py); what an operator cannot do is an
-ErrorValue, never an exception.
+Laws: rules 2 to 6 and 8 of the dialect (see evaluation.py); what an operator cannot compute is an ErrorValue, never an
+exception.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def _remainder(left: Any, right: Any, _work: Work) -> object:
 
 
 def checked_number(value: float) -> object:
-    """A result within 64 bits or a finite double; else a ErrorValue."""
+    """A result within 64 bits or a finite double; else an ErrorValue."""
     if isinstance(value, int):
         return value if -_INT64 <= value < _INT64 else ErrorValue("the integer result does not fit into 64 bits")
     return value if math.isfinite(value) else ErrorValue("the result is too large for a double")

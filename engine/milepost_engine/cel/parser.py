@@ -1,7 +1,7 @@
-"""Tokens to a tree: a Pratt parser.
+"""Parses tokens to a tree: a Pratt parser.
 
-Laws: what is too long, too deep or too large is refused here, so that no later walk needs a guard; functions,
-macros and their numbers of arguments are checked here, so that a misspelt name fails at registration.
+Laws: what is too long, too deep or too large is refused here, so later walks of the tree need no guard; functions,
+macros and their numbers of arguments are checked here, so a misspelt name fails at registration.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from .tree import (
     Expression,
     HasNode,
     Index,
-    Key,
     ListOf,
     Literal,
     Macro,
@@ -33,6 +32,7 @@ from .tree import (
     Not,
     Or,
     Path,
+    PathKey,
     Select,
 )
 
@@ -49,9 +49,9 @@ class Limits:
 
 
 USER_LIMITS: Final = Limits(characters=4_096, depth=64, nodes=2_000)
-"""What a person writes: the longest useful expression seen lists a few hundred ids, about 4 KiB."""
+"""For an expression that a user writes: the longest useful one seen lists a few hundred ids, about 4 KiB."""
 BOUND_LIMITS: Final = Limits(characters=65_536, depth=96, nodes=20_000)
-"""A person's expression after values of the trigger event were put in."""
+"""For a user's expression after the trigger event's values were filled in."""
 
 _INT64: Final = 2**63
 _POWERS: Final = {
@@ -76,7 +76,7 @@ _INSTEAD: Final = {
 
 @lru_cache(maxsize=1024)
 def compile_expression(text: str) -> Expression:
-    """Parse an expression; the last 1024 are remembered.
+    """Parse an expression; the last 1024 are cached.
 
     At most 4096 characters, 64 levels of nesting and 2000 nodes. Raises ExpressionError that names the place
     (`column`) and what to write instead. Variables are not checked: an unknown one is simply missing.
@@ -85,7 +85,7 @@ def compile_expression(text: str) -> Expression:
 
 
 def compile_within(text: str, limits: Limits) -> Expression:
-    """Parse under other limits, without remembering. Raises ExpressionError like `compile_expression`."""
+    """Parse under other limits, without caching. Raises ExpressionError like `compile_expression`."""
     if len(text) > limits.characters:
         raise ExpressionError(
             f"the expression has {len(text)} characters, the limit is {limits.characters}; move long lists "
@@ -133,7 +133,7 @@ class _Parser:
         return node
 
     def binary(self, lowest: int) -> Node:
-        """Operators of power `lowest` and above, from the left."""
+        """Operators of precedence `lowest` and above, from the left."""
         left = self.operand()
         while True:
             operator = self.tokens[self.next].text
@@ -149,7 +149,7 @@ class _Parser:
         return self.made(Compare(operator, left, right), max(height, self.height))
 
     def chain(self, first: Node, power: int) -> Node:
-        """All operands joined by operators of one power: flat, so that its length adds no height."""
+        """All operands joined by operators of one precedence: flat, so its length adds no height."""
         height = self.height
         rest: list[tuple[str, Node]] = []
         while _POWERS.get(self.tokens[self.next].text) == power and self.tokens[self.next].kind == "operator":
@@ -180,7 +180,7 @@ class _Parser:
         return below
 
     def negated_number(self) -> Node | None:
-        """A minus right before a number belongs to it (so -9223372036854775808 fits), unless a method follows."""
+        """A minus right before a number is part of it (so -9223372036854775808 fits), unless a method follows."""
         if self.tokens[self.next].kind != "number" or self.tokens[self.next + 1].text in {".", "["}:
             return None
         return self.made(Literal(self.number(self.take(), negative=True)), 0)
@@ -231,7 +231,7 @@ class _Parser:
             return self.step(base, key.value)  # type: ignore[arg-type]  # just checked
         return self.made(Index(base, key), height)
 
-    def step(self, base: Node, key: Key) -> Node:
+    def step(self, base: Node, key: PathKey) -> Node:
         """One more fixed step; paths and selections grow in place, so long ones stay one node."""
         self.nodes += 1
         match base:

@@ -1,4 +1,4 @@
-"""A tree back to text.
+"""Prints a tree as text.
 
 Laws: the text parses to a tree that means the same; it has one space around operators, strings in double quotes
 where possible, doubles with a point (`7.0`), and only the parentheses it needs.
@@ -18,7 +18,6 @@ from .tree import (
     Compare,
     HasNode,
     Index,
-    Key,
     ListOf,
     Literal,
     Macro,
@@ -29,6 +28,7 @@ from .tree import (
     Not,
     Or,
     Path,
+    PathKey,
     Select,
 )
 
@@ -40,13 +40,13 @@ _QUOTES: Final = re.compile(r"[^\"]+|\"+")
 
 
 def text_of(node: Node, lowest: int = _CHOICE) -> str:
-    """The text of a node, in parentheses if it binds less than `lowest`."""
+    """The text of a node, in parentheses if its precedence is below `lowest`."""
     text, power = _written(node)
     return f"({text})" if power < lowest else text
 
 
-def keys_text(keys: Sequence[Key]) -> str:
-    """Fixed steps as they follow a value: `.data.items[0]["first name"]`."""
+def keys_text(keys: Sequence[PathKey]) -> str:
+    """Fixed steps as they are written after a value: `.data.items[0]["first name"]`."""
     return "".join(
         f".{key}" if isinstance(key, str) and _NAME.fullmatch(key) else f"[{_literal(key)[0]}]" for key in keys
     )
@@ -107,7 +107,7 @@ def _listed(nodes: Sequence[Node]) -> str:
 
 
 def _literal(value: object) -> tuple[str, int]:
-    """A constant and how tightly it binds: negative numbers like a unary minus, joined strings like a sum."""
+    """A constant and its precedence: negative numbers like a unary minus, joined strings like a sum."""
     if value is None:
         return "null", _ATOM
     if isinstance(value, bool):

@@ -1,10 +1,10 @@
 """Regular expressions in linear time: whether a pattern occurs anywhere in a text.
 
-Laws: the time is at most proportional to pattern × text, whatever the pattern, because all states advance
-together, one character at a time (Thompson's simulation); sets of states that were met are remembered (a lazy
-automaton), so that common texts cost one look-up per character; every character not looked up is paid for.
+Laws: the time is at most proportional to pattern × text, whatever the pattern, because all states advance together, one
+character at a time (Thompson's simulation). Sets of states are cached (a lazy automaton), so common texts cost one
+look-up per character; every character that is not in the cache is charged as work.
 
-Why not `re`: it backtracks, and one hostile pattern of ten characters holds a process for hours.
+Why not `re`: it backtracks, and one hostile pattern of ten characters blocks a process for hours.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ __all__ = ["Regex", "compile_regex"]
 _MATCH: Final = 0
 """The state without followers; `assemble` puts it first."""
 _MAX_REMEMBERED: Final = 20_000
-"""States in remembered sets, plus remembered moves, before all are forgotten: about 2 MB per pattern."""
+"""States in cached sets plus cached moves before the cache is cleared: about 2 MB per pattern."""
 _WORD: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
 
 
 @lru_cache(maxsize=256)
 def compile_regex(pattern: str) -> Regex:
-    r"""The regex of an RE2 pattern; the last 256 are remembered. Raises ExpressionError with the reason.
+    r"""The regex of an RE2 pattern; the last 256 are cached. Raises ExpressionError with the reason.
 
     At most 1000 characters and 2000 states. `$` is the end of the text (as in RE2, not before a last newline),
-    and `\d \w \s \b` know ASCII only.
+    and `\d \w \s \b` match ASCII only.
     """
     return Regex(assemble(pattern))
 
 
 class Neighbour(StrEnum):
-    """What stands on one side of a place between two characters."""
+    """What is on one side of a position between two characters."""
 
     EDGE = "edge"
     NEWLINE = "newline"
@@ -68,7 +68,7 @@ class Regex:
         self._remembered = 0
 
     def search(self, text: str, spend: Callable[[int], None] | None = None) -> bool:
-        """Whether the pattern occurs in the text. `spend` is told the work done and may raise to end it."""
+        """Whether the pattern occurs in the text. `spend` is called with the work done and may raise to stop it."""
         pay = spend or _free
         pay(len(text) >> 4)
         here = self._set(frozenset({self._start}), Neighbour.EDGE)
@@ -97,7 +97,7 @@ class Regex:
         return there
 
     def _follow(self, here: _Set, after: Neighbour, pay: Callable[[int], None]) -> list[int] | None:
-        """The eating states reached without eating, between `here.before` and `after`; None for a match."""
+        """The consuming states reached without input between `here.before` and `after`; None for a match."""
         program = self._program
         seen = set(here.states)
         todo = list(here.states)
@@ -150,4 +150,4 @@ def _holds(assertion: Assertion, before: Neighbour, after: Neighbour) -> bool:
 
 
 def _free(_steps: int) -> None:
-    """Nobody counts."""
+    """Work is not counted."""

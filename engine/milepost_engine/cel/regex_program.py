@@ -1,4 +1,4 @@
-"""Parsed patterns to programs of a few instructions.
+"""Compiles parsed patterns to programs with a few kinds of instruction.
 
 Law: a program has at most 2000 instructions, counted while bounded repeats are unrolled.
 """
@@ -27,7 +27,7 @@ MAX_INSTRUCTIONS: Final = 2_000
 
 
 class Instruction(NamedTuple):
-    """One state: eat a character of `chars`, or assert, or only go on; `after` are the states that follow.
+    """One state: consume a character of `chars`, assert, or only continue; `after` are the states that follow.
 
     Without `after` the pattern has matched.
     """
@@ -46,7 +46,7 @@ def assemble(pattern: str) -> tuple[Instruction, ...]:
 
 
 def _emit(part: Part, after: int, program: list[Instruction], pattern: str) -> int:
-    """Append the states of `part`, which go on to the state `after`; returns where to enter."""
+    """Append the states of `part`, which continue to the state `after`; returns the state to enter."""
     match part:
         case One(chars=chars):
             return _append(Instruction((after,), chars=chars), program, pattern)
@@ -64,7 +64,7 @@ def _emit(part: Part, after: int, program: list[Instruction], pattern: str) -> i
 
 def _emit_many(many: Many, after: int, program: list[Instruction], pattern: str) -> int:
     if many.most is None:
-        # The loop's state is appended first, because the body must know where to come back to.
+        # The loop's state is appended first, because the body must know where to return to.
         loop = _append(Instruction((after,)), program, pattern)
         program[loop] = Instruction((_emit(many.part, loop, program, pattern), after))
         after = loop

@@ -1,4 +1,4 @@
-"""RE2 patterns to trees.
+"""Parses RE2 patterns to trees.
 
 Law: only what a linear-time engine can run is accepted, so back-references and lookaround are errors.
 """
@@ -48,7 +48,7 @@ _GROUP_NAME: Final = re.compile(r"\?P?<([A-Za-z_][A-Za-z0-9_]*)>", re.ASCII)
 
 
 class Assertion(StrEnum):
-    """What must hold at a place between two characters."""
+    """A condition at a position between two characters."""
 
     TEXT_BEGINS = "text begins"
     TEXT_ENDS = "text ends"
@@ -159,7 +159,7 @@ class _Reader:
         return Many(part, *bounds)
 
     def bounds(self) -> tuple[int, int | None] | None:
-        """The repeat that stands here, if one does: fewest and most times."""
+        """The repeat at this position, if there is one: minimum and maximum."""
         simple = {"*": (0, None), "+": (1, None), "?": (0, 1)}.get(self.peek())
         if simple is not None:
             self.at += 1
@@ -235,7 +235,7 @@ class _Reader:
         return One(chars) if chars is not None else self.literal(self.character_escape())
 
     def class_escape(self) -> CharSet | None:
-        r"""`\d`, `\W`, `\pL`, `\P{Lu}` …, which also stand within brackets; else None."""
+        r"""`\d`, `\W`, `\pL`, `\P{Lu}` …, which are also allowed in brackets; else None."""
         character = self.peek()
         if character != "" and character.lower() in _PERL:
             self.at += 1
@@ -338,7 +338,7 @@ class _Reader:
 
 
 def _complement(ranges: tuple[tuple[int, int], ...]) -> list[tuple[int, int]]:
-    """All other code points; `ranges` rise."""
+    """All other code points; `ranges` are in ascending order."""
     gaps: list[tuple[int, int]] = []
     start = 0
     for low, high in ranges:
@@ -349,5 +349,5 @@ def _complement(ranges: tuple[tuple[int, int], ...]) -> list[tuple[int, int]]:
 
 
 def shown(pattern: str) -> str:
-    """A pattern inside an error."""
+    """A pattern as error messages show it."""
     return repr(pattern if len(pattern) <= 80 else pattern[:80] + "…")

@@ -1,6 +1,6 @@
 """The parsed form of an expression: a tree of small frozen records.
 
-Named tuples, because the import of seventeen dataclasses takes 15 ms and making one takes three times as long.
+They are named tuples, because importing seventeen dataclasses takes 15 ms and making one takes three times as long.
 
 Laws: a tree is no higher than the parser's depth limit, so walking it by recursion is safe; `&&`, `||` and
 chains of arithmetic are flat, however long; a path with fixed steps (`event.data.items[0]`) is one node.
@@ -23,7 +23,6 @@ __all__ = [
     "Expression",
     "HasNode",
     "Index",
-    "Key",
     "ListOf",
     "Literal",
     "Macro",
@@ -34,13 +33,14 @@ __all__ = [
     "Not",
     "Or",
     "Path",
+    "PathKey",
     "Select",
     "children",
     "free_names",
     "rebuilt",
 ]
 
-Key = str | int
+PathKey = str | int
 """One fixed step of a path: a field name, or a position in a list."""
 
 
@@ -52,14 +52,14 @@ class Path(NamedTuple):
     """A variable and the fixed steps into it; without steps, the variable itself."""
 
     root: str
-    keys: tuple[Key, ...] = ()
+    keys: tuple[PathKey, ...] = ()
 
 
 class Select(NamedTuple):
     """Fixed steps into a value that is not a variable, as in `json_parse(x).a.b`."""
 
     base: Node
-    keys: tuple[Key, ...]
+    keys: tuple[PathKey, ...]
 
 
 class Index(NamedTuple):
@@ -159,7 +159,7 @@ def children(node: Node) -> Iterator[Node]:
 
 
 def free_names(node: Node, bound: frozenset[str] = frozenset()) -> frozenset[str]:
-    """The variables that must come from outside: all but those that macros around their use bring along."""
+    """The free variables: all but those that a macro around them defines."""
     match node:
         case Path(root=root):
             return frozenset({root}) - bound
@@ -171,7 +171,7 @@ def free_names(node: Node, bound: frozenset[str] = frozenset()) -> frozenset[str
 
 
 def rebuilt(node: Node, change: Callable[[Node], Node]) -> Node:
-    """The same node over changed children."""
+    """The same node with other children."""
     if isinstance(node, Literal):
         return node
     fields = (_changed(getattr(node, name), change) for name in node._fields)

@@ -1,7 +1,7 @@
-"""What expressions compute with: JSON values, moments, durations, and the two kinds of missing value.
+"""The values of expressions: JSON values, moments, durations, and the two kinds of missing value.
 
 Laws: numbers are compared by value and everything else only within its kind; a number read from an event is a
-double, as in JSON, and stays an exact integer only beyond 2^53; every walk over a value is paid for in steps.
+double, as in JSON, and stays an exact integer only beyond 2^53; every walk over a value is charged in steps.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ _NO_MOMENT: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Missing:
-    """The value of what is not there (UNKNOWN)."""
+    """The value of something that is missing (UNKNOWN)."""
 
     __slots__ = ()
 
 
 class ErrorValue(Missing):
-    """The value of what cannot be computed: like UNKNOWN inside an expression, an error as its result."""
+    """The value of something that cannot be computed: like UNKNOWN inside an expression, an error as its result."""
 
     __slots__ = ("reason",)
 
@@ -112,7 +112,7 @@ _KINDS: Final[dict[type, Kind]] = {
 
 
 def kind_of(value: object) -> Kind:
-    """The kind of a value; OTHER for what JSON does not know."""
+    """The kind of a value; OTHER if JSON has no such kind."""
     kind = _KINDS.get(type(value))
     if kind is None:
         kind = next((known for base, known in _KINDS.items() if isinstance(value, base)), None)
@@ -122,7 +122,7 @@ def kind_of(value: object) -> Kind:
 
 
 def as_number(value: object) -> object:
-    """A value as read from an event: integers become doubles as far as those are exact, others pass."""
+    """A value as read from an event: integers become doubles where those are exact; other values are unchanged."""
     if type(value) is not int:
         return value
     if -_EXACT <= value <= _EXACT:
@@ -177,7 +177,7 @@ def _equal_within(left: object, right: object, work: Work, depth: int) -> bool:
 def go_text(value: object, work: Work, depth: int = 0) -> str:
     """A value inside a concatenation: `true`, `9.1`, `7` (also for 7.0), `[3 ok? true]`, `map[name:x]`.
 
-    Whole numbers below 1e21 are written without exponent, so that "user-" + 1234567 reads as people expect.
+    Whole numbers below 1e21 are written without exponent, so "user-" + 1234567 gives "user-1234567".
     """
     kind = kind_of(value)
     if depth > MAX_VALUE_DEPTH:

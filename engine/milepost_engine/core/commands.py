@@ -29,7 +29,7 @@ class SetTimer:
 
 @dataclass(frozen=True, slots=True)
 class OpenWait:
-    """Let matching events find this wait."""
+    """Register this wait, so matching events find it."""
 
     op: OpenOp
     opened_at: datetime
@@ -37,14 +37,14 @@ class OpenWait:
 
 @dataclass(frozen=True, slots=True)
 class StartRunFor:
-    """Start the run that an invoke asks for, and hand its result back."""
+    """Start the run that an invoke asks for; its result goes back to the step."""
 
     op: OpenOp
 
 
 @dataclass(frozen=True, slots=True)
 class FinishRun:
-    """The run has ended: close its waits, tell its parent, publish the event."""
+    """The run has ended: close its waits, notify its parent, publish the event."""
 
 
 Command = Invoke | SetTimer | OpenWait | StartRunFor | FinishRun

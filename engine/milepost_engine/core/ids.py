@@ -1,7 +1,7 @@
-"""Identifiers: ULIDs made from a moment and ten bytes, and the derived ones that make a repeat harmless.
+"""Identifiers: ULIDs made from a moment and ten bytes, and derived ones that make a repeat harmless.
 
-A run's id is a function of what starts it (event and function, cron tick and function), so that starting it twice
-writes the same header twice and the second write changes nothing.
+A run's id follows from what starts it (event and function, or cron tick and function). Starting it twice therefore
+writes the same header twice, and the second write changes nothing.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ def from_ms(milliseconds: int) -> datetime:
 
 
 def derived_ulid(milliseconds: int, *parts: str) -> str:
-    """The same ULID for the same moment and parts, always."""
+    """A ULID that is always the same for the same moment and parts."""
     return ulid(milliseconds, hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).digest())
 
 
 def first_ulid(milliseconds: int) -> str:
-    """The least ULID of a moment: where a range of ids begins."""
+    """The smallest ULID of a moment: the start of a range of ids."""
     return ulid(milliseconds, b"\0" * 10)
 
 
 def last_ulid(milliseconds: int) -> str:
-    """The greatest ULID of a moment: where a range of ids ends."""
+    """The largest ULID of a moment: the end of a range of ids."""
     return ulid(milliseconds, b"\xff" * 10)
 
 

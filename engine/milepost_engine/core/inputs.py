@@ -30,7 +30,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One invocation as it was made: which job, which try, and the closed steps it was told of, in order."""
+    """One invocation as it was made: its job, its attempt, and the closed steps it was given, in order."""
 
     job: str
     attempt: int
@@ -39,13 +39,13 @@ class Call:
 
     @property
     def target(self) -> str:
-        """What the SDK is asked to do: look for steps, or run this one."""
+        """What the SDK is asked to do: look for steps, or run this step."""
         return DISCOVERY if self.job.startswith(DISCOVERY) else self.job
 
 
 @dataclass(frozen=True, slots=True)
 class Op:
-    """One thing that an invocation reported. `data` is JSON text; `error` has name, message, stack."""
+    """One op that an invocation reported. `data` is JSON text; `error` has name, message, stack."""
 
     step_id: str
     kind: Opcode
@@ -71,7 +71,7 @@ class RunResumed:
 
 @dataclass(frozen=True, slots=True)
 class InvocationReturned:
-    """User code answered with ops; a returned function is the op RunComplete."""
+    """User code responded with ops; a function that returned responds with the op RunComplete."""
 
     call: Call
     ops: tuple[Op, ...]
@@ -81,7 +81,7 @@ class InvocationReturned:
 
 @dataclass(frozen=True, slots=True)
 class StepsCheckpointed:
-    """User code saved finished steps while its invocation goes on."""
+    """User code saved finished steps while its invocation continues."""
 
     call: Call
     ops: tuple[Op, ...]
@@ -89,7 +89,7 @@ class StepsCheckpointed:
 
 @dataclass(frozen=True, slots=True)
 class InvocationFailed:
-    """User code raised outside a step, or gave no answer. `counts` is False for the platform's own troubles."""
+    """User code raised outside a step, or did not respond. `counts` is False if the platform was at fault."""
 
     call: Call
     error: Mapping[str, Json]
@@ -108,7 +108,7 @@ class TimerKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TimerDue:
-    """A timer's moment may have come: a sleep, a time-out, a delayed beginning, a look at what finished early."""
+    """A timer may be due: a sleep, a time-out, a delayed start, a peek."""
 
     kind: TimerKind
     step_id: str = ""
@@ -116,7 +116,7 @@ class TimerDue:
 
 @dataclass(frozen=True, slots=True)
 class EventMatched:
-    """An event fits an open wait; `memo` is the event's JSON."""
+    """An event matches an open wait; `memo` is the event's JSON."""
 
     step_id: str
     event_id: str
@@ -126,7 +126,7 @@ class EventMatched:
 
 @dataclass(frozen=True, slots=True)
 class ChildFinished:
-    """An invoked run ended, or could not start (then without a run id)."""
+    """An invoked run ended, or could not start (then it has no run id)."""
 
     step_id: str
     memo: Stored

@@ -1,19 +1,20 @@
 """The machine: what happens to a run is decided here, by (run, input, now) alone.
 
 Rules
- 1. A closed step stays as it is: the first result wins, whatever comes later.
- 2. An ended run accepts nothing; a repeated message makes it finish its farewells again.
+ 1. A closed step never changes: its first result wins, whatever arrives later.
+ 2. An ended run accepts no input; a repeated message only repeats its end-of-run actions.
  3. One discovery looks for steps at a time: its outcome is a plan, a closed step or the end, each written once.
- 4. While anything is open, a discovery only looks, it never runs a step: another branch may end at any moment, and
+ 4. While anything is open, a discovery only looks for steps and runs none: another branch may end at any moment, and
     the discovery that follows it would run the same step.
- 5. The last planned step to close causes the next discovery. Before that a discovery follows at once when a sleep,
-    a wait or an invoke closed, or when the steps race; otherwise soon, if the SDK can use it ("peek").
- 6. Attempts belong to a job: a discovery at one position of the run, or one planned step. Moving on starts at 0.
- 7. A step that failed for good never fails the run by itself: the function is called once more and decides.
+ 5. The last planned step to close causes the next discovery. A discovery follows earlier, at once, when a sleep, a wait
+    or an invoke closes or when the steps race; otherwise soon, if the SDK can use it (a "peek").
+ 6. Attempts belong to a job: a discovery at one position of the run, or one planned step. The next job starts at 0.
+ 7. A step that has failed for good does not fail the run: the function is called once more and decides.
  8. What is outstanding follows from the run alone; `RunResumed` asks for it again.
 
-Which input each status accepts stands in `ACCEPTS`; what each opcode does stands in `opcodes.py`.
-Laws: no I/O, no clock, no random_source, no logging.
+`ACCEPTS` says which input each status accepts, `DISCOVERY_FOLLOWS` (`outstanding.py`) when rule 5 applies, and
+`opcodes.py` what each opcode does.
+Laws: no I/O, no clock, no randomness, no logging.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from .inputs import (
     TimerKind,
 )
 from .opcodes import failure_text
-from .outstanding import after_closing, commands_for, discover, discovery_due, outstanding
+from .outstanding import When, after_closing, commands_for, discover, discovery_follows, outstanding, peek_due
 from .retries import RetryPolicy, clip_retry_after
 from .run import (
     ClosedStep,
@@ -64,9 +65,9 @@ _THROTTLE_DELAY: Final = timedelta(seconds=2)
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The run as it will be, the records that make it so (in the order to write them) and what to do then.
+    """The run as it will be, the records that make it so (in the order to write them), and what to do then.
 
-    Each record is written only where none stands; from the first that stands already, nothing further is written.
+    A record is written only if it does not exist yet; after the first one that exists, nothing further is written.
     """
 
     run: Run
@@ -81,23 +82,23 @@ def advance(run: Run, given: Input, now: datetime) -> Decision:
 
 
 def follow(run: Run, records: Sequence[Record], now: datetime) -> tuple[Command, ...]:
-    """What comes next after records were added to a run that others have moved on meanwhile."""
+    """What comes next after records were added to a run that other workers have advanced meanwhile."""
     if run.status.ended and not isinstance(records[-1], RunEnded):
         return ()
     return _follow_up(run, records, now).commands
 
 
 def due_discovery(run: Run, now: datetime) -> Invoke | None:
-    """The discovery that the run waits for, if it waits for one."""
-    return discover(run, now) if run.status is RunStatus.RUNNING and discovery_due(run) else None
+    """The discovery that is due now, if there is one."""
+    return discover(run, now) if run.status is RunStatus.RUNNING and discovery_follows(run) is When.NOW else None
 
 
-# --- messages without news ------------------------------------------------------------------------------------
+# --- messages that bring no result ------------------------------------------------------------------------------------
 
 
 def _start(run: Run, _: Input, now: datetime) -> Decision:
     if run.discovered:
-        return Decision(run)  # begun already: the message came twice
+        return Decision(run)  # it has begun already: the message was delivered twice
     return Decision(run, commands=(*_timeouts(run, now), *outstanding(run, f"{DISCOVERY}#0", now)))
 
 
@@ -105,7 +106,7 @@ def _start_queued(run: Run, _: Input, now: datetime) -> Decision:
     if run.start_at is not None and now < run.start_at:
         return Decision(run, commands=(*_timeouts(run, now), SetTimer(TimerKind.BEGIN, run.start_at)))
     if run.start_by is not None and now >= run.start_by:
-        # The two timers may come in any order after a while in which nobody looked.
+        # After an outage the two timers may arrive in either order.
         return _late(run, run.start_by, Outcome.START_TIMEOUT, TimerKind.START_TIMEOUT, now)
     begun = RunBegun(now)
     return _settle(run, [begun], now, extra=(*_timeouts(run, now), *outstanding(run.with_record(begun), "", now)))
@@ -121,7 +122,7 @@ def _resume(run: Run, given: Input, now: datetime) -> Decision:
     return Decision(run, commands=outstanding(run, job, now))
 
 
-def _farewell(run: Run, _: Input, __: datetime) -> Decision:
+def _finish_again(run: Run, _: Input, __: datetime) -> Decision:
     return Decision(run, commands=(FinishRun(),))
 
 
@@ -145,7 +146,7 @@ def _follow_up(run: Run, records: Sequence[Record], now: datetime, extra: tuple[
         case Plan():
             for op in sorted(last.ops, key=opcodes.acting_order):
                 commands += commands_for(run, op, now)
-            if discovery_due(run):
+            if discovery_follows(run) is When.NOW:
                 commands.append(discover(run, now))
         case FailedAttempt():
             commands.append(Invoke(last.job, last.attempt + 1, last.next_at))
@@ -156,7 +157,7 @@ def _follow_up(run: Run, records: Sequence[Record], now: datetime, extra: tuple[
     return Decision(run, tuple(records), tuple(commands))
 
 
-# --- answers of user code ---------------------------------------------------------------------------------------
+# --- responses of user code ---------------------------------------------------------------------------------------
 
 
 def _returned(run: Run, given: Input, now: datetime) -> Decision:
@@ -172,7 +173,7 @@ def _returned(run: Run, given: Input, now: datetime) -> Decision:
 
 
 def _last_record(run: Run, given: InvocationReturned, closed: list[Record], now: datetime) -> RunEnded | Plan | None:
-    """What an answer means beyond the steps that it closed: the end of the run, or a plan."""
+    """What a response means beyond the steps that it closed: the end of the run, or a plan."""
     complete = next((op for op in given.ops if op.kind is Opcode.RUN_COMPLETE), None)
     if complete is not None:
         call = given.call
@@ -191,28 +192,28 @@ def _last_record(run: Run, given: InvocationReturned, closed: list[Record], now:
 
 
 def _seen(run: Run, call: Call, closed: list[Record]) -> tuple[str, ...]:
-    """What an invocation knew: what it was told and what it closed itself, at least what a plan has fixed before.
+    """The steps that an invocation knew: those it was given and those it closed, and never fewer than a plan has fixed.
 
-    What others have closed meanwhile is not among it: another discovery has yet to look at that.
+    Steps that others have closed meanwhile are left out: another discovery has yet to see them.
     """
     own = (s.step_id for s in closed if isinstance(s, ClosedStep) and s.status is not StepStatus.VANISHED)
-    told = (*call.order, *own)
-    if told == run.order:
-        return told
+    known = (*call.order, *own)
+    if known == run.order:
+        return known
     fixed = run.plans[-1].order if run.plans else run.kept
-    return told if told[: len(fixed)] == fixed else fixed
+    return known if known[: len(fixed)] == fixed else fixed
 
 
 def _results(
     run: Run, given: InvocationReturned | StepsCheckpointed, now: datetime
 ) -> tuple[list[Record], Run, FailedAttempt | None]:
-    """The finished steps of an answer as records, the run with them, and a failed attempt if there is one."""
+    """The finished steps of a response as records, the run with them, and a failed attempt if there is one."""
     records: list[Record] = []
     call = given.call
     for op in given.ops:
         if op.step_id in run.closed or op.kind not in opcodes.RESULTS:
             continue
-        # Rule 6: a step that follows a finished one within the same invocation is on its own first try.
+        # Rule 6: a step that follows a finished one within the same invocation is on its own first attempt.
         attempt, job = (call.attempt, call.job) if not records else (0, run.discovery_job)
         if op.kind is Opcode.STEP_ERROR and isinstance(given, InvocationReturned):
             failed = _retry(run, job, attempt, given, op, now)
@@ -223,7 +224,7 @@ def _results(
         run = run.with_record(step)
     target = call.target
     if target != DISCOVERY and not run.status.ended and run.open_op(target) and not records:
-        # Protocol §2.8 rule 7: the code has changed and no longer knows the step; others must not wait for it.
+        # Protocol §2.8 rule 7: the code has changed and no longer has the step; others must not wait for it.
         gone = opcodes.vanish(run, target, call, now)
         records.append(gone)
         run = run.with_record(gone)
@@ -233,12 +234,12 @@ def _results(
 def _retry(
     run: Run, job: str, attempt: int, given: InvocationReturned, op: opcodes.Op, now: datetime
 ) -> FailedAttempt | None:
-    """The record of a failed try that will be repeated; None when it was the last one."""
+    """The record of a failed attempt that another follows; None when it was the last one."""
     policy = _policy(run, job, op)
     error = op.error or {}
     if given.no_retry or error.get("noRetry") is True or attempt + 1 >= policy.max_attempts:
         return None
-    # The header counts seconds from the answer; the op's date is by the SDK's clock, which may be another.
+    # The header counts seconds from the response; the op's date is by the SDK's clock, which may differ from ours.
     wait = given.retry_after if given.retry_after is not None else opcodes.retry_after_of(op, now)
     delay = clip_retry_after(wait) if wait is not None else policy.delay(attempt, salt=f"{run.run_id}{job}{attempt}")
     return FailedAttempt(
@@ -272,7 +273,7 @@ def _overflow(run: Run, given: InvocationReturned) -> dict[str, object] | None:
     if run.stored_bytes > MAX_STATE_BYTES:
         return failure_text(
             "InngestErrStateOverflowed",
-            f"The steps of function {run.function_id!r} have returned more than {MAX_STATE_BYTES >> 20} MiB together. "
+            f"The steps of function {run.function_id!r} have returned more than {MAX_STATE_BYTES >> 20} MiB in total. "
             "Return a reference (such as an S3 key) from large steps instead of the content.",
         )
     return None
@@ -282,7 +283,7 @@ def _too_deep(run: Run) -> dict[str, object]:
     return failure_text(
         "OutputTooDeep",
         f"Function {run.function_id!r} returned a value nested more than {MAX_NESTING} levels deep. "
-        "Return it flatter, or as a text.",
+        "Return a flatter value, or the value as text.",
     )
 
 
@@ -298,17 +299,17 @@ def _fatal(error: dict[str, object], given: InvocationReturned, now: datetime) -
 
 
 def _nothing_reported(run: Run, given: InvocationReturned, now: datetime) -> Decision:
-    """An answer that moves nothing: harmless when it only repeats what is closed, an error when nothing is left."""
+    """A response that changes nothing: harmless if it repeats closed steps, an error if the function found no step."""
     call = given.call
-    if call.target != DISCOVERY or not discovery_due(run):
+    if call.target != DISCOVERY or discovery_follows(run) is not When.NOW:
         return Decision(run)
     if call.job != run.discovery_job:
-        # The run has moved on since; that answer was right in its time.
+        # The run has advanced since; the response was right when it was made.
         return Decision(run, commands=(discover(run, now),))
     error = failure_text(
         "NothingReported",
-        f"Function {run.function_id!r} answered without a result and without a new step. "
-        "Its steps may have changed while the run was under way; replay the run to use the new code.",
+        f"Function {run.function_id!r} returned neither a result nor a new step. "
+        "Its steps may have changed while the run was in progress; replay the run to use the new code.",
     )
     return _failed(run, InvocationFailed(call, error), now)
 
@@ -316,7 +317,7 @@ def _nothing_reported(run: Run, given: InvocationReturned, now: datetime) -> Dec
 def _checkpointed(run: Run, given: Input, now: datetime) -> Decision:
     assert isinstance(given, StepsCheckpointed)
     records, run, _ = _results(run, given, now)
-    # The invocation goes on by itself: what follows from these steps is its own business, or the sweeper's.
+    # The invocation continues and does what follows from these steps; if it dies, the sweeper asks for it.
     return Decision(run, tuple(records))
 
 
@@ -338,7 +339,7 @@ def _failed(run: Run, given: Input, now: datetime) -> Decision:
         failed = FailedAttempt(call.job, call.attempt, step_id, name, given.error, call.started_at, now, now + delay)
         return _settle(run, [failed], now)
     if planned is not None:
-        # The function never got to decide: its step is closed with the error, and it may catch it (rule 7).
+        # The step is closed with the error; the function is called again and may catch it (rule 7).
         op = opcodes.Op(planned.step_id, Opcode.STEP_FAILED, planned.name, error=given.error)
         step = opcodes.close_result(run, op, job=call.job, attempt=call.attempt, call=call, now=now)
         return _settle(run, [step], now)
@@ -358,8 +359,7 @@ def _timer(run: Run, given: Input, now: datetime) -> Decision:
         case TimerKind.FINISH_TIMEOUT:
             return _late(run, run.finish_by, Outcome.FINISH_TIMEOUT, given.kind, now)
         case TimerKind.PEEK:
-            # With nothing in flight any more, whoever closed the last branch goes on.
-            return Decision(run, commands=(discover(run, now),) if run.unseen and run.in_flight else ())
+            return Decision(run, commands=peek_due(run, now))
         case TimerKind.BEGIN | TimerKind.START_TIMEOUT:
             return _resume(run, RunResumed(""), now)
 
@@ -402,7 +402,7 @@ def _matched(run: Run, given: Input, now: datetime) -> Decision:
     if op.due_at is not None and given.received_at > op.due_at:
         return Decision(run)
     if given.event_id in run.used_before(op.step_id) and not opcodes.look_back_of(op):
-        return Decision(run)  # an earlier wait's event, which comes again
+        return Decision(run)  # this event ended an earlier wait, and is delivered again
     step = opcodes.close_open(run, op, StepStatus.COMPLETED, given.memo, now, {"event_id": given.event_id})
     return _settle(run, [step], now)
 
@@ -410,7 +410,7 @@ def _matched(run: Run, given: Input, now: datetime) -> Decision:
 def _child(run: Run, given: Input, now: datetime) -> Decision:
     assert isinstance(given, ChildFinished)
     op = run.open_op(given.step_id)
-    # A wait ends this way too when its expression cannot be bound to the event; it fails then.
+    # A wait whose expression cannot be bound to the event ends this way too: it fails.
     if op is None or not (op.kind is Opcode.INVOKE_FUNCTION or (given.failed and op.kind is Opcode.WAIT_FOR_EVENT)):
         return _resume(run, RunResumed(given.step_id), now)
     status = StepStatus.FAILED if given.failed else StepStatus.COMPLETED
@@ -426,7 +426,7 @@ def _cancel(run: Run, given: Input, now: datetime) -> Decision:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How an input is decided, and the statuses that it may lead to (the diagram in the docs is drawn from these)."""
+    """How an input is decided, and the statuses it may lead to (the diagram in the docs is drawn from these)."""
 
     decide: Callable[[Run, Input, datetime], Decision]
     leads_to: tuple[RunStatus, ...]
@@ -440,7 +440,7 @@ _CANCELLED: Final = RunStatus.CANCELLED
 
 
 def _ended(status: RunStatus) -> dict[type[Input], Rule]:
-    return {RunStarted: Rule(_farewell, (status,)), RunResumed: Rule(_farewell, (status,))}
+    return {RunStarted: Rule(_finish_again, (status,)), RunResumed: Rule(_finish_again, (status,))}
 
 
 ACCEPTS: Final[dict[RunStatus, dict[type[Input], Rule]]] = {

@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 RESULTS: Final = frozenset({Opcode.STEP_RUN, Opcode.STEP_ERROR, Opcode.STEP_FAILED})
-"""Opcodes that report a finished try of a step."""
+"""Opcodes that report a finished attempt of a step."""
 
 COUNTED: Final = frozenset({*RESULTS, Opcode.STEP_PLANNED, Opcode.SLEEP, Opcode.WAIT_FOR_EVENT, Opcode.INVOKE_FUNCTION})
 """Opcodes that are steps, for the limit of steps in a run."""
@@ -54,7 +54,7 @@ _LONGEST: Final = timedelta(days=MAX_OPEN_DAYS)
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Open work that cannot be: the run fails at once, without a retry."""
+    """Open work that is invalid: the run fails at once, without a retry."""
 
     error: dict[str, Json]
 
@@ -65,7 +65,7 @@ def to_json(value: Json) -> bytes:
 
 
 def failure_text(name: str, message: str) -> dict[str, Json]:
-    """An error of the engine's own, in the shape that SDKs give theirs."""
+    """An error raised by the engine, in the shape that SDKs use for theirs."""
     return {"error": f"{name}: {message}", "name": name, "message": message, "stack": ""}
 
 
@@ -82,7 +82,7 @@ def close_result(run: Run, op: Op, *, job: str, attempt: int, call: Call, now: d
     """The record of a step whose code has run for the last time."""
     failed = op.kind is not Opcode.STEP_RUN
     if failed:
-        memo: Stored = error_memo(op.error or {"name": "Error", "message": "the step failed without saying why"})
+        memo: Stored = error_memo(op.error or {"name": "Error", "message": "the step failed without an error message"})
     elif isinstance(op.data, bytes):
         memo = b'{"data":' + op.data + b"}"
     else:
@@ -102,27 +102,27 @@ def close_result(run: Run, op: Op, *, job: str, attempt: int, call: Call, now: d
     )
 
 
-def during(call: Call, told: datetime, now: datetime) -> datetime:
-    """A moment of the SDK's clock, kept within the call: that clock may be hours off, and the sweeper goes by it."""
-    return max(call.started_at, min(told, now))
+def during(call: Call, reported: datetime, now: datetime) -> datetime:
+    """A moment of the SDK's clock, kept within the call: that clock may be hours off, and the sweeper relies on it."""
+    return max(call.started_at, min(reported, now))
 
 
 def _seq(run: Run, job: str, call: Call) -> int:
     if job.startswith(DISCOVERY):
-        # What this discovery had seen, plus the steps that it closed itself before this one.
-        told = len(call.order)
-        if run.order[:told] == call.order:
-            since = run.order[told:]
+        # The steps that this discovery was given, plus those that it closed itself before this one.
+        given = len(call.order)
+        if run.order[:given] == call.order:
+            since = run.order[given:]
         else:
             known = frozenset(call.order)
             since = tuple(step_id for step_id in run.order if step_id not in known)
         own = sum(1 for step_id in since if run.closed[step_id].closed_at >= call.started_at)
-        return told + own + 1
+        return given + own + 1
     return len(run.order) + 1
 
 
 def vanish(run: Run, step_id: str, call: Call, now: datetime) -> ClosedStep:
-    """The record of a planned step that the code no longer knows."""
+    """The record of a planned step that the code no longer has."""
     op = run.open_op(step_id)
     return ClosedStep(
         step_id, Opcode.STEP_RUN, op.name if op else "", StepStatus.VANISHED, b"null", len(run.order) + 1,
@@ -165,7 +165,7 @@ def close_due(run: Run, op: OpenOp, now: datetime) -> ClosedStep:
 
 
 def open_ops(run: Run, ops: tuple[Op, ...], now: datetime) -> tuple[OpenOp, ...] | Refusal:
-    """The work of an answer that the run does not know yet, or why it cannot be."""
+    """The work in a response that the run does not have yet, or why it is refused."""
     planned, closed = run.view.planned, run.closed
     opened: dict[str, OpenOp] = {}
     for op in ops:
@@ -180,12 +180,14 @@ def open_ops(run: Run, ops: tuple[Op, ...], now: datetime) -> tuple[OpenOp, ...]
 
 
 def _refuse_deep(run: Run, op: Op) -> Refusal | None:
-    """Options travel in the plan, and the data of an invoke in an event, which both are read again and again."""
+    """Refuse options nested too deep: they are stored in the plan, the data of an invoke in an event as well."""
     if not any(isinstance(value, dict | list) for value in op.opts.values()):
         return None
-    if not nests_deeper(to_json(op.opts), MAX_NESTING + 2):  # the data of an invoke lies in opts.payload
+    if not nests_deeper(to_json(op.opts), MAX_NESTING + 2):  # the data of an invoke is in opts.payload
         return None
-    return _refuse(run, op, "InputTooDeep", f"passes data nested more than {MAX_NESTING} levels deep; pass it flatter")
+    return _refuse(
+        run, op, "InputTooDeep", f"passes data nested more than {MAX_NESTING} levels deep; pass flatter data"
+    )
 
 
 def _open_step(run: Run, op: Op, _: datetime) -> OpenOp:
@@ -266,7 +268,7 @@ def _refuse(run: Run, op: Op, name: str, problem: str) -> Refusal:
 
 
 def open_commands(op: OpenOp, opened_at: datetime) -> tuple[Command, ...]:
-    """What makes a sleep, wait or invoke come about."""
+    """The commands that carry out a sleep, wait or invoke."""
     timer = (SetTimer(TimerKind.STEP, op.due_at, op.step_id),) if op.due_at else ()
     match op.kind:
         case Opcode.WAIT_FOR_EVENT:
@@ -286,7 +288,7 @@ _ACTING: Final = {
 
 
 def acting_order(op: OpenOp) -> int:
-    """Waits open first, so that a sibling step may send the very event they wait for (protocol §2.5)."""
+    """Waits are opened first, because a sibling step may send the event they wait for (protocol §2.5)."""
     return _ACTING[op.kind]
 
 
@@ -302,7 +304,7 @@ def retries_of(opts: Mapping[str, Json], base: RetryPolicy) -> RetryPolicy | Non
 
 
 def policy_of(own: Mapping[str, Json], base: RetryPolicy) -> RetryPolicy:
-    """A policy from its wire form, with what it leaves out taken from `base`. Seconds are numbers."""
+    """A policy from its wire form; what it leaves out comes from `base`. Seconds are numbers."""
     retries = own.get("attempts")
     attempts = max(0, min(20, retries)) + 1 if isinstance(retries, int) else base.max_attempts
     backoff = own.get("backoff")
@@ -319,13 +321,13 @@ def policy_of(own: Mapping[str, Json], base: RetryPolicy) -> RetryPolicy:
 
 
 def look_back_of(op: OpenOp) -> timedelta:
-    """How long before a wait was decided an event may have come that ends it (extension)."""
+    """How long before the wait was decided an event may have arrived and still end it (extension)."""
     text = op.opts.get("lookback")
     return parse_duration(text) if isinstance(text, str) and text else timedelta(0)
 
 
 def retry_after_of(op: Op, now: datetime) -> timedelta | None:
-    """When a step asked to be tried again (extension): `opts.retry_after`, a date."""
+    """How long from now a step asked to be retried (extension): `opts.retry_after`, a date."""
     text = op.opts.get("retry_after")
     if not isinstance(text, str):
         return None

@@ -1,9 +1,9 @@
-"""What is written down of a run: records that are each written once and never changed.
+"""The records of a run; each is written once and never changed.
 
-- `Plan`: one discovery found open work (steps to run, sleeps, waits, invokes) – or found that there is none new;
-- `ClosedStep`: a step has its result for good;
-- `FailedAttempt`: one try failed and another follows;
-- `RunBegun`, `RunEnded`: the run's own beginning (if delayed) and end.
+- `Plan`: one discovery found open work (steps to run, sleeps, waits, invokes), or found nothing new;
+- `ClosedStep`: a step has its final result;
+- `FailedAttempt`: an attempt failed and another follows;
+- `RunBegun`, `RunEnded`: a delayed run's start, and a run's end.
 """
 
 from __future__ import annotations
@@ -60,19 +60,19 @@ class StepStatus(StrEnum):
     FAILED = "Failed"
     TIMED_OUT = "TimedOut"
     VANISHED = "Vanished"
-    """Planned, but the code that was called later has no such step; its result is nobody's."""
+    """Planned, but the code that was called later has no such step; it has no result."""
 
 
 @dataclass(frozen=True, slots=True)
 class BlobRef:
-    """Where a large value lies."""
+    """Where a large value is stored."""
 
     key: str
     size: int
 
 
 Stored = bytes | BlobRef
-"""JSON text, here or in a blob."""
+"""JSON text, inline or in a blob."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class OpenOp:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the discovery `job` found. `order` are the closed steps it had seen, in the order it saw them."""
+    """What the discovery `job` found. `order` lists the closed steps it had seen, in the order it saw them."""
 
     turn: int
     job: str
@@ -103,7 +103,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class ClosedStep:
-    """A step with its result for good. `memo` is the JSON that the SDK gets back (protocol §2.6).
+    """A step with its final result. `memo` is the JSON that the SDK gets back (protocol §2.6).
 
     `seq` orders steps closed after the last plan: one more than the number of steps that its job had seen.
     """
@@ -123,7 +123,7 @@ class ClosedStep:
 
 @dataclass(frozen=True, slots=True)
 class FailedAttempt:
-    """A try of a job (a discovery, or one planned step) that failed and will be repeated at `next_at`."""
+    """An attempt of a job (a discovery, or one planned step) that failed; the next one is due at `next_at`."""
 
     job: str
     attempt: int
@@ -160,7 +160,7 @@ class RunEnded:
 
 @dataclass(frozen=True, slots=True)
 class RunBegun:
-    """A delayed run's moment has come."""
+    """A delayed run has started."""
 
     started_at: datetime
 

@@ -1,4 +1,4 @@
-"""The retry policy: how often a job is tried and how long it waits between two tries."""
+"""The retry policy: how many attempts a job has and how long it waits between them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _REFERENCE_JITTER_SECONDS: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """`max_attempts` counts the first try too (1–21).
+    """`max_attempts` includes the first attempt (1–21).
 
     Without `first_seconds` the delays are the reference table plus up to 30 s; with it they are
-    `first_seconds · factor^n`, at most `cap_seconds`, of which a share of up to `jitter` (0–1) is taken off.
+    `first_seconds · factor^n`, at most `cap_seconds`, reduced at random by a share of up to `jitter` (0–1).
     """
 
     max_attempts: int = 5
@@ -35,7 +35,7 @@ class RetryPolicy:
     def delay(self, failed_attempt: int, *, salt: str) -> timedelta:
         """The wait after the given attempt (from 0) failed.
 
-        The jitter is drawn from the salt (run, job and attempt), so that deciding twice decides the same.
+        The jitter is drawn from the salt (run, job and attempt), so deciding twice gives the same delay.
         """
         draw = int.from_bytes(hashlib.sha256(salt.encode("utf-8", "surrogatepass")).digest()[:6], "big") / 2**48
         if self.first_seconds is None:
@@ -50,5 +50,5 @@ DEFAULT_RETRIES: Final = RetryPolicy()
 
 
 def clip_retry_after(wait: timedelta) -> timedelta:
-    """A wait that user code asked for, kept within 1 s and 24 h (protocol §1.4)."""
+    """A wait that user code asked for, limited to 1 s–24 h (protocol §1.4)."""
     return min(max(wait, MIN_RETRY_AFTER), MAX_RETRY_AFTER)

@@ -1,6 +1,6 @@
-"""The run: its header, and what its records tell (`view.py`).
+"""The run: its header, and what follows from its records (`view.py`).
 
-Laws: no I/O, no clock, no random_source. Every record is decided by `machine.py` and stored by `store.py`.
+Laws: no I/O, no clock, no randomness. Every record is decided by `machine.py` and stored by `store.py`.
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ class CancelOn:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run as it stands. Its records are added by `with_record`; `view` answers what follows from them.
+    """A run at one moment. `with_record` adds a record; `view` says what follows from the records.
 
-    `retention` is what its app asked for; `kept_until` is until when its stored header is kept.
+    `retention` is what its app asked for; `kept_until` is when its stored header expires.
     """
 
     run_id: str
@@ -115,7 +115,7 @@ class Run:
 
     @property
     def kept(self) -> tuple[str, ...]:
-        """Steps that a replay took over from its origin, in their order."""
+        """Steps whose results a replay keeps from its origin, in order."""
         return self.view.kept
 
     @property
@@ -128,7 +128,7 @@ class Run:
 
     @property
     def failures(self) -> Mapping[str, tuple[FailedAttempt, ...]]:
-        """Failed tries by job, oldest first."""
+        """Failed attempts by job, oldest first."""
         return self.view.failures
 
     @property
@@ -138,7 +138,7 @@ class Run:
 
     @property
     def position(self) -> int:
-        """Grows with every record that moves the run on; names the next discovery."""
+        """Grows with every closed step and every plan; names the next discovery."""
         return len(self.view.closed) + len(self.view.plans)
 
     @property
@@ -147,12 +147,12 @@ class Run:
 
     @property
     def open_ops(self) -> tuple[OpenOp, ...]:
-        """Planned work that has no result yet, oldest plan first."""
+        """Work of the plans that has no result yet, oldest plan first."""
         return tuple(self.view.open.values())
 
     @property
     def in_flight(self) -> int:
-        """How many planned steps (open work that is user code) have no result yet."""
+        """How many planned steps (open work that runs user code) have no result yet."""
         return self.view.in_flight
 
     def open_op(self, step_id: str) -> OpenOp | None:
@@ -175,19 +175,19 @@ class Run:
 
     @property
     def unseen(self) -> tuple[str, ...]:
-        """Closed steps that no recorded discovery has seen yet; a discovery owes them an answer."""
+        """Closed steps that no recorded discovery has seen yet."""
         return self.view.order[self.view.seen :]
 
     def attempt_of(self, job: str) -> int:
-        """The number (from 0) of the next try of a job."""
+        """The number (from 0) of the next attempt of a job."""
         return len(self.view.failures.get(job, ()))
 
     def next_try_at(self, job: str) -> datetime | None:
-        tries = self.view.failures.get(job)
-        return tries[-1].next_at if tries else None
+        attempts = self.view.failures.get(job)
+        return attempts[-1].next_at if attempts else None
 
     def step_count_with(self, step_ids: Iterable[str]) -> int:
-        """How many distinct steps the run would have."""
+        """How many distinct steps the run would have with these."""
         view = self.view
         new = {step_id for step_id in step_ids if step_id not in view.closed and step_id not in view.planned}
         return len(view.closed) + len(view.open) + len(new)
@@ -203,7 +203,7 @@ _SET: Final = tuple(getattr(Run, name).__set__ for name in _NAMES)
 
 
 def changed(run: Run, **changes: object) -> Run:
-    """What `dataclasses.replace` gives, in a quarter of the time: each record of each step passes here."""
+    """The same as `dataclasses.replace`, in a quarter of the time: every record of every step comes through here."""
     made = object.__new__(Run)
     for set_field, value in zip(_SET, _GET(run), strict=True):
         set_field(made, value)

@@ -3,11 +3,11 @@
 Rules of the order
  1. The last plan fixes the order of what its discovery had seen.
  2. Other closed steps follow by how much their job had seen (`seq`), then by time, then by id.
-So a later order always begins with an earlier one that some decision was made on.
+So an order always begins with every earlier order that a decision was based on.
 
 Laws
- - A view grows by one record at a time, at a cost that is a few copies of pointers, whatever the number of steps.
- - A view that a run has is never changed: `after` gives another one.
+ - Adding a record copies a few tables of pointers; the order is derived again only when a record comes out of order.
+ - A view that a run has is never changed: `after` returns another one.
 """
 
 from __future__ import annotations
@@ -15,26 +15,40 @@ from __future__ import annotations
 from bisect import bisect
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Self
+from enum import StrEnum
+from typing import Final, Self
 
 from milepost.protocol import DISCOVERY, Opcode
 
 from .records import BlobRef, ClosedStep, FailedAttempt, OpenOp, Plan, StepStatus
 
-__all__ = ["View"]
+__all__ = ["Unseen", "View"]
+
+
+class Unseen(StrEnum):
+    """What the next discovery has to see. Which kinds cause one at once is decided in `outstanding.py`."""
+
+    __hash__ = str.__hash__  # an enum's own is Python code, and each decision asks for it
+
+    START = "the run's start: no discovery has left a record yet"
+    RAN = "a step that a discovery ran"
+    AWAITED = "a sleep, a wait or an invoke"
+    RACING = "a parallel step that races its siblings"
+    PARALLEL = "a parallel step"
+    NOTHING = "nothing"
 
 
 class View:
-    """See the module.
+    """What follows from the records of one run.
 
-    `order`: closed steps as invocations see them, those that vanished left out. `seen`: how many of them some recorded
-    discovery has seen. `urgent`: something unseen is looked at at once, whatever is in flight. `latest_due`: the last
-    moment at which a sleep, a wait, an invoke or another try is due.
+    `order`: closed steps as invocations see them, without those that vanished. `seen`: how many of them a recorded
+    discovery has seen. `unseen_kinds`: the kinds of the others. `in_flight`: how many planned steps have no result yet.
+    `latest_due`: the last moment at which a sleep, a wait, an invoke or another attempt is due.
     """
 
     __slots__ = (
-        "_settled", "closed", "discovered", "failures", "in_flight", "kept", "latest_due", "open", "order", "planned",
-        "plans", "seen", "stored_bytes", "urgent",
+        "_fixed", "closed", "discovered", "failures", "in_flight", "kept", "latest_due", "open", "order", "planned",
+        "plans", "seen", "stored_bytes", "unseen_kinds",
     )  # fmt: skip
 
     def __init__(self, kept: tuple[str, ...] = ()) -> None:
@@ -48,15 +62,15 @@ class View:
         self.in_flight = 0
         self.seen = len(kept)
         self.discovered = False
-        self.urgent = False
+        self.unseen_kinds: frozenset[Unseen] = _NONE
         self.stored_bytes = 0
         self.latest_due: datetime | None = None
-        self._settled = len(kept)
-        """How much of the order the last plan (or, in a replay, the origin) has fixed."""
+        self._fixed = len(kept)
+        """How many steps of the order the last plan (or, in a replay, the origin) has fixed."""
 
     @classmethod
     def of(cls, records: Iterable[ClosedStep | Plan | FailedAttempt], kept: tuple[str, ...] = ()) -> Self:
-        """The view of some records: plans by turn and failed attempts by number, else in any order."""
+        """The view of some records: plans by turn, failed attempts by number, otherwise in any order."""
         view = cls(kept)
         for record in records:
             view._note(record)
@@ -75,13 +89,13 @@ class View:
         return view
 
     def add(self, record: ClosedStep | Plan | FailedAttempt) -> None:
-        """One more record; only for a view that nothing else has yet."""
+        """Add a record in place; only for a view that nothing else refers to yet."""
         self._note(record)
         match record:
             case ClosedStep():
                 self._place(record)
             case Plan():
-                self._settle(record)
+                self._fix_order(record)
             case _:
                 pass
 
@@ -97,7 +111,7 @@ class View:
         return f"View(closed={list(self.closed.values())}, plans={self.plans}, failures={self.failures})"
 
     def is_branch(self, step_id: str) -> bool:
-        """Whether a planned step was open side by side with others."""
+        """Whether a planned step was open in parallel with others."""
         found = self.planned.get(step_id)
         if found is None:
             return False
@@ -112,12 +126,12 @@ class View:
     @property
     def sees_branches(self) -> bool:
         """Whether a planned step, sleep, wait or invoke has closed that no discovery has seen."""
-        return any(step_id in self.planned for step_id in self.order[self.seen :])
+        return not self.unseen_kinds <= _RAN
 
     # --- records ----------------------------------------------------------------------------------------------------
 
     def _note(self, record: ClosedStep | Plan | FailedAttempt) -> None:
-        """Everything but the order and what has been seen of it."""
+        """Update everything but the order and what has been seen of it."""
         match record:
             case ClosedStep():
                 self._close(record)
@@ -155,51 +169,59 @@ class View:
     # --- the order --------------------------------------------------------------------------------------------------
 
     def _place(self, step: ClosedStep) -> None:
-        """Put one more step where the rules want it; nearly always that is the end."""
+        """Put one more step where the rules of the order put it; nearly always that is the end."""
         if step.status is StepStatus.VANISHED:
             return
         place = len(self.order)
-        if place > self._settled and _rank(self.closed[self.order[-1]]) > _rank(step):
-            ranks = [_rank(self.closed[step_id]) for step_id in self.order[self._settled :]]
-            place = self._settled + bisect(ranks, _rank(step))
+        if place > self._fixed and _rank(self.closed[self.order[-1]]) > _rank(step):
+            ranks = [_rank(self.closed[step_id]) for step_id in self.order[self._fixed :]]
+            place = self._fixed + bisect(ranks, _rank(step))
         self.order = (*self.order[:place], step.step_id, *self.order[place:])
         seen = max(self.seen, _seen_by(step))
         if place < seen or seen > self.seen:
             self.seen = seen
-            self.urgent = any(self._hurries(step_id) for step_id in self.order[seen:])
-        else:
-            self.urgent = self.urgent or self._hurries(step.step_id)
+            self.unseen_kinds = self._kinds()
+        elif (kind := self._kind(step.step_id)) not in self.unseen_kinds:
+            self.unseen_kinds |= {kind}
 
-    def _settle(self, plan: Plan) -> None:
-        """Let a plan fix the order that its discovery had seen; nearly always that is all of it."""
+    def _fix_order(self, plan: Plan) -> None:
+        """Fix the order that the plan's discovery had seen; nearly always that is all of it."""
         if plan.order != self.order:
             self._arrange()
             return
-        self._settled = self.seen = len(plan.order)
-        self.urgent = False
+        self._fixed = self.seen = len(plan.order)
+        self.unseen_kinds = _NONE
 
     def _arrange(self) -> None:
-        """The order, and what was seen of it, from all records."""
-        settled = self.plans[-1].order if self.plans else self.kept
-        known = frozenset(settled)
+        """Derive the order, and what has been seen of it, from all records."""
+        fixed = self.plans[-1].order if self.plans else self.kept
+        known = frozenset(fixed)
         rest = [
             step
             for step in self.closed.values()
             if step.step_id not in known and step.status is not StepStatus.VANISHED
         ]
         rest.sort(key=_rank)
-        self.order = (*settled, *(step.step_id for step in rest))
-        self._settled = len(settled)
-        self.seen = max(len(settled), max(map(_seen_by, self.closed.values()), default=0))
-        self.urgent = any(self._hurries(step_id) for step_id in self.order[self.seen :])
+        self.order = (*fixed, *(step.step_id for step in rest))
+        self._fixed = len(fixed)
+        self.seen = max(len(fixed), max(map(_seen_by, self.closed.values()), default=0))
+        self.unseen_kinds = self._kinds()
 
-    def _hurries(self, step_id: str) -> bool:
-        """Whether a closed step is looked at at once; a planned one waits for its siblings unless it races."""
+    def _kinds(self) -> frozenset[Unseen]:
+        return frozenset(map(self._kind, self.order[self.seen :]))
+
+    def _kind(self, step_id: str) -> Unseen:
         found = self.planned.get(step_id)
         if found is None:
-            return True
+            return Unseen.RAN
         op = found[1]
-        return op.kind is not Opcode.STEP_PLANNED or op.opts.get("parallelMode") == "race"
+        if op.kind is not Opcode.STEP_PLANNED:
+            return Unseen.AWAITED
+        return Unseen.RACING if op.opts.get("parallelMode") == "race" else Unseen.PARALLEL
+
+
+_NONE: Final[frozenset[Unseen]] = frozenset()
+_RAN: Final = frozenset({Unseen.RAN})
 
 
 def _rank(step: ClosedStep) -> tuple[int, datetime, str]:

@@ -1,6 +1,6 @@
-"""What senders and SDKs ask over HTTP (protocol §2.1, §2.12, §3), whichever server carries it.
+"""The HTTP endpoints for senders and SDKs (protocol §2.1, §2.12, §3), independent of the server that runs them.
 
-Each door takes the request's bytes and gives an answer; who may knock is the server's own matter.
+Each endpoint takes the request's bytes and returns an answer; the server checks who may call it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _TEXT: Final = "text/plain; charset=utf-8"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP answer; `body` is JSON, or empty."""
+    """An HTTP response; `body` is JSON, or empty."""
 
     status: int
     body: bytes = b""
@@ -47,44 +47,44 @@ class Answer:
 
 
 async def accept_events(engine: Engine, raw: bytes, seed: str) -> Answer:
-    """Take in one event or a list: those before the first that cannot be accepted are, those after it are not.
+    """Accept one event or a list, up to the first that cannot be accepted; those after it are not accepted.
 
     `seed` is the header that makes the ids of a repeated request the same.
     """
     if not raw.strip():
-        return _taken([""])
+        return _accepted([""])
     try:
         body = loads(raw)
     except ValueError as error:
         if "recursion limit" in str(error):
-            return _taken(
-                [], f"[MP323] the events are nested deeper than JSON is read; send data of at most {MAX_NESTING} levels"
+            return _accepted(
+                [], f"[MP323] the JSON is nested too deep to be read; send data of at most {MAX_NESTING} levels"
             )
         whole = "EOF" not in str(error)
-        return _taken([], f"the body is not JSON: {error}" if whole else "unexpected end of JSON input")
+        return _accepted([], f"the body is not JSON: {error}" if whole else "unexpected end of JSON input")
     if body == []:
-        return _taken([""])
+        return _accepted([""])
     read = await engine.accept(body, seed=read_seed(seed))
-    return _taken([event.event_id for event in read.events], read.problem)
+    return _accepted([event.event_id for event in read.events], read.problem)
 
 
-def _taken(ids: list[str], problem: str = "") -> Answer:
+def _accepted(ids: list[str], problem: str = "") -> Answer:
     status = 400 if problem else 200
-    told: dict[str, Json] = {"ids": cast("Json", ids), "status": status}
-    return Answer(status, dumps({**told, "error": problem} if problem else told), _TEXT)
+    fields: dict[str, Json] = {"ids": cast("Json", ids), "status": status}
+    return Answer(status, dumps({**fields, "error": problem} if problem else fields), _TEXT)
 
 
 # --- registration ---------------------------------------------------------------------------------------------------
 
 
 def normal_url(url: str) -> str:
-    """One spelling for each address: names of this machine, default ports and transient parameters do not count.
+    """One spelling for each address: names of this machine, default ports and transient parameters do not matter.
 
-    Raises ValueError when it is no HTTP address.
+    Raises ValueError if it is not an HTTP address.
     """
     parts = urlsplit(url.strip())
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError(f"{url!r} is no address such as http://127.0.0.1:8000/api/milepost")
+        raise ValueError(f"{url!r} is not an HTTP address such as http://127.0.0.1:8000/api/milepost")
     host = "127.0.0.1" if parts.hostname in _SAME_HOST else parts.hostname
     host = f"[{host}]" if ":" in host else host
     port = parts.port
@@ -94,7 +94,10 @@ def normal_url(url: str) -> str:
 
 
 async def register_http(engine: Engine, manifest: Mapping[str, Json], url: str) -> tuple[RegisteredApp, bool]:
-    """Register an HTTP app; and whether anything changed. Raises ManifestError, and remembers its text; ValueError."""
+    """Register an HTTP app; returns it and whether anything changed.
+
+    Raises ManifestError, whose text is stored with the app, and ValueError for an invalid address.
+    """
     registry = engine.registry
     target = Target("http", normal_url(url))
     app_id = str(manifest.get("appName") or manifest.get("appname") or "")
@@ -105,7 +108,7 @@ async def register_http(engine: Engine, manifest: Mapping[str, Json], url: str) 
         if app_id:
             await registry.fail_sync(app_id, target, str(error))
         raise
-    # The same app under a new name leaves nothing behind under the old one.
+    # If an app is registered under a new name, its old name is removed.
     for other in (await registry.snapshot()).apps.values():
         if other.target == target and other.app_id != app_id:
             await registry.remove(other.app_id)
@@ -115,7 +118,7 @@ async def register_http(engine: Engine, manifest: Mapping[str, Json], url: str) 
 async def register_app(
     engine: Engine, raw: bytes, *, expected_kind: str, kind: str
 ) -> tuple[Answer, RegisteredApp | None]:
-    """What an HTTP app's SDK sends to `/fn/register`; the app when it is registered now."""
+    """The endpoint `/fn/register`, which an HTTP app's SDK calls; the second value is the app if it was registered."""
     if expected_kind and expected_kind != kind:
         return _refused(f"Expected server kind {expected_kind}, got {kind}"), None
     try:
@@ -141,7 +144,7 @@ def _refused(error: str, **more: Json) -> Answer:
 
 
 def uuid_of(*parts: str) -> str:
-    """An id in the shape that other tools expect, always the same for the same parts."""
+    """A UUID, as other tools expect; always the same for the same parts."""
     digits = (short_hash(*parts) + short_hash("uuid", *parts))[:32]
     return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
@@ -150,13 +153,13 @@ def uuid_of(*parts: str) -> str:
 
 
 async def run_steps(engine: Engine, run_id: str) -> Answer:
-    """A live run's remembered steps by id."""
+    """The step results of a live run, by step id."""
     run = await _live(engine, run_id)
     return run if isinstance(run, Answer) else Answer(200, await memo_json(run, run.order, engine.values))
 
 
 async def run_events(engine: Engine, run_id: str) -> Answer:
-    """A live run's events."""
+    """The events of a live run."""
     run = await _live(engine, run_id)
     if isinstance(run, Answer):
         return run
@@ -165,7 +168,7 @@ async def run_events(engine: Engine, run_id: str) -> Answer:
 
 
 async def save_checkpoint(engine: Engine, run_id: str, raw: bytes) -> Answer:
-    """Save the finished steps of an invocation that goes on."""
+    """Save the finished steps of an invocation that continues."""
     about: dict[str, Json] = {"run_id": run_id}
     try:
         body = loads(raw)

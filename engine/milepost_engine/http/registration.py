@@ -1,4 +1,4 @@
-"""Asks an app for its manifest and registers it, without the app having to reach this engine (in-band sync)."""
+"""Asks an app for its manifest and registers it, so the app need not reach this engine (in-band sync)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from milepost_engine.store.registry import RegisteredApp
 __all__ = ["SyncProblem", "sync_app"]
 
 _ADDRESS: Final = "https://lambda.invalid/"
-"""What the app is told to be served at; it is called by its target whatever it answers."""
+"""The address sent to the app as its own. The app is called through its target, whatever it answers."""
 
 
 class SyncProblem(Exception):
-    """An app that did not give its manifest."""
+    """An app did not return its manifest."""
 
     def __init__(self, target: Target, why: str) -> None:
-        super().__init__(f"[MP503] The app at {target.address} did not give its manifest: {why}")
+        super().__init__(f"[MP503] The app at {target.address} did not return its manifest: {why}")
 
 
 async def sync_app(engine: Engine, invoker: Invoker, target: Target) -> RegisteredApp:
@@ -40,10 +40,10 @@ async def sync_app(engine: Engine, invoker: Invoker, target: Target) -> Register
 
 def _manifest(target: Target, answer: Response) -> Mapping[str, Json]:
     try:
-        told = loads(answer.body)
+        body = loads(answer.body)
     except ValueError:
-        told = None
-    fields: dict[str, Json] = dict(cast("Mapping[str, Json]", told)) if isinstance(told, Mapping) else {}
+        body = None
+    fields: dict[str, Json] = dict(cast("Mapping[str, Json]", body)) if isinstance(body, Mapping) else {}
     if answer.status != 200:
         raise SyncProblem(target, f"HTTP {answer.status}: {fields.get('message') or answer.body[:300].decode()}")
     if "functions" not in fields:

@@ -1,8 +1,8 @@
-"""Webhooks: what other services send becomes events, by code of the user's app.
+"""Webhooks: the user's app turns requests of other services into events.
 
-The app is called through its own transport with the request as it came, `?webhook=<name>`. It verifies the signature
-with a secret that only it knows, and answers with events. They are taken in before the sender gets its 200, so that a
-sender that repeats what failed loses nothing; events that name their delivery start nothing twice.
+The app is called through its own transport with the unchanged request and `?webhook=<name>`. It verifies the signature
+with a secret that only it knows, and answers with events. They are accepted before the sender gets its 200, so a sender
+that retries failed requests loses nothing. Events whose id names the delivery do not start a second run.
 """
 
 from __future__ import annotations
@@ -21,42 +21,40 @@ __all__ = ["WebhookRefused", "receive_webhook", "webhooks_of"]
 _LEFT_OUT: Final = frozenset(
     {"connection", "content-length", "host", "keep-alive", "te", "transfer-encoding", "upgrade"}
 )
-"""Headers of the connection to this server; they say nothing about the one to the app."""
+"""Headers about the connection to this server; they do not apply to the connection to the app."""
 
 
 class WebhookRefused(Exception):
-    """A request that became no events; `status` is the HTTP status that its sender is answered with."""
+    """A request was refused; `status` is the HTTP status for its sender."""
 
     def __init__(self, status: int, code: str, message: str, ids: tuple[str, ...] = ()) -> None:
         super().__init__(f"[{code}] {message}")
         self.status = status
         self.code = code
         self.ids = ids
-        """Ids of the events before the one that was not accepted; they are taken in."""
+        """Ids of the events before the one that was refused; those are accepted."""
 
 
 async def receive_webhook(
     engine: Engine, invokers: Mapping[str, Invoker], name: str, headers: Mapping[str, str], body: bytes
 ) -> list[str]:
-    """Take in the events that an app makes of a request; gives their ids.
+    """Accept the events that an app makes of a request; returns their ids.
 
     Raises WebhookRefused: 401 for a missing or wrong signature, 404 for an unknown name, 422 when the app's code
     cannot read the payload, 502 when the app cannot be reached.
     """
     app = _app_with((await engine.registry.snapshot()).apps.values(), name)
-    passed = {key.lower(): value for key, value in headers.items() if key.lower() not in _LEFT_OUT}
+    forwarded = {key.lower(): value for key, value in headers.items() if key.lower() not in _LEFT_OUT}
     try:
-        answer = await invokers[app.target.kind].invoke(app.target, Request("POST", {"webhook": name}, passed, body))
+        answer = await invokers[app.target.kind].invoke(app.target, Request("POST", {"webhook": name}, forwarded, body))
     except InvocationProblem as problem:
         message = f"App {app.app_id!r} could not read webhook {name!r}: {problem.detail}. Send it again."
         raise WebhookRefused(502, "MP321", message) from problem
-    told = _body(answer)
+    fields = _body(answer)
     if answer.status != 200:
-        message = str(
-            told.get("message") or f"App {app.app_id!r} answered HTTP {answer.status} to webhook {name!r}."
-        )
+        message = str(fields.get("message") or f"App {app.app_id!r} answered HTTP {answer.status} to webhook {name!r}.")
         raise WebhookRefused(answer.status if 400 <= answer.status < 500 else 502, "MP318", message)
-    events = told.get("events")
+    events = fields.get("events")
     if events == []:
         return []
     read = await engine.accept(events)
@@ -82,7 +80,7 @@ def _app_with(apps: Iterable[RegisteredApp], name: str) -> RegisteredApp:
         owners = ", ".join(repr(app.app_id) for app in found)
         raise WebhookRefused(409, "MP317", f"Several apps have a webhook {name!r}: {owners}. Rename all but one.")
     known = ", ".join(sorted(repr(hook) for app in listed for hook in webhooks_of(app))) or "none"
-    raise WebhookRefused(404, "MP317", f"No app has a webhook {name!r}. Known are: {known}.")
+    raise WebhookRefused(404, "MP317", f"No app has a webhook {name!r}. Known webhooks: {known}.")
 
 
 def _body(answer: Response) -> Mapping[str, Json]:

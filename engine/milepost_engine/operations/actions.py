@@ -1,4 +1,4 @@
-"""What people do to runs: cancel, replay, erase – one or many."""
+"""Actions on runs and events: cancel, replay, erase."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["OperationError", "Operations", "check_new_data"]
 
 
 class OperationError(Exception):
-    """What was asked cannot be done; `code` is explained in docs/errors.md."""
+    """The action is not possible; `code` is explained in docs/errors.md."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"[{code}] {message}")
@@ -33,7 +33,7 @@ class OperationError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Operations:
-    """See the module."""
+    """The actions that a user can request."""
 
     runs: RunStore
     events: EventStore
@@ -45,7 +45,7 @@ class Operations:
     random_source: RandomSource
 
     async def cancel(self, run_id: str, reason: str = "") -> None:
-        """Ask for a run to be cancelled; it takes effect before its next step begins."""
+        """Request that a run is cancelled; it takes effect before its next step starts."""
         run = await self.check_cancel(run_id)
         await self.sender.send(CancelRun(run.run_id, run.function_id, outcome=Outcome.API, reason=reason))
 
@@ -53,13 +53,15 @@ class Operations:
         """The run; raises what `cancel` would raise now."""
         run = await self._run(run_id)
         if run.status.ended:
-            raise OperationError("MP302", f"Run {run_id} has ended already ({run.status.value}); nothing to cancel.")
+            raise OperationError(
+                "MP302", f"Run {run_id} has already ended ({run.status.value}); there is nothing to cancel."
+            )
         return run
 
     async def replay(self, run_id: str, *, from_step: str | None = None, data: Mapping[str, Json] | None = None) -> Run:
         """Start a new run that names this one as its origin.
 
-        `from_step` is a step's name or id: the results before it are kept, it and what followed run again.
+        `from_step` is a step's name or id: results before it are kept; that step and all later ones run again.
         `data` replaces the event's data.
         """
         origin, spec, event = await self.check_replay(run_id)
@@ -71,7 +73,7 @@ class Operations:
         kept = self._kept(origin, from_step) if from_step else ()
         new_id = ulid(to_ms(now), self.random_source.random_bytes(10))
         run = await self.intake.start(spec, event, run_id=new_id, origin=origin, kept=kept)
-        assert run is not None  # a replay is not held back by idempotency
+        assert run is not None  # idempotency does not apply to replays
         return run
 
     async def check_replay(self, run_id: str) -> tuple[Run, FunctionSpec, Event]:
@@ -91,11 +93,14 @@ class Operations:
         return origin, spec, event
 
     async def erase(self, run_id: str) -> int:
-        """Remove an ended run everywhere, with its event when no other run has that; how much was removed."""
+        """Erase an ended run, and its event if no other run has it; returns the number of items and objects deleted."""
         return await self.erasure.run(_ended(await self._run(run_id)))
 
     async def erase_event(self, event_id: str, *, with_runs: bool = False) -> int:
-        """Remove an event. Without `with_runs` its runs stay but can no longer be replayed; how much was removed."""
+        """Erase an event; returns how many items and objects were removed.
+
+        Without `with_runs` its runs stay but can no longer be replayed.
+        """
         erased = 0
         if with_runs:
             found = [await self.runs.load(run_id) for run_id in await self.erasure.runs_of(event_id)]
@@ -127,8 +132,10 @@ class Operations:
         steps = [origin.closed[step_id] for step_id in origin.order]
         place = next((n for n, step in enumerate(steps) if {step.step_id, step.name} & wanted), None)
         if place is None:
-            tried = {t.name for tries in origin.failures.values() for t in tries} | {op.name for op in origin.open_ops}
-            if from_step in tried:
+            unfinished = {t.name for failed in origin.failures.values() for t in failed} | {
+                op.name for op in origin.open_ops
+            }
+            if from_step in unfinished:
                 place = len(steps)
             else:
                 names = ", ".join(repr(step.name) for step in steps) or "none"
@@ -140,16 +147,16 @@ class Operations:
 
 
 def check_new_data(what: str, name: str, data: Mapping[str, Json]) -> None:
-    """Refuse data from a person's hand that an event could not bring. Raises OperationError that says `what` fails."""
+    """Refuse data that an event could not have. Raises OperationError; `what` is the action in its message."""
     try:
         check_travels({"name": name, "data": data}, name)
     except EventProblem as problem:
-        told = str(problem).removeprefix("[MP323] ")
-        raise OperationError("MP323", f"Cannot {what} with this data: {told}.") from None
+        why = str(problem).removeprefix("[MP323] ")
+        raise OperationError("MP323", f"Cannot {what} with this data: {why}.") from None
 
 
 def _ended(run: Run) -> Run:
-    """The run, which may be erased. Raises OperationError while it lives."""
+    """The run, if it may be erased. Raises OperationError while it is live."""
     if not run.status.ended:
         raise OperationError("MP305", f"Run {run.run_id} is still {run.status.value}; cancel it first, then erase it.")
     return run

@@ -1,4 +1,4 @@
-"""Reads for people: lists of runs and events, one run's whole trace. JSON-ready, times as ISO 8601 in UTC."""
+"""Queries for the dashboard, CLI and API: lists of runs and events, and whole traces. JSON-ready, times in UTC."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from .traces import Traces
 __all__ = ["Queries", "RunFilter", "iso"]
 
 _OWN_EVENTS: Final = frozenset({EventName.CRON.value, EventName.INVOKED.value})
-"""Events of the engine that no trigger names; each is listed by itself."""
+"""Events of the engine that no trigger names; each has an item of its own in the list."""
 _MOST_RUNS: Final = 200
-"""Shown of one event."""
+"""Most runs shown for one event."""
 _LATER_RUNS: Final = 2000
-"""Looked at for replays of an event's runs."""
+"""Most runs searched for replays of an event's runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class RunFilter:
 
 @dataclass(frozen=True, slots=True)
 class Queries:
-    """See the module."""
+    """The queries; all are read-only."""
 
     table: Table
     runs: RunStore
@@ -72,7 +72,7 @@ class Queries:
     async def list_runs(
         self, where: RunFilter, *, limit: int = 50, after: str = "", scan_limit: int = 20_000
     ) -> dict[str, Json]:
-        """Newest first. `next` goes on from there; `cut` says that the search stopped before it saw everything."""
+        """Newest first. `next` is where to continue; `cut` means that the search stopped before it saw every run."""
         functions = where.functions or (await self.registry.snapshot()).known
         first = first_ulid(to_ms(where.since)) if where.since else None
         until = last_ulid(to_ms(where.until)) if where.until else None
@@ -92,7 +92,7 @@ class Queries:
         return {"runs": rows, "next": "", "cut": False}
 
     async def run(self, run_id: str) -> dict[str, Json] | None:
-        """One run with its events and full trace."""
+        """One run with its events and its whole trace."""
         run = await self.runs.load(run_id) if is_ulid(run_id) else None
         if run is None:
             return None
@@ -116,13 +116,13 @@ class Queries:
         after: str = "",
         scan_limit: int = 20_000,
     ) -> dict[str, Json]:
-        """Newest first, merged over the names: events that are listed by themselves, and those that headers name."""
+        """Newest first, merged over the names: events with items of their own, and those that headers list."""
         sources = await self._event_sources(names, after or (f"{to_ms(before):015d}" if before else ""))
         places: list[str] = []
         moment, together, scanned, following = "", set[str](), 0, ""
         async for key, item in newest_first(self.table, sources, page=limit + 2):
             if key != moment:
-                # Items of one moment come in any order, and each run of an event names it.
+                # Items of one moment come in any order, and each run of an event lists it.
                 places += sorted(together, reverse=True)
                 moment, together = key, set()
                 if len(places) > limit or scanned > scan_limit:
@@ -137,12 +137,12 @@ class Queries:
         shown = places[:limit]
         if len(places) > limit:
             following = shown[-1]
-        # An event that is gone may still be named by a run.
-        kept = await self.events.received([place.partition("#")[2] for place in shown])
-        return {"events": [event_row(id_, *told) for id_, told in kept.items()], "next": following}
+        # A run may still name an event that is gone.
+        stored = await self.events.received([place.partition("#")[2] for place in shown])
+        return {"events": [event_row(id_, *about) for id_, about in stored.items()], "next": following}
 
     async def _event_sources(self, names: Sequence[str], upper: str) -> list[Source]:
-        """Where the events of some names (of all, if none is given) are listed, up to a place."""
+        """Where the events of some names (all names if none is given) are listed, up to a place."""
         snapshot = await self.registry.snapshot()
         functions = snapshot.may_have_started(*names) if names else snapshot.known
         moment = upper[:15]
@@ -154,9 +154,9 @@ class Queries:
         return alone + [Source(list_of_runs(function_id), _run_moment, last=last) for function_id in functions]
 
     async def event(self, event_id: str, *, scan_limit: int = _LATER_RUNS) -> dict[str, Json] | None:
-        """One event with the runs that it started, and the functions that it passed over, with the reasons.
+        """One event with the runs that it started and the skipped functions, with the reasons.
 
-        `runs_cut`: replays may be missing, since the newest `scan_limit` runs are not all that came later.
+        `runs_cut`: replays may be missing, because more than `scan_limit` runs came later.
         """
         event = await self.events.load(event_id)
         if event is None:
@@ -181,10 +181,10 @@ class Queries:
     async def _runs_of(
         self, where: RunFilter, until: datetime, scan_limit: int
     ) -> tuple[list[Mapping[str, Json]], bool]:
-        """The runs of an event, the newest first, and whether replays may be missing.
+        """The runs of an event, newest first, and whether replays may be missing.
 
-        The id of a run that an event started has the moment of the event: those are found at once, however many runs
-        came after them. Replays came later and are searched for.
+        The id of a run that an event started contains the event's moment: those are found at once, however many runs
+        came later. Replays have a later id and are searched for.
         """
         at_once = await self.list_runs(replace(where, until=until), limit=_MOST_RUNS)
         searched = await self.list_runs(where, limit=_MOST_RUNS, scan_limit=scan_limit)
@@ -241,15 +241,15 @@ def _place_moment(item: Item) -> str:
 
 
 def _listed_event(item: Item, names: Sequence[str]) -> str:
-    """The event that an item lists, if it lists one of these names; a replay does not list its event again."""
+    """The id of the event that an item lists, or "". A replay does not list its event again."""
     if "event_id" not in item:
         return str(item["sk"]).partition("#")[2]
-    by_itself = item["event_name"] in _OWN_EVENTS or "origin_run_id" in item
-    return "" if by_itself or (names and item["event_name"] not in names) else str(item["event_id"])
+    listed_alone = item["event_name"] in _OWN_EVENTS or "origin_run_id" in item
+    return "" if listed_alone or (names and item["event_name"] not in names) else str(item["event_id"])
 
 
 def run_row(item: Item) -> dict[str, Json]:
-    """A run as lists show it, from its listing."""
+    """A run as lists show it, from its header."""
     queued = from_ms(int(item["queued_at"]))
     ended = from_ms(int(item["ended_at"])) if "ended_at" in item else None
     return {
@@ -273,7 +273,7 @@ def event_row(event_id: str, name: str, received_at: datetime) -> dict[str, Json
 
 def _first_start(run: Run) -> datetime | None:
     starts = [step.started_at for step in run.closed.values() if step.job != "kept"]
-    starts += [tried.started_at for tries in run.failures.values() for tried in tries]
+    starts += [attempt.started_at for attempts in run.failures.values() for attempt in attempts]
     if run.ended is not None and run.ended.started_at is not None:
         starts.append(run.ended.started_at)
     return min(starts, default=run.started_at)

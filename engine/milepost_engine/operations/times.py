@@ -1,4 +1,4 @@
-"""Moments and spans of time as people's reads show them."""
+"""Moments and spans of time as queries return them."""
 
 from __future__ import annotations
 

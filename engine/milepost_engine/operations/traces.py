@@ -1,10 +1,10 @@
 """One run's trace: a span for each step with its attempts, and one for the function where its body failed.
 
-Which tries of the body are shown
- 1. Those that failed and were repeated, whatever steps were done in between: they are records of the run.
- 2. The last one, which ended the run: the run's end tells its number, its beginning and its result.
- 3. None where no try failed: the steps tell what ran. Nor where the run failed with the error of a step that nobody
-    caught: the step's span tells it.
+Which attempts of the body are shown
+ 1. Those that failed and were repeated, whatever steps ran in between: they are records of the run.
+ 2. The last one, which ended the run: the run's end has its number, its start and its result.
+ 3. None if no attempt failed: the steps show what ran. None either if the run failed with an uncaught error of a step:
+    the step's span shows it.
 """
 
 from __future__ import annotations
@@ -42,34 +42,34 @@ _OPEN: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Traces:
-    """See the module."""
+    """Builds traces; `values` loads large results."""
 
     values: Values
 
     async def result(self, run: Run) -> tuple[Json, Json]:
-        """A run's output and its error (or why it was cancelled); one of them at most."""
+        """A run's output and its error (or why it was cancelled); at most one of them is set."""
         if run.ended is None:
             return None, None
         value = await self._value(run.ended.output)
         return (value, None) if run.status is RunStatus.COMPLETED else (None, value)
 
     async def trace(self, run: Run, event: Event | None, result: tuple[Json, Json]) -> list[dict[str, Json]]:
-        """Every span, in the order in which they began; `event` is the run's first, `result` as above."""
+        """Every span, by start time; `event` is the run's first, `result` is what `result()` returned."""
         failures: dict[str, list[FailedAttempt]] = {}
-        for tries in run.failures.values():
-            for tried in tries:
-                failures.setdefault(tried.step_id, []).append(tried)
-        of_body = sorted(failures.pop("", []), key=lambda tried: tried.started_at)
+        for attempts in run.failures.values():
+            for attempt in attempts:
+                failures.setdefault(attempt.step_id, []).append(attempt)
+        of_body = sorted(failures.pop("", []), key=lambda attempt: attempt.started_at)
         opened = {step_id: op for step_id, (_, op) in run.view.planned.items()}
         spans = [
             await self._closed_span(run, step, failures.pop(step.step_id, []), opened.get(step.step_id), event)
             for step in run.closed.values()
         ]
         spans += [_open_span(run, op, failures.pop(op.step_id, []), event) for op in run.open_ops]
-        spans += [_failing_span(run, step_id, tried) for step_id, tried in failures.items()]
-        if of_body or (run.status is RunStatus.FAILED and not _passed_on(result[1], spans)):
+        spans += [_failing_span(run, step_id, attempt) for step_id, attempt in failures.items()]
+        if of_body or (run.status is RunStatus.FAILED and not _came_from_a_step(result[1], spans)):
             spans += _function_spans(run, of_body, *result)
-        # Steps that began in the same millisecond stand in the order in which they ended.
+        # Steps that began in the same millisecond are in the order in which they ended.
         places = {step_id: place for place, step_id in enumerate(run.order)}
         return sorted(spans, key=lambda span: (str(span["started_at"]), places.get(str(span["step_id"]), len(places))))
 
@@ -80,16 +80,16 @@ class Traces:
             return {"gone": str(gone)}
 
     async def _closed_span(
-        self, run: Run, step: ClosedStep, tries: list[FailedAttempt], op: OpenOp | None, event: Event | None
+        self, run: Run, step: ClosedStep, attempts: list[FailedAttempt], op: OpenOp | None, event: Event | None
     ) -> dict[str, Json]:
         memo = await self._value(step.memo)
         output, error = _unwrap(step, memo)
-        span = _span(run, step.step_id, step.name, step.kind, step.status.value, tries, op, event)
+        span = _span(run, step.step_id, step.name, step.kind, step.status.value, attempts, op, event)
         kept = step.job == "kept"
         if step.kind is Opcode.STEP_RUN and not kept:
             status = "Failed" if step.status is StepStatus.FAILED else "Completed"
             _add(span, _attempt(step.attempt, step.started_at, step.closed_at, status, error))
-        began = tries[0].started_at if tries else step.started_at
+        began = attempts[0].started_at if attempts else step.started_at
         span |= {
             "started_at": iso(began),
             "ended_at": iso(step.closed_at),
@@ -102,58 +102,58 @@ class Traces:
         return span
 
 
-def _open_span(run: Run, op: OpenOp, tries: list[FailedAttempt], event: Event | None) -> dict[str, Json]:
+def _open_span(run: Run, op: OpenOp, attempts: list[FailedAttempt], event: Event | None) -> dict[str, Json]:
     plan = run.plan_of(op.step_id)
-    status = "Abandoned" if run.status.ended else _OPEN.get(op.kind, "Retrying" if tries else "Planned")
-    span = _span(run, op.step_id, op.name, op.kind, status, tries, op, event)
+    status = "Abandoned" if run.status.ended else _OPEN.get(op.kind, "Retrying" if attempts else "Planned")
+    span = _span(run, op.step_id, op.name, op.kind, status, attempts, op, event)
     began = plan.recorded_at if plan else run.queued_at
-    return span | {"started_at": iso(began), "next_try_at": iso(tries[-1].next_at) if tries else None}
+    return span | {"started_at": iso(began), "next_try_at": iso(attempts[-1].next_at) if attempts else None}
 
 
-def _failing_span(run: Run, step_id: str, tries: list[FailedAttempt]) -> dict[str, Json]:
-    """A step that a discovery tried itself, and that has no result yet."""
+def _failing_span(run: Run, step_id: str, attempts: list[FailedAttempt]) -> dict[str, Json]:
+    """A step that a discovery ran and that has no result yet."""
     status = "Abandoned" if run.status.ended else "Retrying"
-    span = _span(run, step_id, tries[-1].name, Opcode.STEP_RUN, status, tries, None, None)
+    span = _span(run, step_id, attempts[-1].name, Opcode.STEP_RUN, status, attempts, None, None)
     return span | {
-        "started_at": iso(tries[0].started_at),
-        "next_try_at": None if run.status.ended else iso(tries[-1].next_at),
-        "error": dict(tries[-1].error),
+        "started_at": iso(attempts[0].started_at),
+        "next_try_at": None if run.status.ended else iso(attempts[-1].next_at),
+        "error": dict(attempts[-1].error),
     }
 
 
-def _passed_on(error: Json, spans: Sequence[Mapping[str, Json]]) -> bool:
-    """Whether the error that a run failed with is that of a step, which the body let through."""
+def _came_from_a_step(error: Json, spans: Sequence[Mapping[str, Json]]) -> bool:
+    """Whether the run failed with the error of a step, which the body did not catch."""
     closed = [span for span in spans if span["status"] in ("Failed", "TimedOut")]
-    return any(_said(span["error"]) == _said(error) for span in closed)
+    return any(_identity(span["error"]) == _identity(error) for span in closed)
 
 
-def _said(error: Json) -> tuple[Json, Json]:
+def _identity(error: Json) -> tuple[Json, Json]:
     return (error.get("name"), error.get("message")) if isinstance(error, Mapping) else (None, error)
 
 
-def _function_spans(run: Run, tries: list[FailedAttempt], output: Json, error: Json) -> list[dict[str, Json]]:
-    """The span of the body: what failed of it before, and the try that ended the run; none where nothing is known."""
+def _function_spans(run: Run, attempts: list[FailedAttempt], output: Json, error: Json) -> list[dict[str, Json]]:
+    """The span of the body: its failed attempts and the one that ended the run; none if nothing is known about them."""
     ended = run.ended
-    # A run that moved on since, past the job that failed, has got over it: that job is not tried again.
-    failing = bool(tries) and tries[-1].job == run.discovery_job
+    # If the run has advanced past the job that failed, that job is not retried.
+    failing = bool(attempts) and attempts[-1].job == run.discovery_job
     status = run.status.value if ended else "Retrying" if failing else "Running"
-    span = _span(run, DISCOVERY, "(function)", Opcode.NONE, status, tries, None, None)
+    span = _span(run, DISCOVERY, "(function)", Opcode.NONE, status, attempts, None, None)
     last = ended.started_at if ended else None
-    began = tries[0].started_at if tries else last
+    began = attempts[0].started_at if attempts else last
     if began is None:
         return []
     if ended is not None and last is not None:
         _add(span, _attempt(ended.attempt, last, ended.ended_at, status, error))
     elif failing:
-        # Still to be tried again, or cancelled meanwhile: what ended the run is not an error of its body.
-        error = dict(tries[-1].error)
+        # It is retried, or was cancelled meanwhile: the run was not ended by an error of its body.
+        error = dict(attempts[-1].error)
     else:
         error = None
     span |= {"started_at": iso(began), "output": output, "error": error}
     if ended is not None:
         span |= {"ended_at": iso(ended.ended_at), "duration_ms": span_ms(began, ended.ended_at)}
     elif failing:
-        span["next_try_at"] = iso(tries[-1].next_at)
+        span["next_try_at"] = iso(attempts[-1].next_at)
     return [span]
 
 
@@ -163,7 +163,7 @@ def _span(
     name: str,
     kind: Opcode,
     status: str,
-    tries: list[FailedAttempt],
+    attempts: list[FailedAttempt],
     op: OpenOp | None,
     event: Event | None,
 ) -> dict[str, Json]:
@@ -179,7 +179,7 @@ def _span(
         "next_try_at": None,
         "attempts": [
             _attempt(t.attempt, t.started_at, t.ended_at, "Failed", dict(t.error)) | {"next_at": iso(t.next_at)}
-            for t in tries
+            for t in attempts
         ],
         "output": None,
         "error": None,

@@ -1,13 +1,13 @@
-"""Events: reading what was sent, and the table items that keep them.
+"""Events: reading what was sent, and the table items that store them.
 
-pk           sk    item
-E#<ulid>     E     one event
-L#<name>     <ms>#<ulid>   an event in the list of its name, by the moment it was received
-D#<hash>     D     a client's own event id, for 24 hours: who sent it first
-NAMES        <name>  event names seen, for lists
+    pk           sk             item
+    E#<ulid>     E              one event
+    L#<name>     <ms>#<ulid>    an event in the list of its name, by when it was received
+    D#<hash>     D              a client's own event id, for 24 hours: the event that had it first
+    NAMES        <name>         event names seen, for lists
 
-An event that started a run is listed by the run's header (`store`), which names it: an item of its own is written only
-for one that started none, or whose run has another moment than the event (cron, invokes, edited replays).
+An event that started a run is listed by the run's header (`runs.py`), which names it. It has an item of its own in a
+list only if it started no run, or if its run has another moment than the event (cron, invokes, edited replays).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from milepost_engine.ports import (
     Table,
 )
 
-from .skipped import put_along
+from .skipped import with_reasons
 from .values import Values
 
 __all__ = [
@@ -54,7 +54,7 @@ __all__ = [
 DEDUPLICATION: Final = timedelta(hours=24)
 _YEAR_1980_MS: Final = 315_532_800_000
 _YEAR_10000_MS: Final = 253_402_300_800_000
-"""Calendars of Python and of ISO 8601 end before it."""
+"""Python's calendar and that of ISO 8601 end before it."""
 _MAX_ID: Final = 512
 _REMEMBERED_EVENTS: Final = 512
 _REMEMBERED_BYTES: Final = 16 * 1024 * 1024
@@ -63,12 +63,12 @@ _RESERVED: Final = "inngest/"
 
 
 class EventProblem(ValueError):
-    """An event that cannot be accepted; the message says why."""
+    """An event cannot be accepted; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """`event_id` is the engine's own ULID; `client_id` what the sender called it (or the same)."""
+    """`event_id` is the engine's ULID; `client_id` the sender's id for it (or the same ULID)."""
 
     event_id: str
     client_id: str
@@ -92,7 +92,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What was accepted, and what stopped the reading (events before it are accepted, those after are not)."""
+    """The accepted events, and the problem that stopped the reading: events before it are accepted, those after not."""
 
     events: tuple[Event, ...]
     problem: str = ""
@@ -140,17 +140,17 @@ def _read(raw: Json, event_id: str, now: datetime) -> Event:
 
 
 def check_travels(event: Mapping[str, Json], name: str) -> None:
-    """Raises EventProblem for an event that is too large, or too deep for what it will travel in."""
+    """Raises EventProblem for an event that is too large, or nested too deep to be sent on inside other JSON."""
     try:
         encoded = dumps(event)
     except ValueError as error:
         raise EventProblem(f"[MP323] event {name!r} cannot be written as JSON: {error}") from None
     if len(encoded) > MAX_EVENT_BYTES:
         raise EventProblem(f"Event is over the max size: Max {MAX_EVENT_BYTES} bytes / Size {len(encoded)} bytes")
-    if nests_deeper(encoded, MAX_NESTING + 1):  # the event around its data is a level
+    if nests_deeper(encoded, MAX_NESTING + 1):  # the event around its data is one level
         raise EventProblem(
             f"[MP323] event {name!r} has data nested more than {MAX_NESTING} levels deep; "
-            "send it flatter, or the deep part as a text"
+            "send flatter data, or the deep part as text"
         )
 
 
@@ -177,13 +177,13 @@ def _read_ts(ts: Json, name: str, now: datetime) -> int:
         raise EventProblem("timestamp is before Jan 1, 1980")
     if ts >= _YEAR_10000_MS:
         raise EventProblem(
-            f"ts of event {name!r} is {ts}, beyond the year 9999: give milliseconds since 1970; is this microseconds?"
+            f"ts of event {name!r} is {ts}, beyond the year 9999: send milliseconds since 1970; is this microseconds?"
         )
     return int(ts)
 
 
 def read_seed(header: str) -> tuple[int, bytes] | None:
-    """The seed of a request's event ids: `<milliseconds>,<base64 of ten bytes>`; None when it is none."""
+    """The seed of a request's event ids, `<milliseconds>,<base64 of ten bytes>`; None if the header is not one."""
     moment, _, entropy = header.partition(",")
     try:
         seed = base64.b64decode(entropy, validate=True)
@@ -195,17 +195,17 @@ def read_seed(header: str) -> tuple[int, bytes] | None:
 
 
 def list_of_events(name: str) -> str:
-    """The partition of the events of a name that no header lists; sort keys as `place_in_list` says."""
+    """The partition of a name's events that no header lists; `place_in_list` makes the sort keys."""
     return f"L#{name}"
 
 
 def place_in_list(received_ms: int, event_id: str) -> str:
-    """Where an event stands in lists: they are in the order of these texts."""
+    """An event's place in lists, which are sorted by these texts."""
     return f"{received_ms:015d}#{event_id}"
 
 
 class EventStore:
-    """Keeps events; what is read once is remembered for a while, because one event may start many runs."""
+    """Stores events; recently read ones are cached, because one event may start many runs."""
 
     def __init__(self, table: Table, values: Values, retention: timedelta) -> None:
         self._table = table
@@ -218,7 +218,7 @@ class EventStore:
     async def put(
         self, event: Event, *wanted: timedelta | None, skipped: Mapping[str, str] = MappingProxyType({})
     ) -> bool:
-        """Keep an event for the longest that its functions want, None being the default; False when it is kept."""
+        """Store an event for the longest of the wanted times (None: the default); False if it is stored already."""
         encoded = dumps(self._body(event))
         stored = await self._values.store(f"events/{event.event_id}", encoded)
         item: Item = {
@@ -228,7 +228,7 @@ class EventStore:
             "received_at": to_ms(event.received_at),
             "expires_at": self._expires_at(event, wanted),
             **{f"body{kind}": value for kind, value in stored.items()},
-            **put_along(skipped),
+            **with_reasons(skipped),
         }
         await self._remember_name(event.name)
         try:
@@ -239,13 +239,13 @@ class EventStore:
         return True
 
     async def put_listed(self, event: Event, *wanted: timedelta | None) -> None:
-        """Keep an event and list it: one whose run's header does not stand where the event belongs."""
+        """Store an event and list it: for one whose run's header is not at the event's place in lists."""
         if not await self.put(event, *wanted):
-            event = await self.load(event.event_id) or event  # as it was received first
+            event = await self.load(event.event_id) or event  # as it was first received
         await self.list_alone(event, *wanted)
 
     async def list_alone(self, event: Event, *wanted: timedelta | None) -> None:
-        """List an event that no run's header lists; done twice, it stands there once."""
+        """List an event that no run's header lists. Doing it twice lists it once."""
         place = place_in_list(to_ms(event.received_at), event.event_id)
         await self._table.put(
             {"pk": list_of_events(event.name), "sk": place, "expires_at": self._expires_at(event, wanted)}
@@ -256,7 +256,7 @@ class EventStore:
         return int((max(event.received_at, from_ms(min(event.ts, 2**43))) + retention).timestamp())
 
     async def first_with_id(self, event: Event, now: datetime) -> bool:
-        """Whether no other event had this client id in the last 24 hours; claims it."""
+        """Whether no other event had this client id in the last 24 hours; if so, records it."""
         if event.client_id == event.event_id:
             return True
         now_seconds = int(now.timestamp())
@@ -267,16 +267,16 @@ class EventStore:
             "expires_at": now_seconds + int(DEDUPLICATION.total_seconds()),
         }
         free = Absent()
-        let_go = LessThan("expires_at", now_seconds + 1)
+        expired = LessThan("expires_at", now_seconds + 1)
         mine = Equals("event_id", event.event_id)
         try:
-            await self._table.put(item, AnyOf((free, let_go, mine)))
+            await self._table.put(item, AnyOf((free, expired, mine)))
         except ConditionFailed:
             return False
         return True
 
     async def load(self, event_id: str) -> Event | None:
-        """The event, or None when it is unknown or retention has let it go."""
+        """The event, or None if it is unknown or has expired."""
         known = self._recent.get(event_id)
         if known is not None:
             return known[0]
@@ -286,7 +286,7 @@ class EventStore:
         try:
             encoded = await self._values.load(self._values.stored("body", item))
         except LookupError:
-            return None  # it is being erased, or retention took its object first
+            return None  # it is being erased, or its object has expired first
         body = cast("dict[str, Json]", loads(encoded))
         event = Event(
             event_id=event_id,
@@ -301,7 +301,7 @@ class EventStore:
         return event
 
     async def extend(self, event_id: str, until: datetime) -> None:
-        """Keep an event that a long run still needs."""
+        """Extend the retention of an event that a long run still needs."""
         try:
             stamp = Changes(set={"expires_at": int(until.timestamp())})
             await self._table.update(Key(f"E#{event_id}", "E"), stamp, HasAttribute("event_name"))
@@ -309,12 +309,12 @@ class EventStore:
             return
 
     def forget(self, event_id: str) -> None:
-        """Do not answer from memory."""
+        """Remove an event from the cache."""
         _, size = self._recent.pop(event_id, (None, 0))
         self._recent_bytes -= size
 
     async def received(self, event_ids: Sequence[str]) -> dict[str, tuple[str, datetime]]:
-        """Of events that are kept: their names and when they were received, by id."""
+        """The names of stored events and when they were received, by id; others are left out."""
         items = await self._table.get_many([Key(f"E#{event_id}", "E") for event_id in event_ids])
         found = zip(event_ids, items, strict=True)
         return {id_: (str(item["event_name"]), from_ms(int(item["received_at"]))) for id_, item in found if item}

@@ -1,7 +1,7 @@
-"""Reads the manifest of an app (the registration body of protocol §2.1) and says everything that is wrong with it.
+"""Reads the manifest of an app (the registration body of protocol §2.1) and reports all its problems at once.
 
-Extensions stand under each function's key `milepost`: retry backoff, mode, event schemas, cron catch-up.
-Flow control is refused by name: running a function without the limit that it asks for would be worse.
+Extensions are under each function's key `milepost`: retry backoff, mode, event schemas, cron catch-up, retention.
+Flow control settings are refused by name: running a function without the limit it asks for would be worse.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _FLOW_CONTROL: Final = {
 }
 _EVENT: Final = ("event",)
 _EVENT_AND_ASYNC: Final = ("event", "async")
-"""What an expression may use: the event that starts the run, and of a cancellation the one that cancels it."""
+"""What an expression may use: the event that starts the run; in a cancellation also the event that cancels it."""
 _EXAMPLES: Final = {_EVENT: "event.data.id", _EVENT_AND_ASYNC: "event.data.id == async.data.id"}
 _MAX_TRIGGERS: Final = 10
 _MAX_CANCELS: Final = 5
@@ -41,7 +41,7 @@ _LONGEST: Final = timedelta(days=MAX_OPEN_DAYS)
 
 
 class ManifestError(Exception):
-    """An app that cannot be registered; `problems` are sentences that each name the function."""
+    """An app cannot be registered. `problems` are sentences; each names its function if it is about one."""
 
     def __init__(self, app_id: str, problems: tuple[str, ...]) -> None:
         super().__init__(
@@ -94,10 +94,10 @@ class FunctionSpec:
 
 
 def read_manifest(manifest: Mapping[str, Json], *, stored: bool = False) -> tuple[str, tuple[FunctionSpec, ...]]:
-    """The app id and its functions. Raises ManifestError that names every problem at once.
+    """The app id and its functions. Raises ManifestError with every problem.
 
-    One that is `stored` was registered already, maybe with an earlier version: unknown variables stay what they are,
-    and longer time-outs are as long as they may be.
+    A `stored` manifest was registered before, perhaps by an earlier version: unknown variables are accepted, and
+    time-outs that are too long are cut to the limit.
     """
     app_id = str(manifest.get("appName") or manifest.get("appname") or "")
     if not app_id:
@@ -176,7 +176,7 @@ class _Reader:
         made = [self._trigger(_mapping(raw), extra) for raw in listed]
         crons = [trigger.text for trigger in made if isinstance(trigger, CronTrigger)]
         for line in {line for line in crons if crons.count(line) > 1}:
-            self._wrong(f"the cron line {line!r} stands there twice; remove one.")
+            self._wrong(f"the cron line {line!r} occurs twice; remove one.")
         return tuple(trigger for trigger in made if trigger is not None)
 
     def _trigger(self, raw: Mapping[str, Json], extra: Mapping[str, Json]) -> EventTrigger | CronTrigger | None:
@@ -246,9 +246,9 @@ class _Reader:
             self._wrong(f"the expression of {where} cannot be read: {error}")
             return str(raw)
         if unknown:
-            # What is unknown is missing: such a condition is never true, such a key always the same.
+            # An unknown name is a missing value: such a condition is never true, such a key is always the same.
             self._wrong(
-                f"the expression of {where} uses {' and '.join(sorted(unknown))}, which it does not know: "
+                f"the expression of {where} uses {' and '.join(sorted(unknown))}, which is not available there: "
                 f"it may use {' and '.join(known)}, as in {_EXAMPLES[known]}."
             )
         return str(raw)
@@ -260,7 +260,7 @@ class _Reader:
         return span
 
     def _limited(self, raw: Json, where: str) -> timedelta | None:
-        """A time-out: what is longer than a sleep may be leads beyond the calendar, or past the run's retention."""
+        """A time-out: no longer than a sleep, else it may lie beyond the calendar or the run's retention."""
         span = self._duration(raw, where)
         if span is None or span <= _LONGEST:
             return span

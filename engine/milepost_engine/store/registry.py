@@ -1,10 +1,10 @@
-"""Apps and their functions: what is registered, where it is served, and which event starts what.
+"""The registry: apps and their functions, where they are served, and which event starts what.
 
     pk    sk              item
     REG   app#<app>       one app: its manifest, target, version, last sync and the error of a failed one
     REG   paused#<fn>     a paused function
     REG   gone#<fn>       a function that was registered once; its runs are still listed
-One small partition, read whole and kept for a few seconds; `sync` and `pause` forget the copy at once.
+One small partition, read as a whole and cached for a few seconds; a change made here clears the cache.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PARTITION: Final = "REG"
 
 @dataclass(frozen=True, slots=True)
 class RegisteredApp:
-    """A registered app. `error` is the text of a sync that failed; the functions are those of the last good one."""
+    """A registered app. `error` is the text of the last sync if it failed; `functions` are from the last good one."""
 
     app_id: str
     target: Target
@@ -41,7 +41,7 @@ class RegisteredApp:
 
 
 def patterns(name: str) -> Iterator[str]:
-    """The trigger names that an event name fits: itself, and `*` after every `/` and every `.` (protocol §1.1)."""
+    """The trigger names that an event name matches: itself, and `*` after every `/` and every `.` (protocol §1.1)."""
     yield name
     for place, letter in enumerate(name):
         if letter in "/.":
@@ -57,7 +57,7 @@ class Snapshot:
     functions: Mapping[str, FunctionSpec]
     by_event: Mapping[str, tuple[tuple[FunctionSpec, EventTrigger], ...]]
     gone: frozenset[str] = frozenset()
-    """Ids of functions that were registered once, some of which may be again."""
+    """Ids of functions that were removed; some of them may have been registered again."""
 
     @property
     def known(self) -> tuple[str, ...]:
@@ -65,7 +65,7 @@ class Snapshot:
         return tuple(dict.fromkeys((*self.functions, *sorted(self.gone))))
 
     def started_by(self, event_name: str) -> dict[str, list[tuple[FunctionSpec, EventTrigger]]]:
-        """Functions that an event may start, with the triggers that fit its name."""
+        """Functions that an event may start, with the triggers that match its name."""
         found: dict[str, list[tuple[FunctionSpec, EventTrigger]]] = {}
         for pattern in patterns(event_name):
             for spec, trigger in self.by_event.get(pattern, ()):
@@ -73,12 +73,12 @@ class Snapshot:
         return found
 
     def may_have_started(self, *event_names: str) -> tuple[str, ...]:
-        """Functions whose runs events of these names may have started, those among them that were taken out since."""
+        """Functions whose runs events of these names may have started, including every function removed since."""
         started = (function_id for name in event_names for function_id in self.started_by(name))
         return tuple(dict.fromkeys((*started, *sorted(self.gone))))
 
     def retentions_of(self, event_name: str) -> list[timedelta | None]:
-        """How long the functions that an event may start want it kept; None leaves it to the place."""
+        """The retention that each function an event may start asks for; None means the default."""
         return [pairs[0][0].retention for pairs in self.started_by(event_name).values()]
 
     def listens(self, event_name: str) -> bool:
@@ -101,7 +101,7 @@ class Snapshot:
 
 
 class Registry:
-    """Reads and changes the registry. `max_age` is how stale another process's change may be seen."""
+    """Reads and changes the registry. Changes of other processes are seen after at most `max_age`."""
 
     def __init__(
         self, table: Table, values: Values, clock: Clock, *, max_age: timedelta = timedelta(seconds=5)
@@ -122,22 +122,22 @@ class Registry:
         return self._snapshot
 
     async def known_functions(self, *, anew: bool = False) -> tuple[str, ...]:
-        """Ids of all functions that may have runs; `anew`: as they stand now."""
+        """Ids of all functions that may have runs; with `anew`, read from the table."""
         if anew:
             self.forget()
         return (await self.snapshot()).known
 
     async def sync(self, manifest: Mapping[str, Json], target: Target) -> RegisteredApp:
-        """Register an app. Raises ManifestError with every problem, named; then nothing is stored but the error."""
+        """Register an app. Raises ManifestError with every problem; then nothing is stored."""
         app_id, functions = read_manifest(manifest)
         now = self._clock.now()
         snapshot = await self.snapshot()
         known = snapshot.apps.get(app_id)
-        # RegisteredApp `a` with function `b-c` and app `a-b` with function `c` have the same full id.
+        # App `a` with function `b-c` and app `a-b` with function `c` have the same full id.
         taken = [spec.function_id for spec in functions if snapshot.owner_of(spec.function_id) not in {None, app_id}]
         if taken:
-            said = "Function {!r}: app {!r} has a function with the same full id; give one of them another id."
-            raise ManifestError(app_id, tuple(said.format(id_, snapshot.owner_of(id_)) for id_ in taken))
+            problem = "Function {!r}: app {!r} has a function with the same full id; give one of them another id."
+            raise ManifestError(app_id, tuple(problem.format(id_, snapshot.owner_of(id_)) for id_ in taken))
         body = dumps(manifest)
         digest = short_hash(body.decode(), target.kind, target.address)
         version = known.version if known else 0
@@ -153,7 +153,7 @@ class Registry:
         return app
 
     async def fail_sync(self, app_id: str, target: Target, error: str) -> None:
-        """Remember why an app could not be registered; what it served before goes on."""
+        """Store why an app could not be registered; its earlier registration stays in effect."""
         known = (await self.snapshot()).apps.get(app_id)
         now = self._clock.now()
         app = replace(known, error=error) if known else RegisteredApp(app_id, target, 0, now, "", (), {}, error)
@@ -161,20 +161,20 @@ class Registry:
         self.forget()
 
     async def remove(self, app_id: str) -> None:
-        """Take an app out: its events start nothing more, its runs go on while the app answers."""
+        """Remove an app: its functions are no longer started; live runs continue while the app answers."""
         await self._note_gone(await self.snapshot(), app_id, kept=frozenset())
         await self._table.delete(Key(_PARTITION, f"app#{app_id}"))
         self.forget()
 
     async def _note_gone(self, snapshot: Snapshot, app_id: str, *, kept: Collection[str]) -> None:
-        """Before functions are taken out: a crash in between must not hide their runs."""
+        """Note functions before they are removed: a crash in between must not hide their runs."""
         app = snapshot.apps.get(app_id)
         for spec in app.functions if app else ():
             if spec.function_id not in kept and spec.function_id not in snapshot.gone:
                 await self._table.put({"pk": _PARTITION, "sk": f"gone#{spec.function_id}"})
 
     async def pause(self, function_id: str, *, paused: bool) -> None:
-        """A paused function is started by nothing; its live runs go on."""
+        """Pause or resume a function. A paused function is not started; its live runs continue."""
         key = Key(_PARTITION, f"paused#{function_id}")
         if paused:
             await self._table.put({"pk": key.pk, "sk": key.sk, "paused_at": to_ms(self._clock.now())})
@@ -183,7 +183,7 @@ class Registry:
         self.forget()
 
     def forget(self) -> None:
-        """Read afresh next time."""
+        """Clear the cache: the next call reads the table."""
         self._snapshot = None
 
     def _item(self, app: RegisteredApp, body: bytes) -> Item:

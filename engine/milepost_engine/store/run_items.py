@@ -1,6 +1,6 @@
-"""Runs and their records as items of the table, and read back from them.
+"""Converts runs and their records to items of the table and back.
 
-Which item holds what stands on top of `store.py`; the attributes stand here.
+`runs.py` lists the items; their attributes are defined here.
 """
 
 from __future__ import annotations
@@ -50,22 +50,22 @@ def header_key(run: Run) -> Key:
 
 
 def function_of(header: Item) -> str:
-    """The function whose run a header is."""
+    """The function id in a header's key."""
     return str(header["pk"])[2:]
 
 
 class RunItems:
-    """Makes items and reads them. Large values go to blobs on the way."""
+    """Makes items and reads them. Large values are stored in blobs on the way."""
 
     def __init__(self, values: Values, retention: timedelta) -> None:
         self._values = values
         self._retention = retention
 
     def keep_until(self, run: Run) -> datetime:
-        """When retention lets go of the run, as its records now stand.
+        """When the run expires, by its records so far.
 
-        A run that is busy for very long moves it on, by quarters of the retention: rarely, for it costs a write for
-        each of the run's items.
+        A run that is busy for very long extends it in steps of a quarter of the retention: rarely, because that costs
+        a write for each of the run's items.
         """
         retention = run.retention or self._retention
         begins = run.start_at or run.queued_at
@@ -106,8 +106,8 @@ class RunItems:
             }
             for op in plan.ops
         ]
-        # Only what the order has more than that of the plan before: all of it would grow with every plan of a long run,
-        # and a write is billed by its size.
+        # Only what the order adds to that of the previous plan: the whole order would grow with every plan of a long
+        # run, and a write is billed by its size.
         before = run.plans[plan.turn - 1].order if plan.turn else run.kept
         known = len(before) if plan.order[: len(before)] == before else 0
         return self._base(run, f"P#{plan.turn:05d}") | {
@@ -197,7 +197,7 @@ class RunItems:
         )
 
     def _plan(self, item: Item, before: tuple[str, ...]) -> Plan:
-        """A plan, given the order of the plan before it."""
+        """A plan, given the order of the previous plan."""
         ops = []
         for op in cast("list[dict[str, object]]", loads(self._values.unpack("ops", item))):
             due, own = op["due"], op["retries"]
@@ -227,7 +227,7 @@ class RunItems:
         )
 
     def header(self, item: Item) -> tuple[Run, tuple[str, ...]]:
-        """The run without its records, and which steps it has kept from its origin."""
+        """The run without its records, and the steps that it has kept from its origin."""
         given = _mapping(str(item["given"]))
         parent = cast("list[str] | None", given.get("parent"))
         status = RunStatus(str(item["status"]))

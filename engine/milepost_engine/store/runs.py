@@ -1,18 +1,18 @@
-"""Runs in the table: which item holds what, and the one conditional write that each record is.
+"""Runs in the table: their items, and the conditional write that saves each record.
 
     pk                sk                    item
-    F#<function>      <run>                 header: status, output, how it was started; alone it changes
+    F#<function>      <run>                 header: status, output, how it was started; the only item that changes
     R#<run>           S#<step>              closed step
     R#<run>           P#<turn>              plan
     R#<run>           A#<job>#<attempt>     failed attempt
-The headers of a function lie together, in the order in which its runs began: that is the list of its runs, without
-an index that each change of a header would have to pay for. The header is read first: whoever goes by what stands in
-it must not know fewer records than the one who wrote it.
+The headers of a function share a partition, in the order in which its runs began. That is the list of its runs; an
+index would make each change of a header cost more. The header is read first: a worker that acts on it must know at
+least the records that its writer knew.
 
     reader     reads the header: owner A ───────────── reads the steps: 1, 2 and 3
     worker B              takes the run over ── closes 3
 
-Every record but the end is a put where nothing stands yet. The end is an update of a header that has not ended:
+Every record but the end is a put of an item that does not exist yet. The end is an update of a header that is live:
 
     worker 1   reads Running ── decides Completed ── update when live: ok
     worker 2        reads Running ── decides Cancelled ───────── update when live: refused, stops
@@ -65,13 +65,13 @@ from .values import Values
 __all__ = ["Claim", "Liveness", "RunStore"]
 
 _READS: Final = 3
-"""How often a run is read until no plan is missing; one that is being erased may stay so."""
+"""How often a run is read until no plan is missing; in a run that is being erased, plans may stay missing."""
 _LIVE: Final = In("status", (RunStatus.QUEUED.value, RunStatus.RUNNING.value))
 
 
 @dataclass(frozen=True, slots=True)
 class Liveness:
-    """What must be known of a run before user code is called."""
+    """What must be known about a run before user code is called."""
 
     status: RunStatus
     owner: str
@@ -93,9 +93,9 @@ class Functions(Protocol):
 
 
 class RunStore:
-    """Loads and saves runs. Values larger than the inline limit lie in blobs under `runs/<run>/`.
+    """Loads and saves runs. Values above the inline limit are in blobs under `runs/<run>/`.
 
-    `functions` is asked for a run of which only the id is known.
+    `functions` is needed to find a run by its id alone.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class RunStore:
         self._functions = functions
 
     async def create(self, run: Run) -> bool:
-        """Write the header and the kept steps of a replay; False when the run is there already."""
+        """Write the header and the kept steps of a replay; False if the run exists already."""
         for place, step_id in enumerate(run.kept):
             kept = replace(run.closed[step_id], seq=place + 1, job="kept")
             item = await self._items.closed_item(run, kept)
@@ -123,9 +123,9 @@ class RunStore:
         return True
 
     async def load(self, run_id: str, function_id: str = "") -> Run | None:
-        """The run with all its records; None when there is no such run.
+        """The run with all its records; None if there is no such run.
 
-        Without `function_id` it is looked for among all functions: for people, not for the road from step to step.
+        Without `function_id` it is searched for among all functions: for queries, not for the path of every step.
         """
         header = await self._header_of(run_id, function_id)
         if header is None:
@@ -134,7 +134,7 @@ class RunStore:
         return await self._with_records(run, kept)
 
     async def reload(self, run: Run) -> Run:
-        """The run with its records read anew, its header as it is known."""
+        """The run with its records read again and its header as given."""
         return await self._with_records(run, run.kept)
 
     async def _with_records(self, run: Run, kept: tuple[str, ...]) -> Run:
@@ -148,7 +148,7 @@ class RunStore:
     async def _header_of(self, run_id: str, function_id: str) -> Item | None:
         if function_id:
             return await self._table.get(Key(list_of_runs(function_id), run_id))
-        assert self._functions is not None, "a store without the registry is asked for runs of known functions only"
+        assert self._functions is not None, "a store without the registry can only load runs of a known function"
         known = await self._functions.known_functions()
         found = await self._header_among(run_id, known)
         if found is None:
@@ -230,20 +230,20 @@ class RunStore:
             raise ConditionFailed(key, await self._table.get(key)) from failed
 
     async def extend(self, run: Run, until: datetime) -> None:
-        """Keep every item of a run, which sleeps or waits for long, until the given moment; the header last."""
+        """Extend the retention of every item of a run to the given moment; the header last."""
         stamp = Changes(set={"expires_at": int(until.timestamp())})
         for key in await self.record_keys(run):
             await self._table.update(key, stamp)
         await self._table.update(header_key(run), stamp)
 
     async def record_keys(self, run: Run) -> list[Key]:
-        """The keys of a run's records, its header not among them."""
+        """The keys of a run's records, without its header."""
         return [
             Key(str(item["pk"]), str(item["sk"])) for item in (await self._table.query(records_of(run.run_id))).items
         ]
 
     def keep_until(self, run: Run) -> datetime:
-        """When retention lets go of the run, as its records now stand."""
+        """When the run expires, by its records so far."""
         return self._items.keep_until(run)
 
     async def _write(self, run: Run, record: Record) -> None:
@@ -279,11 +279,11 @@ def _owned(run: Run, owner: str) -> Changes:
 
 
 def _torn(items: list[Item]) -> bool:
-    """Whether a plan is missing before another.
+    """Whether a plan is missing before another one.
 
-    A query of DynamoDB sees each item as it is when it comes to it, not all at one moment:
+    A query of DynamoDB reads each item at a different moment, not all of them at once:
 
-        reader     comes to P#4: none ───────────────── comes to P#5: there
+        reader     reads P#4: missing ───────────────── reads P#5: there
         writers                        write P#4, write P#5
     """
     turns = [str(item["sk"]) for item in items if str(item["sk"]).startswith("P#")]

@@ -1,8 +1,8 @@
-"""Which version of Milepost's items a table holds.
+"""The schema version of a table's items.
 
     pk     sk       item
     META   schema   version
-The first to look writes its own version; whoever finds another one touches nothing.
+The first process to check writes its own version; one that finds another version changes nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class SchemaMismatch(Exception):
 
     def __init__(self, found: object) -> None:
         super().__init__(
-            f"[MP502] The table holds items of schema version {found}; this version of Milepost reads "
+            f"[MP502] The table has items of schema version {found}; this version of Milepost reads "
             f"{SCHEMA_VERSION}. Nothing was read or written. Deploy the version that made the table, or follow "
             "docs/upgrading.md, then redrive the dead letters."
         )
@@ -30,7 +30,7 @@ class SchemaMismatch(Exception):
 
 
 async def check_schema(table: Table, *, claim: bool = True) -> None:
-    """Raises SchemaMismatch unless the table is ours; a new table becomes ours, unless only a look is wanted."""
+    """Raises SchemaMismatch if the table has another schema version. With `claim`, a new table gets this one."""
     item = await table.get(_KEY)
     if item is None and not claim:
         return

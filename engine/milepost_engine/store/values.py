@@ -1,4 +1,4 @@
-"""Large values: kept in the item while small, compressed when that helps, in a blob beyond that.
+"""Values of any size: small ones in the item, compressed when that helps, larger ones in a blob.
 
 A DynamoDB write is billed by the kilobyte and an S3 put by the call: from about 8 KB on the blob is cheaper
 (prices of 2026: $0.625 per million units of 1 KB, $5 per million puts).
@@ -16,12 +16,12 @@ __all__ = ["INLINE_BYTES", "Values"]
 
 INLINE_BYTES: Final = 8 * 1024
 _WORTH_COMPRESSING: Final = 700
-"""With keys and the other attributes an item of this size still costs one write unit."""
+"""An item with a value of this size, keys and other attributes included, still costs one write unit."""
 _CACHED_BYTES: Final = 64 * 1024 * 1024
 
 
 class Values:
-    """Puts a value into attributes of an item, or into a blob. Blobs read once are remembered, up to 64 MiB."""
+    """Puts a value into attributes of an item, or into a blob. Blobs are cached, up to 64 MiB."""
 
     def __init__(self, blobs: Blobs, inline_bytes: int = INLINE_BYTES) -> None:
         self._blobs = blobs
@@ -79,9 +79,7 @@ class Values:
             return known
         raw = await self._blobs.get(value.key)
         if raw is None:
-            raise LookupError(
-                f"the value {value.key} of {value.size} bytes is gone; retention or an erasure removed it"
-            )
+            raise LookupError(f"the value {value.key} of {value.size} bytes is gone; it has expired or was erased")
         content = zlib.decompress(raw)
         self._remember(value.key, content)
         return content

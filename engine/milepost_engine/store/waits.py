@@ -1,37 +1,36 @@
-"""Finding the waits and cancellations that an event matches, at a cost that does not grow with their number.
+"""Finds the waits and cancellations that an event matches, at a cost that does not grow with their number.
 
     pk                   sk                   item
     WP#<event name>      <paths>              a set of data paths that some wait for this event compares
-    W#<event>#<hash>     <run>#<step>         one wait; the hash stands for the values at those paths
-A wait `async.data.order_id == 7 && async.data.total > 10` lies under the hash of (data.order_id, 7). An event asks,
-for each set of paths in use for its name, only for the hash of its own values there; what is left of the expression
-is evaluated on what it finds. Waits that compare nothing lie under the empty set of paths.
+    W#<event>#<hash>     <run>#<step>         one wait; the hash is made of the values at those paths
+A wait `async.data.order_id == 7 && async.data.total > 10` is stored under the hash of (data.order_id, 7). For each set
+of paths in use for its name, an event is looked up by the hash of its own values there; the whole expression is
+evaluated on what that finds. Waits that compare nothing are stored under the empty set of paths.
 
-The wait is opened before its run's message is done with, so an event between the two is found by looking back:
+An event may arrive between the plan and the opening of its wait. It is found by looking back:
 
     run       plan recorded ─────────────── wait opened ── look back to the plan's moment
     event            received, finds no wait      │              └─ finds the event
-An event is listed, by itself or by the headers of the runs that it started, before it looks for waits; both sides read
-what was written before: one of the two finds the other.
+An event is listed, in an item of its own or by the headers of the runs it started, before waits are searched for it.
+Each side writes before it reads, so one of the two finds the other.
 
-A wait without a look-back of its own takes later events only, and so does a cancellation. Which is later, the event
-or the wait, is told by two clocks, those of whoever accepted the event and of whoever decided the wait; one of them may
-have been set back. An event that is taken in while the wait stands therefore counts unless the clocks say that it came
-before and can be right:
+A wait without a look-back accepts later events only, and so does a cancellation. The order of event and wait is known
+from two clocks, that of the process that accepted the event and that of the process that decided the wait; either may
+have been set back. An event that is processed while the wait is open therefore counts, unless the clocks say that it
+was earlier and that is plausible:
 
-    they say                       it is taken in            so it
-    event before wait before now   for the first time, soon  lay in the queue while the wait was decided: does not count
-    event before wait before now   again, however late       was taken in before: does not count
-    event before wait before now   for the first time, late  lay there long, or a clock is wrong: counts
-    event before now before wait   –                         a clock is wrong, the wait stands already: counts
+    the clocks say                 it is processed           therefore
+    event before wait before now   for the first time, soon  it was queued while the wait was decided: does not count
+    event before wait before now   again, however late       it was processed before: does not count
+    event before wait before now   for the first time, late  it was queued for long, or a clock is wrong: counts
+    event before now before wait   –                         a clock is wrong, the wait is already open: counts
 
-A wait that ends by an event just before it does less harm than one that never ends. A cancellation that counts wrongly
-does more, where each event starts a run and cancels those of earlier ones: for it, late is no different from soon. What
-remains: where the clocks of two processes differ, an event that comes after the wait by less than that may be taken for
-an earlier one.
+A wait that is ended by an event just before it does less harm than one that never ends. A wrong cancellation does more,
+where each event starts a run and cancels earlier runs: for cancellations, late is treated like soon. One case remains:
+if the clocks of two processes differ, an event that follows the wait by less than the difference may count as earlier.
 
-Within a millisecond earlier and later cannot be told apart, and an event that may be later counts; but one that has
-ended an earlier wait of the run does not end a later one. Waits that stand at the same time may end by the same event.
+Within one millisecond the order is unknown, and an event that may be later counts; but an event that has ended an
+earlier wait of the run does not end a later one. Waits that are open at the same time may be ended by the same event.
 """
 
 from __future__ import annotations
@@ -61,12 +60,12 @@ CANCEL: Final = "cancel:"
 _SEPARATOR: Final = "\n"
 _KEPT_AFTER_END: Final = timedelta(days=1)
 _SOON: Final = timedelta(minutes=1)
-"""An event lies in the queue for less, unless there is a backlog."""
+"""An event is in the queue for less than this, unless there is a backlog."""
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A wait that an event fits; `step_id` begins with `cancel:` for a cancellation."""
+    """A wait that an event matches; `step_id` begins with `cancel:` for a cancellation."""
 
     run_id: str
     step_id: str
@@ -74,7 +73,7 @@ class Match:
 
 
 def bind_text(expression: str, trigger: Mapping[str, Json]) -> str:
-    """An expression with the trigger event's values put in; the empty one stays empty."""
+    """An expression with the trigger event's values filled in; an empty one stays empty."""
     return bind(compile_expression(expression), trigger).text if expression else ""
 
 
@@ -91,7 +90,7 @@ class WaitIndex:
     async def open(
         self, run: Run, op: OpenOp, trigger: Mapping[str, Json], opened_at: datetime, now: datetime
     ) -> list[Event]:
-        """Open a wait; returns the events received since it was decided (or within its look-back) that fit it."""
+        """Open a wait; returns the matching events received since it was decided, or within its look-back."""
         event = str(op.opts["event"])
         expression = bind_text(str(op.opts.get("if") or ""), trigger)
         look_back = look_back_of(op)
@@ -104,9 +103,9 @@ class WaitIndex:
     async def open_cancels(
         self, run: Run, cancels: Iterable[tuple[CancelOn, datetime]], since: datetime, now: datetime
     ) -> list[Event]:
-        """Subscribe a run to the events that cancel it, each until its moment.
+        """Subscribe a run to the events that cancel it, each until its time-out.
 
-        Returns those received since then already: a queue does not keep the order of events.
+        Returns those already received since `since`: a queue does not keep events in order.
         """
         found: list[Event] = []
         for place, (cancel, until) in enumerate(cancels):
@@ -115,7 +114,7 @@ class WaitIndex:
         return found
 
     async def close(self, run: Run, *, event: str, expression: str, step_id: str) -> None:
-        """Forget a wait. `expression` is as bound."""
+        """Delete a wait. `expression` is the bound one."""
         await self._table.delete(Key(_partition(event, expression), f"{run.run_id}#{step_id}"))
 
     async def is_awaited(self, event_name: str) -> bool:
@@ -123,7 +122,7 @@ class WaitIndex:
         return bool((await self._table.query(f"WP#{event_name}", limit=1)).items)
 
     async def find(self, event: Event, now: datetime, *, again: bool) -> list[Match]:
-        """The open waits and cancellations that an event fits. `again`: it was taken in before, at least in part."""
+        """The open waits and cancellations that an event matches. `again`: it was processed before, perhaps in part."""
         found: list[Match] = []
         page = await self._table.query(f"WP#{event.name}")
         variables = event.wire()
@@ -136,17 +135,17 @@ class WaitIndex:
         return found
 
     async def _received(self, run: Run, event: str, expression: str, since: datetime, now: datetime) -> list[Event]:
-        """The events of a name received since a moment that fit, oldest first."""
+        """The matching events of a name received since a moment, oldest first."""
         listed = await self._listed(event, to_ms(since), to_ms(now) + 1)
         candidates = [await self._events.load(event_id) for event_id in listed if event_id not in run.event_ids]
-        # A replay's header stands at its own moment, whenever its event came.
+        # A replay's header is listed at its own moment, whenever its event was received.
         fitting = [
             one for one in candidates if one and to_ms(one.received_at) >= to_ms(since) and _fits(expression, one, now)
         ]
         return sorted(fitting, key=lambda one: place_in_list(to_ms(one.received_at), one.event_id))
 
     async def _listed(self, event: str, since_ms: int, until_ms: int) -> set[str]:
-        """The ids of the events of a name that came between two moments: listed alone, or by the runs they started."""
+        """Ids of the events of a name received between two moments: listed alone, or by the runs they started."""
         alone = await self._table.query(
             list_of_events(event), first=place_in_list(since_ms, ""), last=place_in_list(until_ms, "~")
         )
@@ -165,11 +164,11 @@ class WaitIndex:
         soon = read_at - event.received_at <= _SOON
         for item in items:
             run_id, _, step_id = str(item["sk"]).partition("#")
-            # By when it was received, not by when it is taken in: one that lay in the queue while the wait was opened
-            # is found by neither side otherwise.
+            # By when it was received, not when it is processed: otherwise neither side would find an event that was
+            # queued while the wait was opened.
             since = int(item["since"])
-            believed = again or soon or step_id.startswith(CANCEL)
-            before = received < since <= to_ms(read_at) and believed
+            plausible = again or soon or step_id.startswith(CANCEL)
+            before = received < since <= to_ms(read_at) and plausible
             in_time = not before and received <= int(item["until"])
             own = event.event_id in str(item["trigger_ids"]).split()
             if in_time and not own and _fits(str(item["expression"]), event, now):
@@ -211,7 +210,7 @@ def _digest(keys: Iterable[tuple[str, Scalar]]) -> str:
 
 
 def _digest_of_event(paths: str, variables: Mapping[str, Json]) -> str | None:
-    """The hash that an event's values have at some paths; None when it has none there, so no wait can fit."""
+    """The hash of an event's values at some paths; None if one is missing, so no wait there can match."""
     if paths == "-":
         return "-"
     keys = [(path, lookup(path, variables)) for path in paths.split(_SEPARATOR)]

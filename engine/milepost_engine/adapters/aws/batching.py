@@ -1,9 +1,9 @@
-"""A queue that sends what several tasks send at once in one request, where each would make one of its own.
+"""A queue that gathers the messages of several tasks into one request.
 
-    task 1   takes an event in ── sends ······ waits ·······┐
-    task 2      takes an event in ─────── sends ··· waits ··┤ one request ── all go on
-    task 3   takes an event in, starts nothing: leaves ─────┘
-It sends as soon as every task that is still at work waits for it, so nothing waits for a clock.
+    task 1   accepts an event ── sends ······ waits ·······┐
+    task 2      accepts an event ─────── sends ··· waits ··┤ one request ── all continue
+    task 3   accepts an event, starts nothing: leaves ─────┘
+It sends as soon as every task that is still at work is waiting for it; no timer is involved.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ class GatheringQueue:
         self._waiting: list[tuple[Sequence[Message], asyncio.Future[None]]] = []
 
     def join(self, tasks: int) -> None:
-        """So many tasks begin, each of which will call `leave` once, whatever becomes of it."""
+        """Announces tasks that start now; each must call `leave` once, even if it fails."""
         self._at_work += tasks
 
     async def leave(self) -> None:
-        """A task has ended; those that are left may have waited for it alone."""
+        """A task has ended; the others may have been waiting only for it."""
         self._at_work -= 1
         await self._send_if_all_wait()
 
     async def send(self, messages: Sequence[Message]) -> None:
-        """Sends the messages, with those of other tasks. Raises what the queue below raises, to each of them."""
+        """Sends the messages with those of other tasks. What the inner queue raises is raised in each of them."""
         if not self._at_work:
             await self._inner.send(messages)
             return
@@ -50,7 +50,7 @@ class GatheringQueue:
         problem: Exception | None = None
         try:
             await self._inner.send([message for messages, _ in gathered for message in messages])
-        except Exception as error:  # noqa: BLE001 - handed to everyone whose message it was
+        except Exception as error:  # noqa: BLE001 - raised in every task whose message it was
             problem = error
         for _, future in gathered:
             if future.done():

@@ -1,7 +1,9 @@
-"""Calls AWS through a boto3 client on worker threads: right everywhere, about 2 ms of CPU a call.
+"""Calls AWS through a boto3 client on worker threads: works everywhere, about 2 ms of CPU per call.
 
-The hot path has `aws_http`; this is for S3, for emulators and mocks, and for whoever brings their own client.
+The hot path uses `client.py`; this is for S3, for emulators and mocks, and for callers with a client of their own.
 """
+
+from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
@@ -14,13 +16,13 @@ from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError,
 from milepost_engine.adapters.clock import SystemClock
 from milepost_engine.adapters.random_source import SystemRandom
 
-from .calls import Answer, AwsRefused, AwsRetries, AwsUnreachable, with_retries
+from .calls import AwsAnswer, AwsRefused, AwsRetries, AwsUnreachable, with_retries
 
 __all__ = ["BotoCaller", "boto_config"]
 
 
 def boto_config(max_connections: int = 32) -> Config:
-    """The configuration a client for `BotoCaller` wants: one attempt a call, for retries are ours to decide."""
+    """The configuration for a client of `BotoCaller`: one attempt per call; `calls.py` decides about retries."""
     return Config(
         retries={"total_max_attempts": 1},
         max_pool_connections=max_connections,
@@ -32,7 +34,7 @@ def boto_config(max_connections: int = 32) -> Config:
 class BotoCaller:
     """Implements `Caller` over a boto3 client, which should be made with `boto_config()`.
 
-    `executor` runs the calls instead of threads of its own; `close` closes it too.
+    `executor` runs the calls instead of a thread pool of its own; `close` shuts it down too.
     """
 
     def __init__(
@@ -43,22 +45,22 @@ class BotoCaller:
         self._executor = executor or ThreadPoolExecutor(threads, thread_name_prefix="milepost-boto")
         self._methods = {operation: name for name, operation in client.meta.method_to_api_mapping.items()}
 
-    async def call(self, operation: str, request: Mapping[str, Any], *, repeatable: bool) -> Answer:
+    async def call(self, operation: str, request: Mapping[str, Any], *, repeatable: bool) -> AwsAnswer:
         """Calls the operation on a worker thread; a streamed body is read whole."""
         loop = asyncio.get_running_loop()
 
-        async def attempt() -> Answer:
+        async def attempt() -> AwsAnswer:
             return await loop.run_in_executor(self._executor, self._call, operation, request)
 
         return await with_retries(attempt, self._retries, repeatable=repeatable)
 
     def close(self) -> None:
-        """Lets the threads go; calls on their way end first."""
+        """Shuts the threads down after the calls in progress have ended."""
         self._executor.shutdown()
 
-    def _call(self, operation: str, request: Mapping[str, Any]) -> Answer:
+    def _call(self, operation: str, request: Mapping[str, Any]) -> AwsAnswer:
         try:
-            answer: Answer = getattr(self._client, self._methods[operation])(**request)
+            answer: AwsAnswer = getattr(self._client, self._methods[operation])(**request)
             if hasattr(answer.get("Body"), "read"):
                 answer["Body"] = answer["Body"].read()
         except ClientError as error:

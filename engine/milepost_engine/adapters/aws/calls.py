@@ -1,8 +1,8 @@
-"""How an AWS operation is called, what its failures are, and when it is sent again.
+"""How an AWS operation is called, how it can fail, and when it is retried.
 
-Law: a call is sent again only if AWS says that it did nothing (throttled, conflicting transaction), if it never left
-this machine, or if the caller declared it `repeatable`. A conditional write whose answer was lost is never repeated:
-it would fail on its own success.
+Law: a call is sent again only if AWS says that it changed nothing (throttled, conflicting transaction), if it never
+left this machine, or if the caller declared it `repeatable`. A conditional write whose answer was lost is never
+repeated: its condition would fail because the first one succeeded.
 
     answer ─────────────────────────► returned
     error: did nothing ─────────────► again, at most `attempts` times ──► AwsRefused, did_nothing=True
@@ -11,15 +11,17 @@ it would fail on its own success.
     no answer ──────────────────────► again if repeatable or not sent ──► AwsUnreachable
 """
 
+from __future__ import annotations
+
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
 from milepost_engine.ports import Clock, RandomSource
 
-__all__ = ["Answer", "AwsRefused", "AwsRetries", "AwsUnreachable", "Caller", "with_retries"]
+__all__ = ["AwsAnswer", "AwsRefused", "AwsRetries", "AwsUnreachable", "Caller", "with_retries"]
 
-Answer = dict[str, Any]
+AwsAnswer = dict[str, Any]
 _T = TypeVar("_T")
 
 _DID_NOTHING: Final = frozenset({
@@ -47,7 +49,7 @@ _CANCELLED_FOR_NOW: Final = frozenset({
 class AwsRefused(Exception):
     """AWS answered with an error.
 
-    `code` is AWS's own; `details` is the whole answer; `did_nothing` tells that trying later is safe and sensible.
+    `code` is AWS's error code; `details` is the whole answer; if `did_nothing`, a later retry is safe and useful.
     """
 
     def __init__(self, operation: str, code: str, message: str, status: int, details: Mapping[str, Any]) -> None:
@@ -68,7 +70,7 @@ class AwsRefused(Exception):
 
 
 class AwsUnreachable(Exception):
-    """No answer came. With `sent` the call may or may not have taken effect; without, it did not."""
+    """No answer came. If `sent`, the call may or may not have taken effect; otherwise it did not."""
 
     def __init__(self, operation: str, detail: str, *, sent: bool) -> None:
         super().__init__(f"{operation}: no answer from AWS: {detail}")
@@ -79,14 +81,14 @@ class AwsUnreachable(Exception):
 class Caller(Protocol):
     """Calls the operations of one AWS service. Raises AwsRefused and AwsUnreachable, nothing else."""
 
-    async def call(self, operation: str, request: Mapping[str, Any], *, repeatable: bool) -> Answer:
-        """`request` and the answer as the service's API reference shows them; binary values are bytes."""
+    async def call(self, operation: str, request: Mapping[str, Any], *, repeatable: bool) -> AwsAnswer:
+        """`request` and the answer are as in the service's API reference; binary values are bytes."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class AwsRetries:
-    """How often, and how long between: full jitter over an exponentially growing, capped time."""
+    """How many attempts, and the pause between them: full jitter over an exponentially growing, capped time."""
 
     clock: Clock
     random_source: RandomSource
@@ -95,12 +97,12 @@ class AwsRetries:
     longest_seconds: float = 1.0
 
     def pause_after(self, attempt: int) -> float:
-        """Seconds to wait after the attempt of this number, counted from 0."""
+        """Seconds to wait after this attempt, counted from 0."""
         return self.random_source.uniform() * min(self.longest_seconds, self.first_seconds * float(2**attempt))
 
 
 async def with_retries(attempt: Callable[[], Awaitable[_T]], retries: AwsRetries, *, repeatable: bool) -> _T:
-    """Makes the attempt until it succeeds or may not be made again; raises what the last one raised."""
+    """Repeats the attempt until it succeeds or may not be repeated; raises what the last one raised."""
     for number in range(retries.attempts):
         try:
             return await attempt()

@@ -1,10 +1,12 @@
 """Calls DynamoDB, SQS, EventBridge and Lambda without boto3: for the hot path.
 
-`aws_credentials` finds the credentials, `aws_signing` makes the signature, `aws_sockets` has the connections; the JSON
-is ours. A call takes about a tenth of boto3's CPU, and no thread.
+`credentials.py` finds the credentials, `signing.py` makes the signature, `sockets.py` has the connections; the JSON
+is encoded here. A call takes about a tenth of boto3's CPU, and no thread.
 
-Law: an answer is returned, or AwsRefused or AwsUnreachable raised; `aws_calls` decides what is sent again.
+Law: an answer is returned, or AwsRefused or AwsUnreachable raised; `calls.py` decides what is sent again.
 """
+
+from __future__ import annotations
 
 import asyncio
 import base64
@@ -20,7 +22,7 @@ from urllib.parse import quote
 from milepost_engine.adapters.clock import wall
 from milepost_engine.codec import loads
 
-from .calls import Answer, AwsRefused, AwsRetries, AwsUnreachable, with_retries
+from .calls import AwsAnswer, AwsRefused, AwsRetries, AwsUnreachable, with_retries
 from .signing import Signer, host_of
 from .sockets import Connections, HttpAnswer, NotAnswered, NotConnected
 
@@ -34,7 +36,7 @@ _JSON_SERVICES: Final = {
     "sqs": ("AmazonSQS", "1.0"),
     "events": ("AWSEvents", "1.1"),
 }
-# Where the name in AWS_ENDPOINT_URL_<NAME> is not that of the host.
+# Services whose name in AWS_ENDPOINT_URL_<NAME> differs from that in the host name.
 _ENDPOINT_VARIABLES: Final = {"events": "EVENTBRIDGE"}
 
 _encode: Final = json.JSONEncoder(
@@ -43,7 +45,7 @@ _encode: Final = json.JSONEncoder(
 
 
 def endpoint_url(service: str, region: str, environment: Mapping[str, str]) -> str:
-    """The service's URL: AWS_ENDPOINT_URL_<SERVICE>, else AWS_ENDPOINT_URL, else Amazon's; no slash at the end."""
+    """The service's URL: AWS_ENDPOINT_URL_<SERVICE>, else AWS_ENDPOINT_URL, else Amazon's; without a trailing slash."""
     if environment.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() != "true":
         own = f"AWS_ENDPOINT_URL_{_ENDPOINT_VARIABLES.get(service, service.upper())}"
         if configured := environment.get(own) or environment.get("AWS_ENDPOINT_URL"):
@@ -63,7 +65,7 @@ class LambdaAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
+class _AwsCall:
     service: str
     operation: str
     path: str
@@ -73,7 +75,7 @@ class _Call:
 
 
 class Transport(Protocol):
-    """What carries a signed call to AWS and its answer back: `Connections`, or an AWS within a test's process."""
+    """Carries a signed call to AWS and its answer back: `Connections`, or a fake AWS in a test's process."""
 
     async def request(
         self, origin: str, target: str, headers: dict[str, str], body: bytes, *, answer_seconds: float
@@ -85,12 +87,12 @@ class Transport(Protocol):
 
 
 class AwsHttp:
-    """One pool of connections; `max_connections` calls travel at once, further ones wait. For one event loop.
+    """One pool of connections; at most `max_connections` calls at once, further ones wait. For one event loop.
 
-    Lambda calls may last minutes: give them a pool of their own. `credentials` are as botocore's (they may refresh
-    themselves); `environment` is searched for endpoint URLs and AWS_CA_BUNDLE; `ca_bundle`, a file of certificates,
-    goes before it. `transport` stands in for the connections, `wall` for the system's clock: AWS refuses a signature
-    that is minutes old, so that the clock which never goes back will not do.
+    Lambda calls may last minutes: give them a pool of their own. `credentials` have botocore's interface (they may
+    refresh themselves). `environment` is searched for endpoint URLs and AWS_CA_BUNDLE; `ca_bundle`, a file of
+    certificates, takes precedence. `transport` replaces the connections, `wall` the system's clock. The clock that
+    never goes back would not do: AWS refuses a signature that is minutes off.
     """
 
     def __init__(
@@ -116,8 +118,8 @@ class AwsHttp:
         bundle = ca_bundle or self._environment.get("AWS_CA_BUNDLE") or _certificates()
         self._connections: Transport = transport or Connections(retries.clock, limit=max_connections, ca_bundle=bundle)
 
-    def service(self, name: str) -> "JsonService":
-        """A caller of dynamodb, sqs or events."""
+    def service(self, name: str) -> JsonService:
+        """A caller for dynamodb, sqs or events."""
         return JsonService(self, name)
 
     async def invoke(
@@ -128,13 +130,13 @@ class AwsHttp:
         asynchronous: bool = False,
         timeout_seconds: float = 900.0,
     ) -> LambdaAnswer:
-        """Invokes a Lambda function by name or (versioned) ARN; repeated only if Lambda was too busy to start."""
+        """Invokes a Lambda function by name or (versioned) ARN; repeated only if it was throttled or never sent."""
         headers = {
             "Content-Type": "application/octet-stream",
             "X-Amz-Invocation-Type": "Event" if asynchronous else "RequestResponse",
         }
         path = f"/2015-03-31/functions/{quote(function, safe='')}/invocations"
-        call = _Call("lambda", "Invoke", path, headers, payload, timeout_seconds)
+        call = _AwsCall("lambda", "Invoke", path, headers, payload, timeout_seconds)
         answer = await self.send(call, repeatable=False)
         return LambdaAnswer(
             answer.status,
@@ -143,15 +145,15 @@ class AwsHttp:
             answer.headers.get("x-amz-executed-version"),
         )
 
-    async def send(self, call: _Call, *, repeatable: bool) -> HttpAnswer:
-        """Sends the call, again if that is safe."""
+    async def send(self, call: _AwsCall, *, repeatable: bool) -> HttpAnswer:
+        """Sends the call, and again if that is safe."""
         return await with_retries(lambda: self._send(call), self._retries, repeatable=repeatable)
 
     async def close(self) -> None:
-        """Closes the connections; calls on their way may still end."""
+        """Closes the idle connections; calls in progress may still finish."""
         await self._connections.close()
 
-    async def _send(self, call: _Call) -> HttpAnswer:
+    async def _send(self, call: _AwsCall) -> HttpAnswer:
         origin = endpoint_url(call.service, self._region, self._environment)
         headers = await self._signed(call, origin)
         try:
@@ -166,13 +168,13 @@ class AwsHttp:
             raise _refusal(call.operation, answer)
         return answer
 
-    async def _signed(self, call: _Call, origin: str) -> dict[str, str]:
+    async def _signed(self, call: _AwsCall, origin: str) -> dict[str, str]:
         signer = self._signers.get(call.service)
         if signer is None:
             signer = self._signers[call.service] = Signer(call.service, self._region)
         try:
             if getattr(self._credentials, "refresh_needed", bool)():
-                await asyncio.to_thread(self._credentials.get_frozen_credentials)  # it may ask the network
+                await asyncio.to_thread(self._credentials.get_frozen_credentials)  # it may use the network
             credentials = self._credentials.get_frozen_credentials()
         except _botocore_error() as error:
             raise AwsUnreachable(call.operation, f"no credentials: {error}", sent=False) from error
@@ -180,14 +182,14 @@ class AwsHttp:
 
 
 def _botocore_error() -> type[Exception]:
-    """What credentials of botocore's raise; looked at only when something was raised, for the import takes long."""
+    """What botocore's credentials raise; imported only after something was raised, because the import is slow."""
     from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - as above
 
     return cast("type[Exception]", BotoCoreError)
 
 
 def _certificates() -> str | None:
-    """The certificates that botocore would trust, found without importing it; None for those of the system."""
+    """The certificates that botocore would trust, found without importing it; None for the system's."""
     for package in ("certifi", "botocore"):
         found = importlib.util.find_spec(package)
         bundle = Path(found.origin).with_name("cacert.pem") if found is not None and found.origin else None
@@ -205,12 +207,12 @@ class JsonService:
         self._prefix, version = _JSON_SERVICES[service]
         self._content_type = f"application/x-amz-json-{version}"
 
-    async def call(self, operation: str, request: Mapping[str, Any], *, repeatable: bool) -> Answer:
+    async def call(self, operation: str, request: Mapping[str, Any], *, repeatable: bool) -> AwsAnswer:
         """Calls the operation; binary values are bytes in the request and base64 in the answer."""
         headers = {"Content-Type": self._content_type, "X-Amz-Target": f"{self._prefix}.{operation}"}
-        call = _Call(self._service, operation, "/", headers, _encode(request).encode())
+        call = _AwsCall(self._service, operation, "/", headers, _encode(request).encode())
         answer = await self._http.send(call, repeatable=repeatable)
-        return cast("Answer", loads(answer.body or b"{}"))
+        return cast("AwsAnswer", loads(answer.body or b"{}"))
 
 
 def _refusal(operation: str, answer: HttpAnswer) -> AwsRefused:
@@ -218,10 +220,10 @@ def _refusal(operation: str, answer: HttpAnswer) -> AwsRefused:
         details = loads(answer.body or b"{}")
     except ValueError:
         details = None
-    if not isinstance(details, dict):  # a load balancer's own page
+    if not isinstance(details, dict):  # a load balancer's error page
         details = {"message": answer.body[:200].decode(errors="replace")}
-    # A type may come with its namespace before a "#", or with a URL after a ":".
-    told = details.get("__type") or answer.headers.get("x-amzn-errortype") or details.get("code") or "Unknown"
-    code = str(told).rpartition("#")[2].partition(":")[0]
+    # The type may have a namespace before a "#", or a URL after a ":".
+    type_ = details.get("__type") or answer.headers.get("x-amzn-errortype") or details.get("code") or "Unknown"
+    code = str(type_).rpartition("#")[2].partition(":")[0]
     message = str(details.get("message") or details.get("Message") or "")
     return AwsRefused(operation, code, message, answer.status, details)

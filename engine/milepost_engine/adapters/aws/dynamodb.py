@@ -1,13 +1,15 @@
 """Table over one DynamoDB table.
 
-Layout (schema in `dynamodb_schema`): an item is one DynamoDB item with the same attributes, `pk` and `sk` its keys;
-S, N, BOOL and B are the types in use. There is no index: what is listed lies in partitions of its own (`store`,
-`events`), so a list costs no write and is as fresh as any read. `expires_at` is the time-to-live attribute: AWS deletes
-up to two days late, so every read filters, and conditions see the late item.
+Layout (schema in `dynamodb_schema`): an item is one DynamoDB item with the same attributes; `pk` and `sk` are its keys;
+S, N, BOOL and B are the types in use. There is no index: lists have partitions of their own (`store`), so a list costs
+no extra write and is as fresh as any read. `expires_at` is the time-to-live attribute: AWS deletes up to two days late,
+so every read filters, and conditions still see an expired item.
 
-Cost: a single write is never sent as a transaction (half the price); a failed condition is billed like a success and
-brings the standing item along, so no read follows it.
+Cost: a single write is never sent as a transaction, which costs twice as much; a failed condition is billed like a
+success and returns the existing item, so no read follows it.
 """
+
+from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -41,7 +43,7 @@ from milepost_engine.ports import (
     Write,
 )
 
-from .calls import Answer, AwsRefused, AwsRetries, AwsUnreachable, Caller
+from .calls import AwsAnswer, AwsRefused, AwsRetries, AwsUnreachable, Caller
 from .dynamodb_expressions import Expressions, attribute_values, item_of, key_of
 
 __all__ = ["DynamoTable"]
@@ -152,7 +154,7 @@ class DynamoTable:
     async def _get_batch(self, keys: list[Key]) -> list[Item]:
         wanted: Mapping[str, Any] = {self._name: {"Keys": [key_of(key) for key in keys], "ConsistentRead": True}}
         items: list[Item] = []
-        for number in range(_UNPROCESSED_ROUNDS):  # an answer is cut at 16 MB, or by throttling
+        for number in range(_UNPROCESSED_ROUNDS):  # an answer may be partial: over 16 MB, or throttled
             answer = await self._call("BatchGetItem", {"RequestItems": wanted}, repeatable=True)
             live = map(self._live, answer["Responses"].get(self._name, ()))
             items += [item for item in live if item is not None]
@@ -162,9 +164,9 @@ class DynamoTable:
             await self._retries.clock.sleep(self._retries.pause_after(number))
         raise TableBusy(f"table {self._name} left keys of a batch unread {_UNPROCESSED_ROUNDS} times")
 
-    async def _write(self, write: Write, **more: str) -> Answer:
-        # No retry after a lost answer: a repeated conditional write would fail on its own success, a repeated
-        # addition would count twice.
+    async def _write(self, write: Write, **more: str) -> AwsAnswer:
+        # No retry after a lost answer: a repeated write would fail its condition because the first one succeeded, and a
+        # repeated addition would count twice.
         request = {**self._request(write), **more}
         try:
             return await self._call(_OPERATIONS[type(write)], request, repeatable=False)
@@ -176,7 +178,7 @@ class DynamoTable:
 
     async def _transact(self, writes: Sequence[Write]) -> None:
         verbs = [{_OPERATIONS[type(write)].removesuffix("Item"): self._request(write)} for write in writes]
-        # The token makes a repetition within ten minutes a success that changes nothing.
+        # With the token, a repetition within ten minutes succeeds and changes nothing.
         request = {"TransactItems": verbs, "ClientRequestToken": self._retries.random_source.random_bytes(16).hex()}
         try:
             await self._call("TransactWriteItems", request, repeatable=True)
@@ -191,7 +193,7 @@ class DynamoTable:
                 raise ValueError(f"table {self._name} refused a write: {refusal.message}") from refusal
             raise
 
-    async def _call(self, operation: str, request: Mapping[str, Any], *, repeatable: bool) -> Answer:
+    async def _call(self, operation: str, request: Mapping[str, Any], *, repeatable: bool) -> AwsAnswer:
         try:
             return await self._caller.call(operation, request, repeatable=repeatable)
         except AwsRefused as refusal:
@@ -200,10 +202,10 @@ class DynamoTable:
             if refusal.code == "ValidationException":
                 raise ValueError(f"table {self._name} refused {operation}: {refusal.message}") from refusal
             raise
-        except AwsUnreachable as silence:
-            if silence.sent:
+        except AwsUnreachable as lost:
+            if lost.sent:
                 raise
-            raise TableBusy(f"table {self._name}: {silence}") from silence
+            raise TableBusy(f"table {self._name}: {lost}") from lost
 
     def _request(self, write: Write) -> dict[str, Any]:
         expressions = Expressions().condition(write.when)

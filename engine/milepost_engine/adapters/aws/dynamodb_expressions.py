@@ -1,7 +1,9 @@
 """Turns values, conditions and changes into DynamoDB's attribute values and expressions, and items back.
 
-Every name travels as a placeholder: attribute names may be reserved words or hold dots.
+Every name is sent as a placeholder: attribute names may be reserved words or have dots.
 """
+
+from __future__ import annotations
 
 import base64
 from typing import Any, Final
@@ -28,7 +30,7 @@ _Attribute = dict[str, Any]
 
 
 def attribute_value(value: Value) -> _Attribute:
-    """A value as DynamoDB writes it."""
+    """A value in DynamoDB's form."""
     if isinstance(value, str):
         return {"S": value}
     if isinstance(value, bool):
@@ -39,22 +41,22 @@ def attribute_value(value: Value) -> _Attribute:
 
 
 def attribute_values(item: Item) -> dict[str, _Attribute]:
-    """An item as DynamoDB writes it."""
+    """An item in DynamoDB's form."""
     return {name: attribute_value(value) for name, value in item.items()}
 
 
 def key_of(key: Key) -> dict[str, _Attribute]:
-    """A key as DynamoDB writes it."""
+    """A key in DynamoDB's form."""
     return {"pk": {"S": key.pk}, "sk": {"S": key.sk}}
 
 
 def item_of(attributes: dict[str, _Attribute]) -> Item:
-    """The item that DynamoDB wrote."""
+    """The item in an answer of DynamoDB."""
     return {name: _READERS[kind](raw) for name, value in attributes.items() for kind, raw in value.items()}
 
 
 def _binary(raw: bytes | str) -> bytes:
-    # boto3 hands out bytes, the plain protocol base64.
+    # boto3 returns bytes, the wire protocol base64.
     return bytes(raw) if not isinstance(raw, str) else base64.b64decode(raw)
 
 
@@ -69,24 +71,24 @@ class Expressions:
         self._values: dict[str, _Attribute] = {}
         self._request: dict[str, Any] = {}
 
-    def condition(self, condition: Condition | None) -> "Expressions":
+    def condition(self, condition: Condition | None) -> Expressions:
         """Adds the ConditionExpression, if there is a condition."""
         if condition is not None:
-            self._request["ConditionExpression"] = self._told(condition)
+            self._request["ConditionExpression"] = self._expression(condition)
         return self
 
-    def changes(self, changes: Changes) -> "Expressions":
+    def changes(self, changes: Changes) -> Expressions:
         """Adds the UpdateExpression."""
         clauses = {
             "SET": [f"{self.name(name)} = {self.value(value)}" for name, value in changes.set.items()],
             "REMOVE": [self.name(name) for name in changes.remove],
             "ADD": [f"{self.name(name)} {self.value(amount)}" for name, amount in changes.add.items()],
         }
-        told = [f"{verb} {', '.join(parts)}" for verb, parts in clauses.items() if parts]
-        self._request["UpdateExpression"] = " ".join(told)
+        written = [f"{verb} {', '.join(parts)}" for verb, parts in clauses.items() if parts]
+        self._request["UpdateExpression"] = " ".join(written)
         return self
 
-    def add(self, field: str, expression: str) -> "Expressions":
+    def add(self, field: str, expression: str) -> Expressions:
         """Adds an expression written with `name` and `value`."""
         self._request[field] = expression
         return self
@@ -109,7 +111,7 @@ class Expressions:
         self._values[mark] = attribute_value(value)
         return mark
 
-    def _told(self, condition: Condition) -> str:
+    def _expression(self, condition: Condition) -> str:
         match condition:
             case Absent():
                 return f"attribute_not_exists({self.name('pk')})"
@@ -129,5 +131,5 @@ class Expressions:
                 return self._joined(" OR ", conditions)
 
     def _joined(self, word: str, conditions: tuple[Condition, ...]) -> str:
-        told = word.join(map(self._told, conditions))
-        return f"({told})" if len(conditions) > 1 else told  # DynamoDB refuses redundant parentheses
+        joined = word.join(map(self._expression, conditions))
+        return f"({joined})" if len(conditions) > 1 else joined  # DynamoDB refuses redundant parentheses

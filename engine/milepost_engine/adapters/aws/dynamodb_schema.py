@@ -1,4 +1,6 @@
-"""The DynamoDB table's schema, once: for the stack that deploys it, for tests and for emulators."""
+"""The schema of the DynamoDB table, for the stack that deploys it, for tests and for emulators."""
+
+from __future__ import annotations
 
 from typing import Any, Final
 

@@ -1,9 +1,9 @@
-"""Reads what Lambda's destination for failures sends: which invocation that was handed over failed, and why.
+"""Reads the records of Lambda's on-failure destination: which handed-over invocation failed, and why.
 
     condition            what happened                                          kind
     RetriesExhausted     the function ran and failed: see `problem_of`          timeout, crashed
-    EventAgeExceeded     it never began, or Lambda itself was at fault for long throttled: costs no attempt
-    other, no payload    the function's concurrency is reserved to be zero      throttled
+    EventAgeExceeded     it never began, or Lambda was at fault for too long    throttled: costs no attempt
+    other, no payload    the function's reserved concurrency is zero            throttled
 Source: "Capturing records of Lambda asynchronous invocations" (the invocation record) and "How Lambda handles errors
 and retries with asynchronous invocation" in the Lambda developer guide.
 """
@@ -25,25 +25,27 @@ _EXPIRED: Final = "EventAgeExceeded"
 
 
 def is_record(message: object) -> bool:
-    """Whether a message is Lambda's own, and none of the engine's."""
+    """Whether a message is a record of Lambda's rather than a message of the engine's."""
     return isinstance(message, Mapping) and "requestContext" in message and "t" not in message
 
 
 def read_record(record: Mapping[str, Any]) -> tuple[CallToken, InvocationProblem]:
-    """The token of the invocation that failed, and why. Raises ValueError when it was none of Milepost's."""
+    """The token of the failed invocation, and why it failed. Raises ValueError if the call was not Milepost's."""
     payload = record.get("requestPayload")
-    told = cast("Mapping[str, Any]", payload).get("milepost") if isinstance(payload, Mapping) else None
-    token = CallToken.read(cast("Mapping[str, Any]", told or {}))
+    token = cast("Mapping[str, Any]", payload).get("milepost") if isinstance(payload, Mapping) else None
+    token = CallToken.read(cast("Mapping[str, Any]", token or {}))
     return token, _problem(str(record["requestContext"].get("condition", "")), record.get("responsePayload"))
 
 
 def _problem(condition: str, response: object) -> InvocationProblem:
     if condition == _EXPIRED:
         return InvocationProblem(
-            ProblemKind.THROTTLED, "Lambda was too busy to begin in time. Raise the app's or the account's concurrency"
+            ProblemKind.THROTTLED,
+            "Lambda was too busy to start the function in time. Raise the app's or the account's concurrency",
         )
     if response is None and condition != _RAN:
         return InvocationProblem(
-            ProblemKind.THROTTLED, f"Lambda did not begin ({condition}). Is the app's reserved concurrency zero?"
+            ProblemKind.THROTTLED,
+            f"Lambda did not start the function ({condition}). Is the app's reserved concurrency zero?",
         )
     return problem_of(response)

@@ -1,17 +1,17 @@
-"""Calls user code in a Lambda function: the request of the protocol in the shape of a Function URL's event.
+"""Calls user code in a Lambda function: the protocol's request in the shape of a Function URL event.
 
-A call is waited for, or handed over: then Lambda answers at once, and the app reports back itself; what becomes of an
-app that dies is told by Lambda's destination for failures (`lambda_destination.py`).
+A call is synchronous, or it is handed over: Lambda accepts it at once, and the app reports the result itself. If such
+an invocation dies, Lambda's on-failure destination reports it (`failure_destination.py`).
 
-    what Lambda says                                     kind          counts    tried again
-    TooManyRequestsException (429)                       throttled     no        later, as often as it takes
+    what Lambda answers                                  kind          counts    retried
+    TooManyRequestsException (429)                       throttled     no        later, without limit
     time-out of the function                             timeout       yes       yes
     exit, import error, out of memory, a raised error    crashed       yes       yes
     no such function or version                          missing       yes       yes
     a permission is missing                              forbidden     yes       yes
     request or response over Lambda's limits             too_large     yes       no
-    an answer that is no HTTP response                   malformed     yes       yes
-    Lambda itself out of reach or at fault               unreachable   yes       yes
+    an answer that is not an HTTP response               malformed     yes       yes
+    Lambda itself unreachable or at fault                unreachable   yes       yes
 Sources: "Invoke" in the Lambda API reference; "Function URLs: request and response payloads" and "Lambda runtime
 error types" in the Lambda developer guide.
 """
@@ -33,19 +33,19 @@ from .client import LambdaAnswer
 __all__ = ["LambdaInvoker", "Lambdas", "http_event", "problem_of"]
 
 MAX_PAYLOAD_BYTES: Final = 6 * 1024 * 1024
-"""Lambda's limit each way for a call that is waited for."""
+"""Lambda's limit for a synchronous call, for the request and for the response."""
 
 MAX_HANDED_OVER_BYTES: Final = 1024 * 1024
-"""Lambda's limit for a call that is not, and the queue's for the message that tells of its failure, with the call."""
+"""Lambda's limit for an asynchronous call, and SQS's for the failure record, which contains the call."""
 
 _GRACE_SECONDS: Final = 5.0
-"""Beyond the function's own time-out, for its start and for the answer to travel."""
+"""Added to the function's own time-out, for its start and the answer's way back."""
 
 _ACCEPT_SECONDS: Final = 10.0
-"""For Lambda to accept a call that it makes later."""
+"""How long Lambda may take to accept an asynchronous call."""
 
 _HOST: Final = "lambda.invalid"
-"""A name for an app that has no address; the protocol's SDKs want one to build a URL from."""
+"""A host name for an app that has no address; the protocol's SDKs need one to build a URL."""
 
 _REFUSALS: Final = {
     "TooManyRequestsException": ProblemKind.THROTTLED,
@@ -71,9 +71,9 @@ class Lambdas(Protocol):
 
 
 class LambdaInvoker:
-    """Implements the ports Invoker and Handover for `Target("lambda", function ARN)`, of a version or an alias, too.
+    """Implements the ports Invoker and Handover for `Target("lambda", ARN)` of a function, a version or an alias.
 
-    `longest_seconds`: no call is waited for any longer, whatever the app's own time-out.
+    `longest_seconds` limits every synchronous call, whatever the app's own time-out.
     """
 
     def __init__(self, lambdas: Lambdas, longest_seconds: float = 900.0) -> None:
@@ -81,12 +81,12 @@ class LambdaInvoker:
         self._longest = longest_seconds
 
     async def invoke(self, target: Target, request: Request) -> Response:
-        """Call the function and wait. Raises InvocationProblem when there is no answer."""
+        """Call the function and wait for its answer. Raises InvocationProblem when there is none."""
         payload = http_event(request)
         if len(payload) > MAX_PAYLOAD_BYTES:
             raise InvocationProblem(
                 ProblemKind.TOO_LARGE,
-                f"the request has {len(payload)} bytes, Lambda takes {MAX_PAYLOAD_BYTES}: return references from "
+                f"the request has {len(payload)} bytes, Lambda accepts {MAX_PAYLOAD_BYTES}: return references from "
                 "large steps",
             )
         timeout = min(target.timeout_seconds, self._longest) + _GRACE_SECONDS
@@ -96,12 +96,13 @@ class LambdaInvoker:
         return _response(answer.payload)
 
     async def hand_over(self, target: Target, request: Request, token: Mapping[str, object]) -> None:
-        """Let Lambda call the function, with the token in the event. Raises InvocationProblem."""
+        """Have Lambda call the function asynchronously, with the token in the event. Raises InvocationProblem."""
         payload = http_event(request, token)
         if len(payload) > MAX_HANDED_OVER_BYTES:
             raise InvocationProblem(
                 ProblemKind.TOO_LARGE,
-                f"the request has {len(payload)} bytes, Lambda takes {MAX_HANDED_OVER_BYTES} to call a function later",
+                f"the request has {len(payload)} bytes, Lambda accepts {MAX_HANDED_OVER_BYTES} for an asynchronous "
+                "call: return references from large steps",
             )
         await self._call(target, payload, asynchronous=True, timeout_seconds=_ACCEPT_SECONDS)
 
@@ -119,7 +120,7 @@ class LambdaInvoker:
 
 
 def http_event(request: Request, token: Mapping[str, object] | None = None) -> bytes:
-    """The event of payload format 2.0 that carries a request; with the token of a call that is handed over."""
+    """The event of payload format 2.0 that carries a request, with the token if the call is handed over."""
     headers = {"host": _HOST, "x-forwarded-proto": "https", **request.headers}
     text, is_base64 = _text(request.body)
     event = {
@@ -152,10 +153,10 @@ def http_event(request: Request, token: Mapping[str, object] | None = None) -> b
     return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def problem_of(told: object) -> InvocationProblem:
-    """What the payload of a failed invocation stands for: `{"errorType", "errorMessage", "stackTrace"}`."""
-    error = told if isinstance(told, Mapping) else {}
-    kind, message = str(error.get("errorType") or ""), str(error.get("errorMessage") or told or "no details")
+def problem_of(payload: object) -> InvocationProblem:
+    """The problem in the payload of a failed invocation: `{"errorType", "errorMessage", "stackTrace"}`."""
+    error = payload if isinstance(payload, Mapping) else {}
+    kind, message = str(error.get("errorType") or ""), str(error.get("errorMessage") or payload or "no details")
     if kind == "Sandbox.Timedout" or "Task timed out after" in message:
         return InvocationProblem(
             ProblemKind.TIMEOUT, f"{message}. Split the step, or give the function a longer time-out"
@@ -169,7 +170,7 @@ def problem_of(told: object) -> InvocationProblem:
         return InvocationProblem(ProblemKind.TOO_LARGE, f"{message} Return a reference instead")
     if kind == "Runtime.ImportModuleError":
         return InvocationProblem(
-            ProblemKind.CRASHED, f"the code could not be imported: {message}. See its requirements.txt"
+            ProblemKind.CRASHED, f"the code could not be imported: {message}. Check its requirements.txt"
         )
     return InvocationProblem(ProblemKind.CRASHED, f"{kind}: {message}" if kind else message)
 
@@ -192,22 +193,22 @@ def _refused(address: str, refusal: AwsRefused) -> InvocationProblem:
 
 
 def _response(payload: bytes) -> Response:
-    told = _json(payload)
-    status = told.get("statusCode") if isinstance(told, Mapping) else None
-    if not isinstance(told, Mapping) or isinstance(status, bool) or not isinstance(status, int):
+    answer = _json(payload)
+    status = answer.get("statusCode") if isinstance(answer, Mapping) else None
+    if not isinstance(answer, Mapping) or isinstance(status, bool) or not isinstance(status, int):
         seen = payload[:200].decode("utf-8", "replace")
         raise InvocationProblem(
             ProblemKind.MALFORMED,
-            f"the function answered {seen!r}, which is no HTTP response: its handler must be the app's "
+            f"the function answered {seen!r}, which is not an HTTP response: its handler must be the app's "
             "(`handler = app.lambda_handler()`)",
         )
-    headers: Mapping[str, Any] = told.get("headers") or {}
-    body = told.get("body") or ""
+    headers: Mapping[str, Any] = answer.get("headers") or {}
+    body = answer.get("body") or ""
     text = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
     try:
-        raw = base64.b64decode(text, validate=True) if told.get("isBase64Encoded") else text.encode()
+        raw = base64.b64decode(text, validate=True) if answer.get("isBase64Encoded") else text.encode()
     except ValueError as error:
-        raise InvocationProblem(ProblemKind.MALFORMED, f"the body of the answer is no base64: {error}") from error
+        raise InvocationProblem(ProblemKind.MALFORMED, f"the body of the answer is not base64: {error}") from error
     return Response(status, {str(name).lower(): str(value) for name, value in headers.items()}, raw)
 
 
@@ -219,7 +220,7 @@ def _json(payload: bytes) -> Any:
 
 
 def _text(body: bytes) -> tuple[str, bool]:
-    """The body as text, or as base64 where that is shorter: text full of quotes and backslashes doubles its size."""
+    """The body as text, or as base64 where that is shorter: escaped quotes and backslashes double their size."""
     try:
         text = body.decode()
     except UnicodeDecodeError:

@@ -1,5 +1,7 @@
 """Blobs over an S3 bucket."""
 
+from __future__ import annotations
+
 from typing import Any, Final
 
 from milepost_engine.adapters.limits import check_blob_key, check_blob_prefix
@@ -14,8 +16,8 @@ _MISSING: Final = frozenset({"NoSuchKey", "404"})
 class S3Blobs:
     """Implements the Blobs port over a bucket, or the part of it under `prefix`.
 
-    The caller needs s3:ListBucket besides the object permissions: without it S3 answers AccessDenied, and not that
-    the key is missing. Raises AwsRefused and AwsUnreachable.
+    The caller needs s3:ListBucket besides the object permissions: without it S3 answers AccessDenied when a key is
+    missing. Raises AwsRefused and AwsUnreachable.
     """
 
     def __init__(self, caller: Caller, bucket: str, prefix: str = "") -> None:
@@ -24,7 +26,7 @@ class S3Blobs:
         self._prefix = prefix
 
     async def put(self, key: str, content: bytes) -> None:
-        """Writes the blob; writing the same again changes nothing."""
+        """Writes the blob; writing the same content again changes nothing."""
         request = {"Bucket": self._bucket, "Key": self._key(key), "Body": content}
         await self._caller.call("PutObject", request, repeatable=True)
 
@@ -41,7 +43,7 @@ class S3Blobs:
         return body
 
     async def delete_prefix(self, prefix: str) -> int:
-        """Deletes every blob whose key begins so, a thousand a call."""
+        """Deletes every blob whose key begins with the prefix, a thousand per call."""
         check_blob_prefix(prefix)
         request: dict[str, Any] = {"Bucket": self._bucket, "Prefix": self._prefix + prefix}
         deleted = 0
@@ -61,8 +63,8 @@ class S3Blobs:
         if failures := answer.get("Errors"):
             first = failures[0]
             message = f"{len(failures)} of {len(keys)} blobs were not deleted, first {first.get('Key')}"
-            told = f"{message}: {first.get('Message', '')}"
-            raise AwsRefused("DeleteObjects", first.get("Code", "Unknown"), told, 200, answer)
+            message = f"{message}: {first.get('Message', '')}"
+            raise AwsRefused("DeleteObjects", first.get("Code", "Unknown"), message, 200, answer)
 
     def _key(self, key: str) -> str:
         check_blob_key(key)

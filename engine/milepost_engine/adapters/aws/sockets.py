@@ -1,11 +1,13 @@
-"""HTTP/1.1 over a pool of asyncio connections, as much of it as calling AWS takes.
+"""HTTP/1.1 over a pool of asyncio connections, limited to what calls to AWS need.
 
-Why not urllib3: it needs a thread for each call on its way (0.2 ms, and hundreds of them while Lambdas run for
-minutes), and spends 0.4 ms of CPU a call on http.client's headers; this spends 0.12 ms.
+Why not urllib3: it needs a thread for each call in progress (0.2 ms, and hundreds of them while Lambdas run for
+minutes), and spends 0.4 ms of CPU per call on http.client's headers; this spends 0.12 ms.
 
-Laws: a connection serves one call at a time, and goes back to the pool only after a whole answer; one that may be
-dead is never used; nothing is sent twice here (repeating is decided in `aws_calls`).
+Laws: a connection serves one call at a time, and returns to the pool only after a complete answer; one that may be
+dead is never used; nothing is sent twice here (`calls.py` decides about retries).
 """
+
+from __future__ import annotations
 
 import asyncio
 import select
@@ -34,11 +36,11 @@ _NO_BODY: Final = frozenset({204, 304})
 
 
 class NotConnected(Exception):
-    """No connection came about: nothing was sent."""
+    """The connection failed: nothing was sent."""
 
 
 class NotAnswered(Exception):
-    """The request, or a part of it, was sent, and no whole answer came in time."""
+    """The request, or a part of it, was sent, and no complete answer came in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,8 @@ class _Connection:
     poll: select.poll
 
     def is_usable(self, now: datetime) -> bool:
-        # A Lambda that was frozen finds its connections dead without having seen them close. What is readable while
-        # nobody asked is the other side's good-bye.
+        # A thawed Lambda's connections may be dead although it has not seen them close. If an idle connection is
+        # readable, the other side has closed it.
         rested = now - self.used_at > _REST
         return not (rested or self.writer.is_closing() or self.reader.at_eof() or self.poll.poll(0))
 
@@ -67,8 +69,8 @@ class _Connection:
 class Connections:
     """Connections to any number of origins, at most `limit` in use at once; further calls wait.
 
-    They belong to the event loop that opened them: a process should keep one loop (`asyncio.Runner`) for its life.
-    A loop that follows another starts with an empty pool.
+    They belong to the event loop that opened them: a process should use one loop (`asyncio.Runner`) throughout.
+    A new loop starts with an empty pool.
     """
 
     def __init__(self, clock: Clock, *, limit: int, ca_bundle: str | None) -> None:
@@ -94,8 +96,8 @@ class Connections:
                     answer, keep = await _read_answer(connection.reader)
             except _UNANSWERED as error:
                 connection.writer.transport.abort()
-                raise NotAnswered(_told(error, answer_seconds)) from error
-            except BaseException:  # cancelled: the answer still to come must not meet another call
+                raise NotAnswered(_described(error, answer_seconds)) from error
+            except BaseException:  # cancelled: the answer still to come must not reach another call
                 connection.writer.transport.abort()
                 raise
             if keep:
@@ -142,7 +144,7 @@ class Connections:
                     limit=_BUFFER_BYTES,
                 )
         except (TimeoutError, OSError) as error:  # ssl.SSLError is an OSError
-            raise NotConnected(f"{origin}: {_told(error, _CONNECT_SECONDS)}") from error
+            raise NotConnected(f"{origin}: {_described(error, _CONNECT_SECONDS)}") from error
         poll = select.poll()
         poll.register(writer.get_extra_info("socket").fileno(), select.POLLIN)
         return _Connection(reader, writer, self._clock.now(), poll)
@@ -192,7 +194,7 @@ async def _read_chunks(reader: asyncio.StreamReader) -> bytes:
     return b"".join(chunks)
 
 
-def _told(error: Exception, seconds: float) -> str:
+def _described(error: Exception, seconds: float) -> str:
     if isinstance(error, TimeoutError) and not str(error):
         return f"timed out after {seconds:g} s"
     return f"{type(error).__name__}: {error}"

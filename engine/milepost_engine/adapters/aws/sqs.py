@@ -1,4 +1,6 @@
-"""Queue over an SQS standard queue. Who consumes it is AWS's own event source mapping."""
+"""Queue over an SQS standard queue. An event source mapping of AWS consumes it."""
+
+from __future__ import annotations
 
 import asyncio
 import math
@@ -21,8 +23,9 @@ _BYTES_PER_BATCH: Final = MAX_MESSAGE_BYTES  # of all bodies of a batch together
 class SqsQueue:
     """Implements the Queue port; see its promises.
 
-    Delays are rounded up to whole seconds, for SQS knows no smaller ones. A call that raises AwsRefused or
-    AwsUnreachable may have sent some of its messages: sending all again is right, for a message may come twice anyway.
+    Delays are rounded up to whole seconds, because SQS has no smaller unit. A call that raises AwsRefused or
+    AwsUnreachable may have sent some of its messages. Sending all of them again is safe: any message may be delivered
+    twice.
     """
 
     def __init__(self, caller: Caller, queue_url: str, *, retries: AwsRetries | None = None) -> None:
@@ -31,7 +34,7 @@ class SqsQueue:
         self._retries = retries or AwsRetries(SystemClock(), SystemRandom())
 
     async def send(self, messages: Sequence[Message]) -> None:
-        """Sends the messages in as few calls as SQS allows, at once."""
+        """Sends the messages in as few calls as SQS allows, concurrently."""
         sizes = [check_message(message) for message in messages]
         await asyncio.gather(*map(self._send_batch, _batches(messages, sizes)))
 
@@ -43,9 +46,9 @@ class SqsQueue:
             failures = answer.get("Failed") or []
             if not failures:
                 return
-            hopeless = [failure for failure in failures if failure.get("SenderFault")]
-            if hopeless or attempt + 1 == self._retries.attempts:
-                raise self._refusal((hopeless or failures)[0], len(failures), len(messages))
+            rejected = [failure for failure in failures if failure.get("SenderFault")]
+            if rejected or attempt + 1 == self._retries.attempts:
+                raise self._refusal((rejected or failures)[0], len(failures), len(messages))
             waiting = {failure["Id"]: waiting[failure["Id"]] for failure in failures}
             await self._retries.clock.sleep(self._retries.pause_after(attempt))
 

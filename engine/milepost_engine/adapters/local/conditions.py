@@ -1,8 +1,10 @@
-"""Decides in Python whether a `Condition` holds for an item, exactly as DynamoDB decides it.
+"""Evaluates a `Condition` on an item in Python, with the same result as DynamoDB.
 
 Laws: values of different types are never equal (True is not 1); a comparison with a missing attribute is
 false; only `Absent` and `LacksAttribute` hold for a missing item.
 """
+
+from __future__ import annotations
 
 from milepost_engine.ports import (
     Absent,
@@ -22,7 +24,7 @@ __all__ = ["holds"]
 
 
 def holds(condition: Condition, item: Item | None) -> bool:
-    """Whether the condition holds for the item that stands under the key (None: nothing stands there)."""
+    """Whether the condition holds for the item under the key (None: there is no item)."""
     match condition:
         case Absent():
             return item is None
@@ -43,7 +45,7 @@ def holds(condition: Condition, item: Item | None) -> bool:
 
 
 def _same(stored: Value, wanted: Value) -> bool:
-    # A bool is an int to Python and equal to it; to a table they are two types.
+    # In Python True equals 1; in a table they have different types.
     return stored == wanted and isinstance(stored, bool) == isinstance(wanted, bool)
 
 

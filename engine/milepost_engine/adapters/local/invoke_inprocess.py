@@ -1,8 +1,10 @@
 """Calls user code that lives in this process: for tests.
 
-Code that was taken away while a run waits (another file is served) is a missing app: the run goes on with its next
-attempt once it is back.
+If an app is removed while one of its runs waits (another file is served), the app is missing: the run continues with
+its next attempt once the app is back.
 """
+
+from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, MutableMapping
@@ -25,9 +27,9 @@ class Served(Protocol):
 class InProcessInvoker:
     """Implements the Invoker port for `Target("inprocess", app_id)`.
 
-    `apps` by id may be changed at any time; invocations under way finish with the code that they began with.
-    `checkpointer` gives for the ids of a run and its function what a checkpointing function saves its steps with
-    (`Engine.checkpointer`); without it each invocation returns them instead.
+    `apps` by id may be changed at any time; invocations in progress finish with the code they started with.
+    `checkpointer` is called with the ids of a run and its function and returns the object that a function in checkpoint
+    mode saves its steps with (`Engine.checkpointer`); without it each invocation returns its steps instead.
     """
 
     def __init__(self, apps: MutableMapping[str, Any] | None = None) -> None:

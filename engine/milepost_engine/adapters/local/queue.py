@@ -1,6 +1,6 @@
 """The queue of a local engine: rows in the store's SQLite file, delivered by the process that owns it.
 
-A message's life (law: every arrow is one commit, so that a killed process finds each message where it was):
+A message's life (law: every arrow is one commit, so a killed process finds each message where it was):
 
     send ──► waiting ──(due)──► in flight ──(handler returns)──► gone
                 ▲                   │
@@ -8,11 +8,13 @@ A message's life (law: every arrow is one commit, so that a killed process finds
                 │                   └──(raised `max_receives` times)──► dead
                 └────────────────────────(redrive)───────────────────────┘
 
-Being in flight is not written down, only the count of failures: after a kill the message is due again at once, and
-however often the process is killed, it is not given up for that. Whatever a process finds waiting at its start may
-have been in flight; it is told as received before. Delays are exact, without polling: a heap in memory holds what
-waits, one alarm sleeps until the first.
+Only the count of failures is stored, not that a message is in flight: after a kill the message is due again at once,
+and kills never make it a dead letter. A message that a process finds waiting at its start may have been in flight, so
+its receive count is at least 2. Delays are exact, without polling: a heap in memory has the waiting messages, and one
+alarm sleeps until the first is due.
 """
+
+from __future__ import annotations
 
 import asyncio
 import heapq
@@ -44,7 +46,7 @@ _log = logging.getLogger("milepost.queue")
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message handed to the consumer; `receive_count` is 1 the first time, more if it may have been received."""
+    """A message for the consumer; `receive_count` is 1 the first time, more if it may have been received before."""
 
     id: int
     body: str
@@ -53,9 +55,9 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A message given up after too many failures; `problem` is what its handler raised last.
+    """A message that failed too often; `problem` is what its handler raised last.
 
-    SQS knows neither that nor `dead_at`, but `queue`, and `sent_at`: when it was sent first.
+    A dead letter of SQS has no `problem` and no `dead_at`, but `queue` and `sent_at`, when it was first sent.
     """
 
     id: int | str
@@ -69,7 +71,7 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """How many messages are due, delayed, being handled, and given up."""
+    """How many messages are due, delayed, being handled, and dead letters."""
 
     due: int
     delayed: int
@@ -83,8 +85,8 @@ Handler = Callable[[Received], Awaitable[None]]
 class LocalQueue:
     """Implements the Queue port, and consumes it; one `LocalQueue` per name and store.
 
-    All time comes from the clock handed in, so a wound clock drives it. `longest_delay_seconds` may be infinite: a
-    delay is a row like any other.
+    All time comes from `clock`, so a wound clock drives it. `longest_delay_seconds` may be infinite: a delay is only a
+    column of the row.
     """
 
     def __init__(
@@ -101,11 +103,11 @@ class LocalQueue:
         self._name = name
         self._max_receives = max_receives
         self._longest_delay_seconds = longest_delay_seconds
-        self._wake: asyncio.Event | None = None  # made by each consumer: an event belongs to one loop
+        self._wake: asyncio.Event | None = None  # made by each consumer: an asyncio.Event belongs to one loop
         self._idlers: list[asyncio.Future[None]] = []
         self._in_flight = 0
         self._bodies: dict[int, str] = {}
-        """Small messages that were just sent: to read them again would take longer than to write them."""
+        """Small messages that were just sent: reading them again would take longer than writing them did."""
         statement = "SELECT due_at, id FROM messages WHERE queue = ? AND dead_at IS NULL"
         self._waiting: list[tuple[int, int]] = store.connection.execute(statement, (name,)).fetchall()
         heapq.heapify(self._waiting)
@@ -129,7 +131,7 @@ class LocalQueue:
         return _EPOCH + self._waiting[0][0] * _MILLISECOND if self._waiting else None
 
     async def send(self, messages: Sequence[Message]) -> None:
-        """Keeps the messages; returns after they are durable."""
+        """Stores the messages; returns once they are durable."""
         if not messages:
             return
         for message in messages:
@@ -147,7 +149,7 @@ class LocalQueue:
                     self._bodies[id_] = message.body
             self._wait(entries)
 
-        # Not after the await: a sender that is cancelled meanwhile must not strand rows that were committed.
+        # A callback, not code after the await: a sender that is cancelled meanwhile must not strand committed rows.
         await self._store.commits.write(insert, sent)
 
     async def run(self, handler: Handler, *, concurrency: int) -> None:
@@ -170,7 +172,7 @@ class LocalQueue:
         return self.next_due()
 
     async def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
-        """The messages given up, the latest first."""
+        """The dead letters, latest first."""
         statement = (
             "SELECT id, body, receive_count, coalesce(problem, ''), dead_at FROM messages "
             "WHERE queue = ? AND dead_at IS NOT NULL ORDER BY dead_at DESC, id DESC LIMIT ?"
@@ -182,7 +184,7 @@ class LocalQueue:
         ]
 
     async def redrive(self, ids: Sequence[int | str] | None = None) -> int:
-        """Makes messages given up due again, with a fresh count: those named, or all; returns how many."""
+        """Makes dead letters due again with a count of 0: those named, or all; returns how many."""
         now = self._now()
 
         def revive(connection: sqlite3.Connection) -> list[tuple[int, int]]:
@@ -213,7 +215,7 @@ class LocalQueue:
 
     async def _consume(self, handler: Handler, concurrency: int, *, until_idle: bool) -> None:
         if self._wake is not None:
-            raise RuntimeError(f"queue {self._name} has a consumer already: cancel it first")
+            raise RuntimeError(f"queue {self._name} already has a consumer: cancel it first")
         wake = self._wake = asyncio.Event()
         alarm: asyncio.Task[None] | None = None
         alarm_at = 0
@@ -229,7 +231,7 @@ class LocalQueue:
                     if self._is_idle():
                         if until_idle:
                             return
-                        self._tell_idlers()
+                        self._notify_idlers()
                     if not until_idle and self._in_flight < concurrency and self._waiting:
                         due_at = self._waiting[0][0]
                         if alarm is None or alarm.done() or due_at < alarm_at:
@@ -244,7 +246,7 @@ class LocalQueue:
         await self._clock.sleep((_EPOCH + due_at * _MILLISECOND - self._clock.now()).total_seconds())
         self._changed()
 
-    def _tell_idlers(self) -> None:
+    def _notify_idlers(self) -> None:
         idlers, self._idlers = self._idlers, []
         for idle in idlers:
             if not idle.done():
@@ -263,7 +265,7 @@ class LocalQueue:
             self._received_before.add(id_)
             heapq.heappush(self._waiting, (self._now(), id_))
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, the message comes again
+        except Exception as error:  # noqa: BLE001 - whatever it is, the message is delivered again
             _log.exception("queue %s: message %s failed; it will be delivered again", self._name, id_)
             await self._put_back(id_, repr(error))
         finally:
@@ -279,14 +281,14 @@ class LocalQueue:
         return Received(id_, body, before + 1)
 
     async def _put_back(self, id_: int, problem: str) -> None:
-        """Counts a failure: the message comes again later, or is given up."""
+        """Counts a failure: the message is delivered again later, or becomes a dead letter."""
         now = self._clock.now()
 
         def count(connection: sqlite3.Connection) -> list[tuple[int, int]]:
             statement = "SELECT receive_count + 1 FROM messages WHERE id = ?"
             failures = int(connection.execute(statement, (id_,)).fetchone()[0])
             if failures >= self._max_receives:
-                _log.error("queue %s: message %s is given up: %s", self._name, id_, problem)
+                _log.error("queue %s: message %s becomes a dead letter: %s", self._name, id_, problem)
                 statement = "UPDATE messages SET receive_count = ?, dead_at = ?, problem = ? WHERE id = ?"
                 connection.execute(statement, (failures, _after(now, 0), problem, id_))
                 return []
@@ -299,12 +301,12 @@ class LocalQueue:
 
 
 def _backoff_seconds(failures: int) -> float:
-    # After so many doublings it has long been the longest; a float holds no more than a thousand.
+    # The exponent is limited because a float overflows after about a thousand doublings.
     return min(FIRST_BACKOFF_SECONDS * 2.0 ** min(failures - 1, 100), MAX_BACKOFF_SECONDS)
 
 
 def _after(now: datetime, seconds: float) -> int:
-    """Milliseconds since 1970; a delay is rounded up (never early), no delay is due at once."""
+    """Milliseconds since 1970; a delay is rounded up (never early), without one it is due at once."""
     if not seconds:
         return (now - _EPOCH) // _MILLISECOND
     return -((_EPOCH - now - timedelta(seconds=seconds)) // _MILLISECOND)

@@ -1,8 +1,10 @@
 """Table and Blobs over one SQLite file, for the laptop and for tests.
 
-Calls run on the event loop's own thread (a commit takes about 45 µs, a read 15 µs, a hop to another thread as
-much), and all writes of one turn share one commit (`sqlite_file.GroupCommit`).
+Calls run on the event loop's own thread (a commit takes about 45 µs, a read 15 µs, and switching to another thread
+costs as much as a read); all writes of one turn share one commit (`sqlite_file.GroupCommit`).
 """
+
+from __future__ import annotations
 
 import functools
 import sqlite3
@@ -56,7 +58,7 @@ _LIVE: Final = "(expires_at IS NULL OR expires_at > ?)"
 
 
 class SqliteStore:
-    """One data file with everything a local engine keeps: `table`, `blobs`, and the rows of `LocalQueue`.
+    """One data file with everything a local engine stores: `table`, `blobs`, and the rows of `LocalQueue`.
 
     One event loop at a time uses it. Raises `DataFileError` if the file cannot be used.
     """
@@ -69,11 +71,11 @@ class SqliteStore:
 
     @classmethod
     def open(cls, path: str | Path, *, clock: Clock, durability: Durability = "process") -> Self:
-        """Opens or creates the file and takes it for this process; `:memory:` lives as long as the store."""
+        """Opens or creates the file and locks it for this process; `:memory:` lasts as long as the store."""
         return cls(open_file(path, durability), clock)
 
     def close(self) -> None:
-        """Commits what is pending and gives the file up; a second call does nothing."""
+        """Commits pending writes and releases the file; a second call does nothing."""
         if self.commits.closed:
             return
         self.commits.close()
@@ -169,7 +171,7 @@ class SqliteBlobs:
         return None if row is None else bytes(row[0])
 
     async def delete_prefix(self, prefix: str) -> int:
-        """Deletes every blob whose key begins so."""
+        """Deletes every blob whose key begins with the prefix."""
         check_blob_prefix(prefix)
         statement = "DELETE FROM blobs WHERE key >= ?1 AND substr(key, 1, length(?1)) = ?1"
         deleted: int = await self._commits.write(lambda rows: rows.execute(statement, (prefix,)).rowcount)
@@ -178,7 +180,7 @@ class SqliteBlobs:
 
 @functools.cache
 def _query(first: bool, last: bool, after: bool, newest_first: bool) -> str:  # noqa: FBT001 - a key
-    """The statement of a query with so many bounds."""
+    """The statement of a query with these bounds."""
     beyond, order = ("<", "DESC") if newest_first else (">", "ASC")
     bounds = ((first, ">="), (last, "<="), (after, beyond))
     wheres = ["pk = ?", _LIVE, *(f"sk {comparison} ?" for wanted, comparison in bounds if wanted)]
@@ -209,12 +211,12 @@ def _check(connection: sqlite3.Connection, key: Key, when: Condition) -> None:
 def _put(item: Item, when: Condition | None) -> Callable[[sqlite3.Connection], None]:
     check_item(item)
     check_condition(when)
-    row = row_of(item)  # now, not in the flush: the caller's dict may change until then
+    row = row_of(item)  # now, not in the flush: the caller may change the dict before then
     key = Key(str(item["pk"]), str(item["sk"]))
 
     def work(connection: sqlite3.Connection) -> None:
         if isinstance(when, Absent):
-            # The commonest write: the index finds out by itself what a read would tell.
+            # The commonest write: the primary key checks the condition without a read.
             if connection.execute(_INSERT, row).rowcount == 0:
                 raise ConditionFailed(key, _existing(connection, key))
             return
@@ -273,7 +275,7 @@ def _transaction(writes: tuple[Write, ...]) -> Callable[[sqlite3.Connection], No
     rows = {position: row_of(write.item) for position, write in enumerate(writes) if isinstance(write, Put)}
 
     def work(connection: sqlite3.Connection) -> None:
-        # All conditions and all updated items first: after the first write nothing may refuse any more.
+        # All conditions and updated items are checked first: after the first write nothing may be refused any more.
         found = [_existing(connection, write_key(write)) for write in writes]
         failed = tuple(
             position

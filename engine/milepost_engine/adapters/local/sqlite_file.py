@@ -1,12 +1,14 @@
 """One SQLite file: opening it safely, its schema, and the group commit that all writes share.
 
 Laws:
-- one process owns the file (SQLite's exclusive locking mode: freed by the system however the process ends;
-  with no shared memory to keep up, each read and commit is about a quarter cheaper);
+- one process owns the file (SQLite's exclusive locking mode: the system releases it however the process ends;
+  without shared memory, each read and commit is about a quarter cheaper);
 - all work of one turn of the event loop shares one transaction; a call returns only after COMMIT;
-- a piece of work refuses (raises ConditionFailed, TransactionFailed or ValueError) before its first write, so
-  that a refusal needs no savepoint and costs the others nothing.
+- a piece of work refuses (raises ConditionFailed, TransactionFailed or ValueError) before its first write, so a
+  refusal needs no savepoint and does not affect the others.
 """
+
+from __future__ import annotations
 
 import asyncio
 import sqlite3
@@ -26,15 +28,15 @@ __all__ = [
 Durability = Literal["process", "power"]
 """What a returned write survives: the end of the process (kill -9), or also a power cut (10 times slower)."""
 
-SCHEMA_VERSION: Final = 2
-_APPLICATION_ID: Final = 0x4D4C5031  # "MLP1": tells our files from other SQLite files
+FILE_VERSION: Final = 2
+_APPLICATION_ID: Final = 0x4D4C5031  # "MLP1": distinguishes our files from other SQLite files
 _BUSY_SECONDS: Final = 0.5
 _SCHEMA: Final = (
     # A table with a rowid: items of 1 KB would bloat the tree of a table without one (2.5 times slower).
     "CREATE TABLE items (pk TEXT NOT NULL, sk TEXT NOT NULL, expires_at INTEGER, body NOT NULL, PRIMARY KEY (pk, sk))",
     "CREATE INDEX expiry ON items (expires_at) WHERE expires_at IS NOT NULL",
     "CREATE TABLE blobs (key TEXT PRIMARY KEY, content BLOB NOT NULL)",
-    # due_at, dead_at: milliseconds since 1970. With dead_at it was given up: delivered only after a redrive.
+    # due_at, dead_at: milliseconds since 1970. With dead_at it is a dead letter: delivered only after a redrive.
     """CREATE TABLE messages (id INTEGER PRIMARY KEY AUTOINCREMENT, queue TEXT NOT NULL, body TEXT NOT NULL,
        due_at INTEGER NOT NULL, receive_count INTEGER NOT NULL DEFAULT 0, dead_at INTEGER, problem TEXT)""",
     "CREATE INDEX dead_messages ON messages (queue) WHERE dead_at IS NOT NULL",
@@ -45,7 +47,7 @@ class DataFileError(Exception):
     """The data file cannot be used.
 
     `code` is stable: data_file_in_use (by another process), data_file_foreign (not ours, or damaged),
-    data_file_other_version (another schema), data_file_unreachable (path or rights), data_file_closed.
+    data_file_other_version (another schema), data_file_unreachable (path or permissions), data_file_closed.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -54,7 +56,7 @@ class DataFileError(Exception):
 
 
 def open_file(path: str | Path, durability: Durability) -> sqlite3.Connection:
-    """Opens or creates the file and takes it for this process; `:memory:` is a fresh store."""
+    """Opens or creates the file and locks it for this process; `:memory:` is a new, empty store."""
     connection: sqlite3.Connection | None = None
     try:
         if str(path) != ":memory:":
@@ -77,27 +79,27 @@ def _explained(error: sqlite3.Error | OSError, path: str | Path) -> DataFileErro
             advice = "stop it (another dev server?) or choose another file"
             return DataFileError("data_file_in_use", f"another process uses the data file {path}: {advice}")
         case sqlite3.OperationalError() | OSError():
-            advice = "check the path and its rights"
+            advice = "check the path and its permissions"
             return DataFileError("data_file_unreachable", f"cannot open the data file {path} ({error}): {advice}")
         case _:
             advice = "choose another path, or delete it to start empty"
             return DataFileError(
-                "data_file_foreign", f"{path} is no data file of Milepost or is damaged ({error}): {advice}"
+                "data_file_foreign", f"{path} is not a data file of Milepost, or is damaged ({error}): {advice}"
             )
 
 
 def _prepare(connection: sqlite3.Connection, path: str | Path, durability: Durability) -> None:
     execute = connection.execute
-    execute("PRAGMA locking_mode = EXCLUSIVE")  # before the first access, else WAL wants shared memory
+    execute("PRAGMA locking_mode = EXCLUSIVE")  # before the first access, else WAL uses shared memory
     execute("BEGIN EXCLUSIVE")
     try:
         application_id, version = _pragma(connection, "application_id"), _pragma(connection, "user_version")
         if application_id == version == 0 and _is_empty(connection):
             for statement in (*_SCHEMA, f"PRAGMA application_id = {_APPLICATION_ID}"):
                 execute(statement)
-            execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            execute(f"PRAGMA user_version = {FILE_VERSION}")
         else:
-            _check_schema(path, application_id, version)
+            _check_version(path, application_id, version)
     except BaseException:
         execute("ROLLBACK")
         raise
@@ -108,13 +110,13 @@ def _prepare(connection: sqlite3.Connection, path: str | Path, durability: Durab
     execute("COMMIT")
 
 
-def _check_schema(path: str | Path, application_id: int, version: int) -> None:
+def _check_version(path: str | Path, application_id: int, version: int) -> None:
     if application_id != _APPLICATION_ID:
         raise DataFileError("data_file_foreign", f"{path} is an SQLite file of another program: choose another path")
-    if version != SCHEMA_VERSION:
+    if version != FILE_VERSION:
         raise DataFileError(
             "data_file_other_version",
-            f"the data file {path} has schema version {version}, this Milepost reads {SCHEMA_VERSION}: "
+            f"the data file {path} has schema version {version}, this Milepost reads {FILE_VERSION}: "
             "run the Milepost version that wrote it, or delete the file to start empty",
         )
 
@@ -143,13 +145,13 @@ class _Entry:
 
 
 class GroupCommit:
-    """Runs all work handed in during one turn of the event loop in one transaction.
+    """Runs all work submitted during one turn of the event loop in one transaction.
 
         task A: write(a) ─┐
-        task B: write(b) ─┤ call_soon     BEGIN  a  b  COMMIT    A and B go on
+        task B: write(b) ─┤ call_soon     BEGIN  a  b  COMMIT    A and B continue
         task C: write(c) ─┘ (next turn)          c refuses       C gets its refusal
 
-    A caller that is cancelled meanwhile does not take its work back.
+    If a caller is cancelled meanwhile, its work is still committed.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -159,19 +161,19 @@ class GroupCommit:
         self.closed = False
 
     def close(self) -> None:
-        """Commits what is pending; further writes are refused."""
+        """Commits pending work; further writes are refused."""
         self.flush()
         self.closed = True
 
     def write(
         self, work: Callable[[sqlite3.Connection], Any], committed: Callable[[Any], None] | None = None
     ) -> asyncio.Future[Any]:
-        """A future of what `work` returns, set after COMMIT; `committed` gets it even if nobody waits."""
+        """A future of what `work` returns, set after COMMIT; `committed` is called with it in any case."""
         if self.closed:
             raise DataFileError("data_file_closed", "the store was closed; open it again to write")
         loop = asyncio.get_running_loop()
         future = loop.create_future()
-        if loop is not self._loop:  # what an abandoned loop left behind has no caller any more
+        if loop is not self._loop:  # work left by an abandoned loop has no caller any more
             self._pending.clear()
             self._loop = loop
         if not self._pending:
@@ -180,7 +182,7 @@ class GroupCommit:
         return future
 
     def flush(self) -> None:
-        """Commits what is pending now; called by the event loop, and once before closing."""
+        """Commits pending work now; called by the event loop, and once before closing."""
         batch, self._pending = self._pending, []
         if not batch:
             return

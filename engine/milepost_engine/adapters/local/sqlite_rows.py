@@ -1,10 +1,12 @@
-"""Turns items into rows of the `items` table and back, exactly.
+"""Converts items to rows of the `items` table and back, without loss.
 
-The keys and the expiry are columns. The other attributes are one body: JSON text, which
-keeps str, int (of any length) and bool apart by itself. An item with bytes has a binary body instead: the
-JSON, a NUL byte (JSON text never holds one), and the bytes one after the other; the JSON's member ""
-(no attribute has that name) lists their names and lengths. Encoding 1 KB takes about 1 µs.
+The keys and the expiry are columns. The other attributes are one body: JSON text, which distinguishes str, int (of any
+length) and bool. An item with bytes has a binary body instead: the JSON, a NUL byte (which JSON text never contains),
+and the bytes one after the other; the JSON's member "" (no attribute has that name) lists their names and lengths.
+Encoding 1 KB takes about 1 µs.
 """
+
+from __future__ import annotations
 
 from typing import Any, Final, cast
 
@@ -32,7 +34,7 @@ def row_of(item: Item) -> Row:
 
 
 def item_of(row: Row) -> Item:
-    """The item that `row_of` was given."""
+    """The item that `row_of` turned into this row."""
     pk, sk, expires_at, body = row
     item: Item = {"pk": pk, "sk": sk}  # type: ignore[dict-item]
     if expires_at is not None:
