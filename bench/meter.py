@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from milepost_engine.adapters.aws.calls import Answer, Caller
+from milepost_engine.adapters.aws.calls import AwsAnswer, Caller
 from milepost_engine.adapters.aws.dynamodb_expressions import item_of
 from milepost_engine.adapters.limits import item_size
 from milepost_engine.ports import Message
@@ -49,7 +49,7 @@ class MeteredCaller:
         self._inner = inner
         self._bill = bill
 
-    async def call(self, operation: str, request: Mapping[str, Any], *, repeatable: bool) -> Answer:
+    async def call(self, operation: str, request: Mapping[str, Any], *, repeatable: bool) -> AwsAnswer:
         answer = await self._inner.call(
             operation, {**request, "ReturnConsumedCapacity": "TOTAL"}, repeatable=repeatable
         )

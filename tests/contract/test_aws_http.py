@@ -83,7 +83,7 @@ async def test_patience_with_throttling_ends(aws: FakeAws, dynamodb: Caller) -> 
 
 
 @pytest.mark.parametrize("outcome", [BROKEN, HANG_UP, (503, b"<html>busy</html>")], ids=["500", "hang_up", "503"])
-async def test_a_write_whose_fate_is_unknown_is_sent_once(aws: FakeAws, dynamodb: Caller, outcome: tuple) -> None:  # type: ignore[type-arg]
+async def test_a_write_whose_fate_is_unknown_is_sent_once(aws: FakeAws, dynamodb: Caller, outcome: tuple) -> None:
     aws.will_answer(outcome)
     with pytest.raises((AwsRefused, AwsUnreachable)) as failure:
         await dynamodb.call("PutItem", {}, repeatable=False)
@@ -95,7 +95,7 @@ async def test_a_write_whose_fate_is_unknown_is_sent_once(aws: FakeAws, dynamodb
 @pytest.mark.parametrize("outcome", [BROKEN, HANG_UP, (503, b"<html>busy</html>")], ids=["500", "hang_up", "503"])
 async def test_a_repeatable_call_is_retried_after_an_unknown_outcome(
     aws: FakeAws, dynamodb: Caller, outcome: tuple
-) -> None:  # type: ignore[type-arg]
+) -> None:
     aws.will_answer(outcome, outcome, (200, {"ok": 1}))
     assert await dynamodb.call("GetItem", {}, repeatable=True) == {"ok": 1}
     assert len(aws.seen) == 3

@@ -73,8 +73,8 @@ def _write_until_killed(path: Path, lines: int) -> dict[str, int]:
     printed = b"".join(child.stdout.readline() for _ in range(lines))
     child.send_signal(signal.SIGKILL)
     printed += child.communicate()[0]
-    lines = printed.decode().rpartition("\n")[0].splitlines()  # a line cut short was not yet reported
-    return {writer: int(number) for writer, number in (line.split() for line in lines)}
+    reported = printed.decode().rpartition("\n")[0].splitlines()  # a line cut short was not yet reported
+    return {writer: int(number) for writer, number in (line.split() for line in reported)}
 
 
 async def test_one_process_owns_the_file_at_a_time(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def test_a_step_placed_before_what_was_seen_makes_the_step_it_displaces_unseen()
     """A slow worker's branch sorts first; the branch that a discovery had seen in its place is to be seen once more."""
     plan = Plan(0, f"{DISCOVERY}#0", (), (planned("a"), planned("b"), planned("nap", Opcode.SLEEP)), NOW)
     view = View.of([plan]).after(closed("a", 1, job="a", second=2)).after(closed("new", 2, second=3))
-    assert (view.order, view.seen, view.unseen_kinds) == (("a", "new"), 1, {Unseen.RAN})
+    assert (view.order, view.seen, view.unseen_kinds) == (("a", "new"), 1, frozenset({Unseen.RAN}))
     view = view.after(closed("nap", 1, job="nap", second=1))
     assert (view.order, view.seen) == (("nap", "a", "new"), 1)
     assert view.unseen_kinds == {Unseen.PARALLEL, Unseen.RAN}

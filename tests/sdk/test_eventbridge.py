@@ -47,7 +47,7 @@ def taken(count: int) -> tuple[int, Any]:
 
 
 def test_an_event_is_put_whole_with_the_id_that_it_will_have(app: App, bus: FakeAws):
-    bus.tell(taken(1))
+    bus.will_answer(taken(1))
     [event_id] = app.send_sync({"name": "order/placed", "data": {"id": 7}, "id": "order-7"})
     [entry] = entries(bus)
     assert {key: entry[key] for key in ("EventBusName", "Source", "DetailType")} == {
@@ -59,7 +59,7 @@ def test_an_event_is_put_whole_with_the_id_that_it_will_have(app: App, bus: Fake
 
 
 def test_the_engine_reads_from_the_envelope_what_was_sent(app: App, bus: FakeAws):
-    bus.tell(taken(1))
+    bus.will_answer(taken(1))
     [event_id] = app.send_sync({"name": "order/placed", "data": {"id": 7}, "id": "order-7", "ts": 1795420800000})
     [entry] = entries(bus)
     envelope = {
@@ -72,20 +72,20 @@ def test_the_engine_reads_from_the_envelope_what_was_sent(app: App, bus: FakeAws
 
 
 def test_many_events_are_put_ten_at_a_time(app: App, bus: FakeAws):
-    bus.tell(taken(10), taken(10), taken(3))
+    bus.will_answer(taken(10), taken(10), taken(3))
     ids = app.send_sync([{"name": f"t/{number}"} for number in range(23)])
     assert [len(entries(bus, call)) for call in range(3)] == [10, 10, 3]
     assert len(set(ids)) == 23
 
 
 def test_events_that_are_too_large_together_are_put_separately(app: App, bus: FakeAws):
-    bus.tell(taken(2), taken(1))
+    bus.will_answer(taken(2), taken(1))
     app.send_sync([{"name": "t/a", "data": {"text": "x" * 400_000}} for _ in range(3)])
     assert [len(entries(bus, call)) for call in range(2)] == [2, 1]
 
 
 def test_an_entry_that_was_throttled_is_put_again_alone_with_the_same_id(app: App, bus: FakeAws):
-    bus.tell((200, {"FailedEntryCount": 1, "Entries": [TAKEN, THROTTLED, TAKEN]}), taken(1))
+    bus.will_answer((200, {"FailedEntryCount": 1, "Entries": [TAKEN, THROTTLED, TAKEN]}), taken(1))
     ids = app.send_sync([{"name": "t/a"}, {"name": "t/b"}, {"name": "t/c"}])
     [again] = entries(bus, 1)
     assert again == entries(bus, 0)[1]
@@ -93,13 +93,13 @@ def test_an_entry_that_was_throttled_is_put_again_alone_with_the_same_id(app: Ap
 
 
 def test_a_bus_that_stays_busy_is_an_error_that_names_what_was_put(app: App, bus: FakeAws):
-    bus.tell(taken(10), *[(200, {"FailedEntryCount": 1, "Entries": [THROTTLED]})] * 5)
+    bus.will_answer(taken(10), *[(200, {"FailedEntryCount": 1, "Entries": [THROTTLED]})] * 5)
     with pytest.raises(SendError, match=r"did not accept 1 events in 5 tries; last error: Throttling"):
         app.send_sync([{"name": f"t/{number}"} for number in range(11)])
 
 
 def test_an_entry_refused_for_good_is_not_put_again(app: App, bus: FakeAws):
-    bus.tell((200, {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "MalformedDetail", "ErrorMessage": "no"}]}))
+    bus.will_answer((200, {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "MalformedDetail", "ErrorMessage": "no"}]}))
     with pytest.raises(EventRefusedError, match="refused event 't/a': MalformedDetail: no"):
         app.send_sync({"name": "t/a"})
     assert len(bus.seen) == 1
@@ -117,7 +117,7 @@ def test_an_entry_refused_for_good_is_not_put_again(app: App, bus: FakeAws):
 def test_a_refused_call_says_whether_trying_again_helps(
     app: App, bus: FakeAws, status: int, code: str, kind: type[Exception]
 ):
-    bus.tell((status, {"__type": code, "message": "refused"}))
+    bus.will_answer((status, {"__type": code, "message": "refused"}))
     with pytest.raises(kind, match=code):
         app.send_sync({"name": "t/a"})
 
@@ -135,6 +135,6 @@ def test_a_bus_in_the_environment_is_where_events_go(monkeypatch: pytest.MonkeyP
     }  # fmt: skip
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    bus.tell(taken(1))
+    bus.will_answer(taken(1))
     App("shop").send_sync({"name": "t/a"})
     assert [entry["EventBusName"] for entry in entries(bus)] == ["shop-bus"]

@@ -103,7 +103,7 @@ async def test_a_step_that_is_cancelled_before_the_answer_is_not_reported(app: A
         dropped.cancel()
         return await ctx.step.run("kept", name_of, "kept")
 
-    assert (await FakeServer(app, "shop-f").call()).told == ["StepRun kept", "RunComplete complete"]
+    assert (await FakeServer(app, "shop-f").call()).reported == ["StepRun kept", "RunComplete complete"]
 
 
 async def test_a_cancelled_loser_is_not_reported_again(app: App) -> None:
