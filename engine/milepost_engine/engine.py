@@ -17,9 +17,12 @@ from .operations.actions import Operations, check_new_data
 from .operations.erasure import Erasure
 from .operations.queries import Queries
 from .ports import MAX_DELAY_SECONDS, Blobs, Clock, Handover, Invoker, Queue, RandomSource, Table
+from .runs.acting import Acting
+from .runs.cancelling import Cancelling
 from .runs.checkpoints import CheckpointRefusal, CheckpointSession, CheckpointWriter, open_session
 from .runs.endings import Endings
 from .runs.invocations import Invocations
+from .runs.message_inputs import MessageInputs
 from .runs.orchestrator import Orchestrator
 from .store.events import Event, EventStore, Read, read_events
 from .store.messages import CronDue, EventsAccepted, MessageSender, RunMessage, parse
@@ -87,16 +90,25 @@ class Engine:
         events = EventStore(table, values, settings.retention)
         runs = RunStore(table, values, settings.retention, registry)
         waits = WaitIndex(table, events, registry, clock)
-        intake = Intake(table, events, runs, registry, waits, sender, clock, watcher)
+        cancelling = Cancelling(runs, sender, clock, watcher)
+        intake = Intake(table, events, runs, registry, waits, sender, cancelling, clock, watcher)
         endings = Endings(runs, events, registry, waits, values, sender, intake, clock)
         invocations = Invocations(
             events, registry, values, invokers, handovers or {}, clock, random_source, settings.signing_key
         )
-        orchestrator = Orchestrator(runs, events, waits, blobs, sender, endings, invocations, clock, watcher)
+        orchestrator = Orchestrator(
+            runs,
+            events,
+            MessageInputs(runs, events, blobs, sender, endings, clock, watcher),
+            Acting(runs, events, waits, sender, endings, clock),
+            invocations,
+            clock,
+            watcher,
+        )
         timers = Timers(table, registry, sender, clock)
         queries = Queries(table, runs, events, registry, values, clock)
         erasure = Erasure(table, blobs, runs, events, queries, endings)
-        operations = Operations(runs, events, registry, intake, sender, erasure, clock, random_source)
+        operations = Operations(runs, events, registry, intake, cancelling, erasure, clock, random_source)
         return cls(
             registry, events, runs, EventQueue(events, sender), intake, orchestrator, timers, operations, queries,
             sender, waits, values, clock, random_source, settings,
@@ -135,17 +147,18 @@ class Engine:
             raise problems[0]
 
     async def checkpoints(
-        self, run_id: str, function_id: str, started_at: datetime
+        self, run_id: str, function_id: str, claim: str, started_at: datetime
     ) -> CheckpointSession | CheckpointRefusal:
         """A session that saves the steps of one checkpointing invocation, or why there is none."""
+        observer = self.orchestrator.observer
         return await open_session(
-            run_id, function_id, started_at, runs=self.runs, clock=self.clock, observer=self.orchestrator.observer
+            run_id, function_id, claim, started_at, runs=self.runs, clock=self.clock, observer=observer
         )
 
-    def checkpointer(self, run_id: str, function_id: str) -> CheckpointWriter:
-        """Where an SDK in this process saves the steps of an invocation that begins now."""
+    def checkpointer(self, run_id: str, function_id: str, claim: str) -> CheckpointWriter:
+        """Where an SDK in this process saves the steps of an invocation that begins now, under a claim on its run."""
         started_at = self.clock.now()
-        return CheckpointWriter(lambda: self.checkpoints(run_id, function_id, started_at))
+        return CheckpointWriter(lambda: self.checkpoints(run_id, function_id, claim, started_at))
 
     async def invoke(self, function_id: str, data: Mapping[str, Json], event_id: str) -> str | None:
         """Start one function by hand, whatever its triggers; its run id, or None when there is no such function.

@@ -30,12 +30,13 @@ class DirectStateStore:
 
     run_id: str
     function_id: str
+    claim: str
     checkpointer: CheckpointWriter | None = None
 
     async def save(self, ops: Sequence[Mapping[str, object]]) -> None:
         """Save finished steps. Raises CheckpointRefused when the invocation must stop."""
         if self.checkpointer is None:
-            self.checkpointer = stores().checkpointer(self.run_id, self.function_id)
+            self.checkpointer = stores().checkpointer(self.run_id, self.function_id, self.claim)
         await self.checkpointer.save(ops)
 
     async def load(self) -> tuple[Sequence[Mapping[str, Any]], Mapping[str, Any]]:

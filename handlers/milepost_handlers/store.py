@@ -41,11 +41,12 @@ class RunStores:
     clock: Clock
     random_source: RandomSource
 
-    def checkpointer(self, run_id: str, function_id: str) -> CheckpointWriter:
-        """Saves the steps of an invocation that has just started."""
+    def checkpointer(self, run_id: str, function_id: str, claim: str) -> CheckpointWriter:
+        """Saves the steps of an invocation that has just started, under a claim on its run."""
         started_at = self.clock.now()
+        runs, clock = self.runs, self.clock
         return CheckpointWriter(
-            lambda: open_session(run_id, function_id, started_at, runs=self.runs, clock=self.clock, observer=Silent())
+            lambda: open_session(run_id, function_id, claim, started_at, runs=runs, clock=clock, observer=Silent())
         )
 
     async def state(self, run_id: str, function_id: str) -> tuple[Sequence[Mapping[str, Any]], Mapping[str, Any]]:

@@ -301,13 +301,13 @@ class App:
 
         return asgi_app(self)
 
-    def lambda_handler(self, state_store: Callable[[str, str], RunStateStore] | None = None) -> LambdaHandler:
+    def lambda_handler(self, state_store: Callable[[str, str, str], RunStateStore] | None = None) -> LambdaHandler:
         """The app as a Lambda handler, for `lambda:Invoke` and Function URLs: `handler = app.lambda_handler()`.
 
         Args:
-            state_store: Makes the `RunStateStore` of a run from the ids of the run and its function. The CDK construct
-                `MilepostApp` sets it up. Default None: checkpoint mode then needs the server's checkpoint endpoint, and
-                without that returns its steps at the end of each invocation.
+            state_store: Makes the `RunStateStore` of a run from the ids of the run and its function and the claim of
+                the call. The CDK construct `MilepostApp` sets it up. Default None: checkpoint mode then needs the
+                server's checkpoint endpoint, and without that returns its steps at the end of each invocation.
         """
         from ._serve.aws_lambda import lambda_handler  # noqa: PLC0415 - needed only here
 

@@ -158,6 +158,8 @@ class Header(StrEnum):
     REQUEST_VERSION = "x-inngest-req-version"
     NO_RETRY = "x-inngest-no-retry"
     RETRY_AFTER = "retry-after"
+    CLAIM = "x-milepost-claim"
+    """The claim under which a call is made (extension): saved steps must name it."""
     RUN_ID = "x-run-id"
     REQUEST_ID = "x-request-id"
     EVENT_ID_SEED = "x-inngest-event-id-seed"

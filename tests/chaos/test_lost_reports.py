@@ -9,6 +9,7 @@ from typing import Any
 from milepost import App, Context, Event
 from milepost_engine.ports import Condition, Item, Table
 from milepost_engine.runs.sweeper import LATEST_START, WATCH_GRACE
+from milepost_engine.store.messages import DoJob
 
 from .ledger import Ledger
 from .world import World, world
@@ -66,7 +67,9 @@ class TakenOver:
             runs = self.made.quiet.runs
             run = await runs.load(str(item["pk"])[2:])
             assert run is not None
-            await runs.take_over(run, "another")
+            # As the sweeper would, for an owner that it takes for dead.
+            job = DoJob(run.run_id, run.function_id, job=run.discovery_job, succeeds=run.owner)
+            await self.made.quiet.sender.send(job)
 
 
 async def test_who_was_told_first_goes_on_although_another_has_taken_the_run_over():

@@ -303,7 +303,12 @@ def test_webhooks_answer_as_it_is_described(described: Described):
 
 def test_checkpoints_answer_as_it_is_described(described: Described):
     path = "/v1/checkpoint/{run_id}/async"
-    described.ask("POST", path, {"fn_id": "story-f", "steps": []}, run_id=described.live)
+    served = described.server
+    run = served.do(served.local.engine.runs.load(described.live))
+    assert run is not None
+    body = {"fn_id": "story-f", "qi_id": f"{described.live}.step.0.{run.owner}", "steps": []}
+    described.ask("POST", path, body, run_id=described.live)
+    described.ask("POST", path, {"fn_id": "story-f", "steps": []}, 409, run_id=described.live)
     described.ask("POST", path, {}, 400, run_id=described.live)
     described.ask("POST", path, {"steps": []}, 404, run_id=NOBODY)
     large = [{"id": "x", "op": "StepRun", "data": "x" * (4 << 20)}]

@@ -120,10 +120,10 @@ class Steps:
     def __init__(self, objection: Exception | None = None) -> None:
         self.objection = objection
         self.names: list[str] = []
-        self.asked: list[tuple[str, str]] = []
+        self.asked: list[tuple[str, str, str]] = []
 
-    def of(self, run_id: str, function_id: str) -> Steps:
-        self.asked.append((run_id, function_id))
+    def of(self, run_id: str, function_id: str, claim: str) -> Steps:
+        self.asked.append((run_id, function_id, claim))
         return self
 
     async def save(self, ops: Sequence[Mapping[str, object]]) -> None:
@@ -149,7 +149,7 @@ async def test_a_step_is_saved_before_the_next_one_begins(host: CodeHost):
     host.checkpointer = steps.of
     answer = await host.invoke(MINE, call("two"))
     assert steps.names == ["one", "two"]
-    assert steps.asked[0] == ("01RUN", "mine-two")
+    assert steps.asked[0] == ("01RUN", "mine-two", "")
     assert [op["op"] for op in ops_of(answer)] == ["RunComplete"]
 
 

@@ -98,7 +98,7 @@ def test_the_end_is_recorded_with_its_output_and_followed_by_end_of_run_actions(
 
 @pytest.mark.parametrize("status", [status for status in RunStatus if status.ended])
 def test_an_ended_run_only_repeats_its_end_of_run_actions(status):
-    assert set(ACCEPTS[status]) == {RunStarted, RunResumed}
+    assert set(ACCEPTS[status]) == {RunStarted, RunResumed, CancelRequested}
     assert advance(a_run(status=status), RunResumed(None), NOW).commands == (FinishRun(),)
 
 

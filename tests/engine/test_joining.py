@@ -269,7 +269,7 @@ class Gated(Sdk):
 
 
 async def test_a_worker_whose_step_another_has_recorded_looks_whether_its_siblings_wait_for_it():
-    """One process has `a` and `b` in hand, another got `b` as well, and records it while `a` is open."""
+    """One process has `a` and `b` in hand, `b` is redelivered to another, which records it while `a` is open."""
     store = SqliteStore.open(":memory:", clock=WoundClock(START))
     letters, sdk = Letters(), Gated(("a", "b"))
     one, other = await engines(2, store, store.table, letters, sdk)
@@ -282,7 +282,7 @@ async def test_a_worker_whose_step_another_has_recorded_looks_whether_its_siblin
     await sdk.until_begun("a 0")
     has_b = asyncio.create_task(one.handle(job_b))
     await sdk.until_begun("b 0")
-    again = asyncio.create_task(other.handle(job_b))
+    again = asyncio.create_task(other.handle(job_b, redelivered=True))
     await sdk.until_begun("b 1")
     sdk.let_go("b 1")
     await again  # `a` is open: the worker that closes it will look

@@ -162,7 +162,7 @@ def test_a_large_answer_goes_by_the_bucket_and_is_erased_with_its_run(world: Wor
     assert len(json.dumps(report)) < 1000
     world.settle()
     run = only_run(world)
-    bucket = world.here.engine.orchestrator.blobs
+    bucket = world.here.engine.orchestrator.inputs.blobs
     assert run["status"] == "Completed"
     assert world.here.run(bucket.get(report["body_ref"])) is not None
     world.here.run(world.here.engine.operations.erase(run["run_id"]))

@@ -61,9 +61,9 @@ async def test_an_ended_run_and_its_event_are_gone_after_their_retention():
     async with rig(app) as made:
         event_id = await made.send("go")
         run_id = (await made.only_run())["run_id"]
-        await made.clock.advance_to(START + timedelta(days=29, hours=23))
+        await made.clock.advance_to(START + timedelta(days=30, hours=23))
         assert await made.engine.runs.load(run_id) is not None
-        await made.clock.advance_to(START + timedelta(days=30, seconds=1))
+        await made.clock.advance_to(START + timedelta(days=31, seconds=1))
         made.engine.events.forget(event_id)
         assert await made.runs() == []
         assert await made.engine.runs.load(run_id) is None

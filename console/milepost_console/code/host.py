@@ -50,7 +50,7 @@ class CodeHost:
         self._settled = asyncio.Event()
         self._stamps: Stamps = {}
         self._loss = ""
-        self.checkpointer: Callable[[str, str], Checkpointer] | None = None
+        self.checkpointer: Callable[[str, str, str], Checkpointer] | None = None
 
     @property
     def stamps(self) -> Stamps:
@@ -131,7 +131,9 @@ class CodeHost:
                 ProblemKind.MISSING, f"app {app_id!r} is not loaded by this server; start the server with its file"
             )
         run_id = request.headers.get(Header.RUN_ID.value)
-        checkpointer = self.checkpointer(run_id, request.query["fnId"]) if self.checkpointer and run_id else None
+        checkpointer = None
+        if self.checkpointer is not None and run_id:
+            checkpointer = self.checkpointer(run_id, request.query["fnId"], request.headers.get(Header.CLAIM.value, ""))
         return await self._serving.call(app_id, request, checkpointer)
 
     async def close(self) -> None:

@@ -2,7 +2,7 @@
 
 Rules
  1. A closed step never changes: its first result wins, whatever arrives later.
- 2. An ended run accepts no input; a repeated message only repeats its end-of-run actions.
+ 2. An ended run accepts no input; a redelivered message only repeats its end-of-run actions.
  3. One discovery looks for steps at a time: its outcome is a plan, a closed step or the end, each written once.
  4. While anything is open, a discovery only looks for steps and runs none: another branch may end at any moment, and
     the discovery that follows it would run the same step.
@@ -20,7 +20,7 @@ Laws: no I/O, no clock, no randomness, no logging.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -75,10 +75,21 @@ class Decision:
     commands: tuple[Command, ...] = ()
 
 
-def advance(run: Run, given: Input, now: datetime) -> Decision:
-    """Decide what an input does to a run."""
+def advance(run: Run, given: Input, now: datetime, *, by: str = "") -> Decision:
+    """Decide what an input does to a run. `by` names the message whose worker asks; its records bear that name."""
     rule = ACCEPTS[run.status].get(type(given))
-    return rule.decide(run, given, now) if rule else Decision(run)
+    decision = rule.decide(run, given, now) if rule else Decision(run)
+    return _signed(decision, by) if by and decision.records else decision
+
+
+def _signed(decision: Decision, by: str) -> Decision:
+    signed: list[Record] = []
+    for record in decision.records:
+        if isinstance(record, ClosedStep | Plan | FailedAttempt):
+            record = replace(record, by=by)  # noqa: PLW2901 - the same record, signed
+            decision.run.view.sign(record)
+        signed.append(record)
+    return replace(decision, records=tuple(signed))
 
 
 def follow(run: Run, records: Sequence[Record], now: datetime) -> tuple[Command, ...]:
@@ -174,14 +185,14 @@ def _returned(run: Run, given: Input, now: datetime) -> Decision:
 
 def _last_record(run: Run, given: InvocationReturned, closed: list[Record], now: datetime) -> RunEnded | Plan | None:
     """What a response means beyond the steps that it closed: the end of the run, or a plan."""
+    if problem := _overflow(run, given):
+        return _fatal(problem, given, now)
     complete = next((op for op in given.ops if op.kind is Opcode.RUN_COMPLETE), None)
     if complete is not None:
         call = given.call
         if isinstance(complete.data, bytes) and nests_deeper(complete.data):
             return _fatal(_too_deep(run), given, now)
         return RunEnded(RunStatus.COMPLETED, Outcome.RETURNED, complete.data, now, call.attempt, call.started_at)
-    if problem := _overflow(run, given):
-        return _fatal(problem, given, now)
     opened = opcodes.open_ops(run, given.ops, now)
     if isinstance(opened, opcodes.Refusal):
         return _fatal(opened.error, given, now)
@@ -262,7 +273,7 @@ def _policy(run: Run, job: str, op: opcodes.Op | None = None) -> RetryPolicy:
     return planned.retries if planned is not None and planned.retries is not None else run.retries
 
 
-def _overflow(run: Run, given: InvocationReturned) -> dict[str, object] | None:
+def _overflow(run: Run, given: InvocationReturned | StepsCheckpointed) -> dict[str, object] | None:
     count = run.step_count_with(op.step_id for op in given.ops if op.kind in opcodes.COUNTED)
     if count > run.step_limit:
         return failure_text(
@@ -287,7 +298,7 @@ def _too_deep(run: Run) -> dict[str, object]:
     )
 
 
-def _fatal(error: dict[str, object], given: InvocationReturned, now: datetime) -> RunEnded:
+def _fatal(error: dict[str, object], given: InvocationReturned | StepsCheckpointed, now: datetime) -> RunEnded:
     return RunEnded(
         RunStatus.FAILED,
         Outcome.ERROR,
@@ -317,6 +328,10 @@ def _nothing_reported(run: Run, given: InvocationReturned, now: datetime) -> Dec
 def _checkpointed(run: Run, given: Input, now: datetime) -> Decision:
     assert isinstance(given, StepsCheckpointed)
     records, run, _ = _results(run, given, now)
+    if records and (problem := _overflow(run, given)):
+        # A limit holds for a checkpoint as for an answer: the run ends here, and its invocation is told to stop.
+        records.append(_fatal(problem, given, now))
+        run = run.with_record(records[-1])
     # The invocation continues and does what follows from these steps; if it dies, the sweeper asks for it.
     return Decision(run, tuple(records))
 
@@ -440,7 +455,7 @@ _CANCELLED: Final = RunStatus.CANCELLED
 
 
 def _ended(status: RunStatus) -> dict[type[Input], Rule]:
-    return {RunStarted: Rule(_finish_again, (status,)), RunResumed: Rule(_finish_again, (status,))}
+    return {kind: Rule(_finish_again, (status,)) for kind in (RunStarted, RunResumed, CancelRequested)}
 
 
 ACCEPTS: Final[dict[RunStatus, dict[type[Input], Rule]]] = {
@@ -454,7 +469,7 @@ ACCEPTS: Final[dict[RunStatus, dict[type[Input], Rule]]] = {
         RunStarted: Rule(_start, (_RUNNING,)),
         RunResumed: Rule(_resume, (_RUNNING,)),
         InvocationReturned: Rule(_returned, (_RUNNING, _COMPLETED, _FAILED)),
-        StepsCheckpointed: Rule(_checkpointed, (_RUNNING,)),
+        StepsCheckpointed: Rule(_checkpointed, (_RUNNING, _FAILED)),
         InvocationFailed: Rule(_failed, (_RUNNING, _FAILED)),
         TimerDue: Rule(_timer, (_RUNNING, _CANCELLED)),
         EventMatched: Rule(_matched, (_RUNNING,)),

@@ -4,6 +4,9 @@
 - `ClosedStep`: a step has its final result;
 - `FailedAttempt`: an attempt failed and another follows;
 - `RunBegun`, `RunEnded`: a delayed run's start, and a run's end.
+
+`by` names the message whose worker wrote a record, or for a checkpoint the claim under which it was saved. A
+redelivered message recognises by it what it did before.
 """
 
 from __future__ import annotations
@@ -99,6 +102,7 @@ class Plan:
     order: tuple[str, ...]
     ops: tuple[OpenOp, ...]
     recorded_at: datetime
+    by: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,7 @@ class ClosedStep:
     started_at: datetime
     closed_at: datetime
     detail: Mapping[str, Json] = field(default_factory=dict)
+    by: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +138,7 @@ class FailedAttempt:
     started_at: datetime
     ended_at: datetime
     next_at: datetime
+    by: str = field(default="", compare=False)
 
 
 class Outcome(StrEnum):

@@ -74,7 +74,8 @@ class CancelOn:
 class Run:
     """A run at one moment. `with_record` adds a record; `view` says what follows from the records.
 
-    `retention` is what its app asked for; `kept_until` is when its stored header expires.
+    `owner` is the run's current claim, `claimed_by` the message that made it. `retention` is what its app asked for;
+    `kept_until` is when its stored header expires.
     """
 
     run_id: str
@@ -99,6 +100,7 @@ class Run:
     parent: Parent | None = None
     origin_run_id: str = ""
     owner: str = ""
+    claimed_by: str = ""
     cancel_on: tuple[CancelOn, ...] = ()
     target: Mapping[str, Json] = field(default_factory=dict)
     view: View = field(default_factory=View)

@@ -99,6 +99,19 @@ class View:
             case _:
                 pass
 
+    def sign(self, record: ClosedStep | Plan | FailedAttempt) -> None:
+        """Replace a record that was just added by its signed copy; only for a view that nothing else has yet."""
+        match record:
+            case ClosedStep():
+                self.closed[record.step_id] = record
+            case Plan():
+                self.plans = (*self.plans[: record.turn], record, *self.plans[record.turn + 1 :])
+                for op in record.ops:
+                    if self.planned[op.step_id][0].turn == record.turn:
+                        self.planned[op.step_id] = record, op
+            case FailedAttempt():
+                self.failures[record.job] = (*self.failures[record.job][:-1], record)
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, View):
             return NotImplemented
@@ -159,7 +172,8 @@ class View:
             if op.step_id not in self.closed:
                 self.open[op.step_id] = op
                 self.in_flight += op.kind is Opcode.STEP_PLANNED
-            if op.due_at is not None:
+            # An invoke without a time-out of its own has one of a year: the sweeper extends what lives that long.
+            if op.due_at is not None and (op.kind is not Opcode.INVOKE_FUNCTION or op.opts.get("timeout")):
                 self._due(op.due_at)
 
     def _due(self, moment: datetime) -> None:

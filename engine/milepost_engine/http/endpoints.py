@@ -183,7 +183,9 @@ async def save_checkpoint(engine: Engine, run_id: str, raw: bytes) -> Answer:
     began = body.get("request_started_at")
     now = engine.clock.now()
     started_at = from_ms(began) if isinstance(began, int) and 0 < began < 2**47 else now
-    session = await engine.checkpoints(run_id, str(body.get("fn_id") or ""), min(started_at, now))
+    # Other SDKs return `qi_id` as it was sent; the claim of the call stands at its end.
+    claim = str(body.get("qi_id") or "").rpartition(".")[2]
+    session = await engine.checkpoints(run_id, str(body.get("fn_id") or ""), claim, min(started_at, now))
     try:
         refusal = session if isinstance(session, CheckpointRefusal) else await session.save(steps)
     except ValueError as error:

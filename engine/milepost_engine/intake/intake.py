@@ -28,6 +28,7 @@ from milepost_engine.core.ids import derived_ulid, from_ms, short_hash, to_ms
 from milepost_engine.core.run import CancelOn, Outcome, Parent, Run, RunStatus, View
 from milepost_engine.observe import Observer
 from milepost_engine.ports import Absent, AnyOf, Clock, ConditionFailed, Equals, Item, LessThan, Table, Target
+from milepost_engine.runs.cancelling import Cancelling
 from milepost_engine.runs.sweeper import WATCH_GRACE
 from milepost_engine.store.events import Event, EventStore
 from milepost_engine.store.manifest import CronTrigger, EventTrigger, FunctionSpec
@@ -63,6 +64,7 @@ class Intake:
     registry: Registry
     waits: WaitIndex
     sender: MessageSender
+    cancelling: Cancelling
     clock: Clock
     observer: Observer
 
@@ -203,7 +205,7 @@ class Intake:
         if new:
             self.observer.run_started(run)
         if stopped:
-            await self.sender.send(_cancellation(run, stopped[0]))
+            await self.cancelling.cancel(_cancellation(run, stopped[0]))
         if now - event.received_at > _LATE:
             # The sweeper goes by the age of events and may have passed this one.
             await self.sender.send_at(WatchRun(run.run_id, run.function_id), now + WATCH_GRACE)
@@ -275,15 +277,17 @@ class Intake:
     # --- waking ---------------------------------------------------------------------------------------------------
 
     async def _wake(self, event: Event, now: datetime, *, again: bool) -> None:
-        messages: list[CancelRun | EventArrived] = []
+        arrived: list[EventArrived] = []
+        cancelled: list[CancelRun] = []
         for match in await self.waits.find(event, now, again=again):
             if match.step_id.startswith(CANCEL):
-                messages.append(_cancellation(match, event))
+                cancelled.append(_cancellation(match, event))
             else:
-                messages.append(
-                    EventArrived(match.run_id, match.function_id, step_id=match.step_id, event_id=event.event_id)
-                )
-        await self.sender.send(*messages)
+                step_id, event_id = match.step_id, event.event_id
+                arrived.append(EventArrived(match.run_id, match.function_id, step_id=step_id, event_id=event_id))
+        await self.sender.send(*arrived)
+        if cancelled:
+            await self.cancelling.cancel(*cancelled)
 
 
 def _cancellation(run: Run | Match, event: Event) -> CancelRun:

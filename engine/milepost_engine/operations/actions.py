@@ -12,9 +12,10 @@ from milepost_engine.core.ids import to_ms, ulid
 from milepost_engine.core.run import Outcome, Run, StepStatus
 from milepost_engine.intake.intake import Intake
 from milepost_engine.ports import Clock, RandomSource
+from milepost_engine.runs.cancelling import Cancelling
 from milepost_engine.store.events import Event, EventProblem, EventStore, check_travels
 from milepost_engine.store.manifest import FunctionSpec
-from milepost_engine.store.messages import CancelRun, MessageSender
+from milepost_engine.store.messages import CancelRun
 from milepost_engine.store.registry import Registry
 from milepost_engine.store.runs import RunStore
 
@@ -39,15 +40,15 @@ class Operations:
     events: EventStore
     registry: Registry
     intake: Intake
-    sender: MessageSender
+    cancelling: Cancelling
     erasure: Erasure
     clock: Clock
     random_source: RandomSource
 
     async def cancel(self, run_id: str, reason: str = "") -> None:
-        """Request that a run is cancelled; it takes effect before its next step starts."""
+        """Cancel a run: none of its steps starts after this returns."""
         run = await self.check_cancel(run_id)
-        await self.sender.send(CancelRun(run.run_id, run.function_id, outcome=Outcome.API, reason=reason))
+        await self.cancelling.cancel(CancelRun(run.run_id, run.function_id, outcome=Outcome.API, reason=reason))
 
     async def check_cancel(self, run_id: str) -> Run:
         """The run; raises what `cancel` would raise now."""

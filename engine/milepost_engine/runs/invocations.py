@@ -67,6 +67,7 @@ class Invocations:
                 bodies,
                 self.values,
                 request_id=self.fresh_id(),
+                claim=owner,
                 signing_key=self.signing_key,
                 now=self.clock.now(),
                 inline_bytes=inline,
@@ -81,11 +82,6 @@ class Invocations:
         except LookupError as error:
             return InvocationFailed(call, failure_text("ValueGone", str(error)), no_retry=True)
         return read_answer(call, response, self.clock.now())
-
-    async def hands_over(self, run: Run, job: str) -> bool:
-        """Whether the invocation of a job will be handed over."""
-        target = await self._target(run) if run.target.get("reports") else None
-        return target is not None and self._handover(run, job, target) is not None
 
     def fresh_id(self) -> str:
         return ulid(to_ms(self.clock.now()), self.random_source.random_bytes(10))

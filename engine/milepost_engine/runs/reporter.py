@@ -47,16 +47,24 @@ class Reporter:
     ) -> bool:
         """Call user code and report what it answers; False when that is not wanted any more."""
         run = await self.runs.load(token.run, token.fn)
-        if run is None or not wanted(run, token):
+        if run is None or not wanted(run, token) or not await self._begins(run, token):
             return False
         checkpointer = self._checkpointer(run)
         await self._report(token, checkpointer, await call(checkpointer), seconds_left)
         return True
 
+    async def _begins(self, run: Run, token: CallToken) -> bool:
+        """Whether this is the one invocation for its token: Lambda may deliver the call twice."""
+        if not token.discovers:
+            claim = await self.runs.step_claim(run, token.job)
+            if claim is None or claim.owner != token.owner:
+                return False
+        return await self.runs.begin_call(run, token.job, token.attempt, token.owner)
+
     def _checkpointer(self, run: Run) -> CheckpointWriter:
         """Saves steps with the run as it was looked at, so that a later owner's invocation is not disturbed."""
         now = self.clock.now()
-        session = CheckpointSession(run, self.runs, self.clock, Silent(), now, fresh=False)
+        session = CheckpointSession(run, run.owner, self.runs, self.clock, Silent(), now, fresh=False)
 
         async def opened() -> CheckpointSession:
             return session

@@ -20,6 +20,7 @@ __all__ = ["INLINE_CALL_BYTES", "build_call", "build_request", "looks_only", "me
 INLINE_CALL_BYTES: Final = 4 * 1024 * 1024 - 1024
 """A larger call carries no steps: the SDK fetches them (protocol §2.3, `use_api`)."""
 _RUN_ID: Final = Header.RUN_ID.value
+_CLAIM: Final = Header.CLAIM.value
 _REQUEST_ID: Final = Header.REQUEST_ID.value
 _HEADERS: Final = {
     "content-type": "application/json",
@@ -79,12 +80,17 @@ async def build_request(
     values: Values,
     *,
     request_id: str,
+    claim: str,
     signing_key: str | None,
     now: datetime,
     inline_bytes: float = INLINE_CALL_BYTES,
     texts: dict[str, bytes] | None = None,
 ) -> Request:
-    """The signed request. `events` are JSON texts; the first is the trigger event. `texts`: see `memo_json`."""
+    """The signed request. `events` are JSON texts; the first is the trigger event. `texts`: see `memo_json`.
+
+    `claim` is the claim under which the call is made; it comes back with the steps that the invocation saves (of other
+    SDKs at the end of `qi_id`, which they return as it was).
+    """
     steps = await memo_json(run, call.order, values, texts)
     use_api = len(steps) + sum(map(len, events)) > inline_bytes
     if use_api:
@@ -99,7 +105,7 @@ async def build_request(
         "run_id": run.run_id,
         "request_id": request_id,
         "job_id": job_id,
-        "qi_id": job_id,
+        "qi_id": f"{job_id}.{claim}",
         "generation_id": 1,
         "stack": {"stack": list(call.order), "current": len(call.order)},
         "step_id": call.target,
@@ -117,6 +123,7 @@ async def build_request(
         b"true" if use_api else b"false",
     )
     headers = {**_HEADERS, _RUN_ID: run.run_id, _REQUEST_ID: request_id, "x-inngest-step-id": call.target}
+    headers[_CLAIM] = claim
     if signing_key:
         # `peeks` tells our own SDK, which checks the bytes that travelled.
         body = body if run.peeks else canonical(body)

@@ -15,14 +15,16 @@ _ROUNDING: Final = timedelta(seconds=1)
 """Expiry is kept in whole seconds."""
 
 
-async def extend_retention(runs: RunStore, events: EventStore, run: Run, known: datetime) -> datetime:
+async def extend_retention(
+    runs: RunStore, events: EventStore, run: Run, known: datetime, *, alive_at: datetime | None = None
+) -> datetime:
     """To be called before the latest records of a run are saved; until when everything of it is kept then.
 
     After a crash between the two the run is kept for too long; the other way round, retention would take a run that
     still lives. `known` is until when it is kept so far, as its header says: steps that an app saved itself have
-    moved the moment on, but an app may not change what stands.
+    moved the moment on, but an app may not change what stands. `alive_at`: the run is known to live until then.
     """
-    until = runs.keep_until(run)
+    until = runs.keep_until(run, alive_at)
     if until <= known + _ROUNDING:
         return known
     for event_id in run.event_ids:

@@ -43,6 +43,7 @@ from milepost_engine.ports import (
     Table,
 )
 
+from .lifetimes import lifetime
 from .skipped import with_reasons
 from .values import Values
 
@@ -253,7 +254,7 @@ class EventStore:
 
     def _expires_at(self, event: Event, wanted: Sequence[timedelta | None]) -> int:
         retention = max((span or self._retention for span in wanted), default=self._retention)
-        return int((max(event.received_at, from_ms(min(event.ts, 2**43))) + retention).timestamp())
+        return int((max(event.received_at, from_ms(min(event.ts, 2**43))) + lifetime(retention)).timestamp())
 
     async def first_with_id(self, event: Event, now: datetime) -> bool:
         """Whether no other event had this client id in the last 24 hours; if so, records it."""

@@ -28,6 +28,7 @@ from milepost_engine.core.run import (
 )
 from milepost_engine.ports import Item, Key
 
+from .lifetimes import lifetime
 from .values import Values
 
 __all__ = ["DEFAULT_RETENTION", "RunItems", "function_of", "header_key", "list_of_runs", "records_of"]
@@ -61,17 +62,11 @@ class RunItems:
         self._values = values
         self._retention = retention
 
-    def keep_until(self, run: Run) -> datetime:
-        """When the run expires, by its records so far.
-
-        A run that is busy for very long extends it in steps of a quarter of the retention: rarely, because that costs
-        a write for each of the run's items.
-        """
-        retention = run.retention or self._retention
+    def keep_until(self, run: Run, alive_at: datetime | None = None) -> datetime:
+        """When the run expires, by its records so far: see `lifetimes.py`. `alive_at`: it lives until then."""
         begins = run.start_at or run.queued_at
-        quarter = retention / 4
-        busy = (_last_closed(run) - begins) // quarter * quarter
-        return max(begins, begins + busy, run.view.latest_due or begins) + retention
+        lives_to = max(_last_closed(run), run.view.latest_due or begins, alive_at or begins)
+        return begins + lifetime(run.retention or self._retention, lives_to - begins)
 
     def _base(self, run: Run, sk: str) -> Item:
         return {"pk": records_of(run.run_id), "sk": sk, "expires_at": int(self.keep_until(run).timestamp())}
@@ -90,6 +85,8 @@ class RunItems:
         }
         if step.detail:
             item["detail"] = text(dict(step.detail))
+        if step.by:
+            item["by"] = step.by
         stored = await self._values.store(f"runs/{run.run_id}/{step.step_id}", step.memo)
         item |= {f"memo{kind}": value for kind, value in stored.items()}
         return item
@@ -110,25 +107,39 @@ class RunItems:
         # run, and a write is billed by its size.
         before = run.plans[plan.turn - 1].order if plan.turn else run.kept
         known = len(before) if plan.order[: len(before)] == before else 0
-        return self._base(run, f"P#{plan.turn:05d}") | {
-            "job": plan.job,
-            "known": known,
-            "order": " ".join(plan.order[known:]),
-            "recorded_at": to_ms(plan.recorded_at),
-            **self._values.pack("ops", text(ops).encode()),
-        }
+        return (
+            self._base(run, f"P#{plan.turn:05d}")
+            | _by(plan.by)
+            | {
+                "job": plan.job,
+                "known": known,
+                "order": " ".join(plan.order[known:]),
+                "recorded_at": to_ms(plan.recorded_at),
+                **self._values.pack("ops", text(ops).encode()),
+            }
+        )
 
     def failed_item(self, run: Run, failed: FailedAttempt) -> Item:
-        return self._base(run, f"A#{failed.job}#{failed.attempt:03d}") | {
-            "job": failed.job,
-            "attempt": failed.attempt,
-            "step_id": failed.step_id,
-            "name": failed.name,
-            "started_at": to_ms(failed.started_at),
-            "ended_at": to_ms(failed.ended_at),
-            "next_at": to_ms(failed.next_at),
-            **self._values.pack("error", text(dict(failed.error)).encode()),
-        }
+        return (
+            self._base(run, f"A#{failed.job}#{failed.attempt:03d}")
+            | _by(failed.by)
+            | {
+                "job": failed.job,
+                "attempt": failed.attempt,
+                "step_id": failed.step_id,
+                "name": failed.name,
+                "started_at": to_ms(failed.started_at),
+                "ended_at": to_ms(failed.ended_at),
+                "next_at": to_ms(failed.next_at),
+                **self._values.pack("error", text(dict(failed.error)).encode()),
+            }
+        )
+
+    def claim_item(self, run: Run, job: str) -> Item:
+        return self._base(run, f"C#{job}")
+
+    def begun_item(self, run: Run, job: str, attempt: int, owner: str) -> Item:
+        return self._base(run, f"B#{job}#{attempt:03d}#{owner}")
 
     def header_item(self, run: Run) -> Item:
         given = {
@@ -194,6 +205,7 @@ class RunItems:
             started_at=from_ms(int(item["started_at"])),
             closed_at=from_ms(int(item["closed_at"])),
             detail=_mapping(item["detail"]) if "detail" in item else {},
+            by=str(item.get("by", "")),
         )
 
     def _plan(self, item: Item, before: tuple[str, ...]) -> Plan:
@@ -212,7 +224,8 @@ class RunItems:
                 )
             )
         order = (*before[: int(item.get("known", 0))], *str(item["order"]).split())
-        return Plan(int(str(item["sk"])[2:]), str(item["job"]), order, tuple(ops), from_ms(int(item["recorded_at"])))
+        turn, recorded_at = int(str(item["sk"])[2:]), from_ms(int(item["recorded_at"]))
+        return Plan(turn, str(item["job"]), order, tuple(ops), recorded_at, by=str(item.get("by", "")))
 
     def _failed(self, item: Item) -> FailedAttempt:
         return FailedAttempt(
@@ -224,6 +237,7 @@ class RunItems:
             from_ms(int(item["started_at"])),
             from_ms(int(item["ended_at"])),
             from_ms(int(item["next_at"])),
+            by=str(item.get("by", "")),
         )
 
     def header(self, item: Item) -> tuple[Run, tuple[str, ...]]:
@@ -265,10 +279,15 @@ class RunItems:
             parent=Parent(*parent) if parent else None,
             origin_run_id=str(item.get("origin_run_id", "")),
             owner=str(item.get("owner", "")),
+            claimed_by=str(item.get("claimed_by", "")),
             cancel_on=tuple(CancelOn(*pair) for pair in cast("list[list[str]]", given.get("cancel_on", []))),
             target=cast("Mapping[str, object]", given.get("target", {})),
         )
         return run, tuple(cast("list[str]", given.get("kept", [])))
+
+
+def _by(message_id: str) -> Item:
+    return {"by": message_id} if message_id else {}
 
 
 def _mapping(raw: str | bytes | int) -> dict[str, object]:

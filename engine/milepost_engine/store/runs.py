@@ -5,12 +5,14 @@
     R#<run>           S#<step>              closed step
     R#<run>           P#<turn>              plan
     R#<run>           A#<job>#<attempt>     failed attempt
+    R#<run>           C#<job>               claim on a planned step: who may call user code for it
+    R#<run>           B#<job>#<attempt>#<claim>   an invocation that was handed over has started
 The headers of a function share a partition, in the order in which its runs began. That is the list of its runs; an
 index would make each change of a header cost more. The header is read first: a worker that acts on it must know at
 least the records that its writer knew.
 
     reader     reads the header: owner A ───────────── reads the steps: 1, 2 and 3
-    worker B              takes the run over ── closes 3
+    worker B              claims the run ── closes 3
 
 Every record but the end is a put of an item that does not exist yet. The end is an update of a header that is live:
 
@@ -26,7 +28,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, Protocol
 
-from milepost.protocol import DISCOVERY
+from milepost.protocol import DISCOVERY, MAX_RETRIES
 from milepost_engine.core.ids import to_ms
 from milepost_engine.core.machine import Decision
 from milepost_engine.core.run import (
@@ -46,6 +48,7 @@ from milepost_engine.ports import (
     AllOf,
     AnyOf,
     Changes,
+    Condition,
     ConditionFailed,
     Equals,
     In,
@@ -62,7 +65,7 @@ from milepost_engine.ports import (
 from .run_items import DEFAULT_RETENTION, RunItems, header_key, list_of_runs, records_of
 from .values import Values
 
-__all__ = ["Claim", "Liveness", "RunStore"]
+__all__ = ["ClaimResult", "Claimant", "Liveness", "RunStore", "StepClaim"]
 
 _READS: Final = 3
 """How often a run is read until no plan is missing; in a run that is being erased, plans may stay missing."""
@@ -78,12 +81,34 @@ class Liveness:
     closed: bool
 
 
-class Claim(StrEnum):
-    """How an attempt to go on with a run alone ended."""
+@dataclass(frozen=True, slots=True)
+class Claimant:
+    """Who asks for a claim: a message, whether it was delivered before, and the claim that it was sent to succeed.
+
+    `succeeds` is None for a message that was not sent by the holder of a claim; "" stands for a run or a step that
+    nobody has claimed yet.
+    """
+
+    message_id: str
+    redelivered: bool = False
+    succeeds: str | None = None
+
+
+class ClaimResult(StrEnum):
+    """How an attempt to become the owner of a run ended. OUTDATED: somebody planned more than the claimant knows."""
 
     MINE = "mine"
     LOST = "lost"
     OUTDATED = "outdated"
+
+
+@dataclass(frozen=True, slots=True)
+class StepClaim:
+    """The claim on a planned step: `owner` names it, `message_id` made it."""
+
+    owner: str
+    message_id: str
+    attempt: int
 
 
 class Functions(Protocol):
@@ -178,41 +203,90 @@ class RunStore:
         item = await self._table.get(Key(records_of(run_id), f"S#{step_id}"))
         return None if item is None else self._items.closed(item)
 
-    async def take_over(self, run: Run, owner: str) -> Run:
-        """Make the run another worker's; whoever drove it before stops before its next invocation."""
-        try:
-            await self._table.update(header_key(run), _owned(run, owner), _LIVE)
-        except ConditionFailed:
-            return run
-        return changed(run, owner=owner)
+    async def claim_run(self, run: Run, owner: str, claimant: Claimant, *, closed: bool = False) -> ClaimResult:
+        """Make a message the owner of the run: it alone may call user code for the discovery that the run waits for.
 
-    async def claim(self, run: Run, owner: str) -> Claim:
-        """Make the run another worker's, once for each number of closed steps.
-
-        worker 1   reads 2 closed ─────────────── claims them: ok
-        worker 2     reads 2 closed ─────────────────── claims them: too late
-        worker 3       reads 2 closed ── (a look plans more) ── claims them: knows too little, reads again
+        Each alternative of the condition is one way to become the owner, and one write takes it:
+          free     nobody has claimed the run yet
+          closed   the message closed the last open step (`closed`), and nobody has claimed the run at this position:
+                       worker 1   closes a ── none open ─────── claims position 2: ok
+                       worker 2     closes b ── none open ────────── claims position 2: too late
+          again    the message made the claim itself and is delivered again, so whoever had it is taken for dead:
+                       worker 1   claims ── calls discovery #3 ─────────────── sees another owner: stops
+                       worker 2            (visibility time-out) claims again ── calls discovery #3
+          handed   the owner sent the message to succeed it
+        None of them holds while somebody has planned what the claimant does not know: it must read again.
         """
-        free = AnyOf((LacksAttribute("owned_from"), LessThan("owned_from", len(run.closed))))
+        position = _position(run)
+        ways: list[Condition] = [LacksAttribute("owner")]
+        if closed:
+            ways.append(LessThan("position", position))
+        if claimant.redelivered and claimant.message_id:
+            ways.append(Equals("claimed_by", claimant.message_id))
+        if claimant.succeeds:
+            ways.append(Equals("owner", claimant.succeeds))
         known = AnyOf((LacksAttribute("turns"), LessThan("turns", len(run.plans) + 1)))
+        changes = Changes(set={"owner": owner, "claimed_by": claimant.message_id, "position": position})
         try:
-            await self._table.update(header_key(run), _owned(run, owner), AllOf((_LIVE, free, known)))
+            await self._table.update(header_key(run), changes, AllOf((_LIVE, AnyOf(tuple(ways)), known)))
         except ConditionFailed as refused:
-            turns = int((refused.existing or {}).get("turns", 0))
-            return Claim.OUTDATED if turns > len(run.plans) else Claim.LOST
-        return Claim.MINE
+            standing = refused.existing or {}
+            outdated = int(standing.get("turns", 0)) > len(run.plans)
+            return ClaimResult.OUTDATED if outdated else ClaimResult.LOST
+        return ClaimResult.MINE
 
-    async def save(self, decision: Decision, *, looked: bool = False) -> str | None:
+    async def claim_step(self, run: Run, job: str, attempt: int, owner: str, claimant: Claimant) -> bool:
+        """Make a message the one that may call user code for an attempt of a planned step; False when another is.
+
+        free     nobody has claimed the step, or only an earlier attempt of it
+        again    the message made the claim itself and is delivered again
+        handed   the holder of the claim sent the message to succeed it: a retry, or a call that the platform refused
+        """
+        item: Item = {
+            **self._items.claim_item(run, job),
+            "owner": owner,
+            "by": claimant.message_id,
+            "attempt": attempt,
+        }
+        ways: list[Condition] = [Absent()]
+        if claimant.succeeds is None:
+            ways.append(LessThan("attempt", attempt))
+        elif claimant.succeeds:
+            ways.append(Equals("owner", claimant.succeeds))
+        if claimant.redelivered and claimant.message_id:
+            ways.append(AllOf((Equals("by", claimant.message_id), Equals("attempt", attempt))))
+        try:
+            await self._table.put(item, AnyOf(tuple(ways)))
+        except ConditionFailed:
+            return False
+        return True
+
+    async def step_claim(self, run: Run, job: str) -> StepClaim | None:
+        """The claim on a planned step, if anybody made one."""
+        item = await self._table.get(Key(records_of(run.run_id), f"C#{job}"))
+        return None if item is None else StepClaim(str(item["owner"]), str(item["by"]), int(item["attempt"]))
+
+    async def begin_call(self, run: Run, job: str, attempt: int, owner: str) -> bool:
+        """Note that an invocation that was handed over begins; False when it began before."""
+        item = self._items.begun_item(run, job, attempt, owner)
+        try:
+            await self._table.put(item, Absent())
+        except ConditionFailed:
+            return False
+        return True
+
+    async def save(self, decision: Decision, *, looked: bool = False, owner: str | None = None) -> str | None:
         """Write the records in order. None, or the job of the one that stands already; none after it is written.
 
-        `looked`: the records come from a look at a run that others may claim. Its plan is kept only while nobody has.
+        `looked`: the records come from a peek at a run that others may claim. Its plan is kept only while nobody has.
+        `owner`: the claim under which the run is to end; an end by anybody else is refused. None: whoever asks.
         """
         try:
             for record in decision.records:
                 if looked and isinstance(record, Plan) and record.ops:
                     await self._plan_unclaimed(decision.run, record)
                 else:
-                    await self._write(decision.run, record)
+                    await self._write(decision.run, record, owner)
         except ConditionFailed as standing:
             return str((standing.existing or {}).get("job", ""))
         return None
@@ -242,11 +316,11 @@ class RunStore:
             Key(str(item["pk"]), str(item["sk"])) for item in (await self._table.query(records_of(run.run_id))).items
         ]
 
-    def keep_until(self, run: Run) -> datetime:
+    def keep_until(self, run: Run, alive_at: datetime | None = None) -> datetime:
         """When the run expires, by its records so far."""
-        return self._items.keep_until(run)
+        return self._items.keep_until(run, alive_at)
 
-    async def _write(self, run: Run, record: Record) -> None:
+    async def _write(self, run: Run, record: Record, owner: str | None) -> None:
         match record:
             case ClosedStep():
                 await self._table.put(await self._items.closed_item(run, record), Absent())
@@ -258,9 +332,9 @@ class RunStore:
                 changes = Changes(set={"status": RunStatus.RUNNING.value, "started_at": to_ms(record.started_at)})
                 await self._table.update(header_key(run), changes, In("status", (RunStatus.QUEUED.value,)))
             case RunEnded():
-                await self._end(run, record)
+                await self._end(run, record, owner)
 
-    async def _end(self, run: Run, ended: RunEnded) -> None:
+    async def _end(self, run: Run, ended: RunEnded, owner: str | None) -> None:
         output = await self._values.store(f"runs/{run.run_id}/output", ended.output)
         changes: dict[str, str | int | bool | bytes] = {
             "status": ended.status.value,
@@ -271,11 +345,13 @@ class RunStore:
         }
         if ended.started_at is not None:
             changes["end_started_at"] = to_ms(ended.started_at)
-        await self._table.update(header_key(run), Changes(set=changes), _LIVE)
+        mine = (Equals("owner", owner),) if owner else ()
+        await self._table.update(header_key(run), Changes(set=changes), AllOf((_LIVE, *mine)))
 
 
-def _owned(run: Run, owner: str) -> Changes:
-    return Changes(set={"owner": owner, "owned_from": len(run.closed)})
+def _position(run: Run) -> int:
+    """Grows with every closed step and with every attempt of the discovery that follows; a claim holds for one."""
+    return len(run.closed) * (MAX_RETRIES + 2) + run.attempt_of(run.discovery_job)
 
 
 def _torn(items: list[Item]) -> bool:

@@ -34,17 +34,19 @@ _STEP_SHARE: Final = 0.5
 
 
 def lambda_handler(
-    app: RequestHandler, state_store: Callable[[str, str], RunStateStore] | None = None
+    app: RequestHandler, state_store: Callable[[str, str, str], RunStateStore] | None = None
 ) -> LambdaHandler:
     """A handler for `lambda:Invoke` and Function URLs.
 
-    `state_store` makes the RunStateStore of a run from the ids of the run and its function.
+    `state_store` makes the RunStateStore of a run from the ids of the run and its function and the claim of the call.
     """
 
     def handler(event: JsonObject, context: object = None) -> dict[str, object]:
         request = read_event(event)
         run_id = request.headers.get(Header.RUN_ID.value)
-        store = state_store(run_id, request.query.get("fnId", "")) if state_store is not None and run_id else None
+        store = None
+        if state_store is not None and run_id:
+            store = state_store(run_id, request.query.get("fnId", ""), request.headers.get(Header.CLAIM.value, ""))
         serving = app.handle(request, checkpointer=store, state_store=store, budget=budget_of(context))
         response = run_on_app_loop(serving)
         text, is_base64 = _encode(response.body)

@@ -28,13 +28,14 @@ class InProcessInvoker:
     """Implements the Invoker port for `Target("inprocess", app_id)`.
 
     `apps` by id may be changed at any time; invocations in progress finish with the code they started with.
-    `checkpointer` is called with the ids of a run and its function and returns the object that a function in checkpoint
-    mode saves its steps with (`Engine.checkpointer`); without it each invocation returns its steps instead.
+    `checkpointer` is called with the ids of a run and its function and the claim of the call, and returns the object
+    that a function in checkpoint mode saves its steps with (`Engine.checkpointer`); without it each invocation returns
+    its steps instead.
     """
 
     def __init__(self, apps: MutableMapping[str, Any] | None = None) -> None:
         self.apps: MutableMapping[str, Any] = {} if apps is None else apps
-        self.checkpointer: Callable[[str, str], object] | None = None
+        self.checkpointer: Callable[[str, str, str], object] | None = None
 
     async def invoke(self, target: Target, request: Request) -> Response:
         """Call the app. Raises InvocationProblem when there is no answer."""
@@ -44,7 +45,9 @@ class InProcessInvoker:
                 ProblemKind.MISSING, f"app {target.address!r} is not loaded in this process; serve its file again"
             )
         run_id = request.headers.get(Header.RUN_ID.value)
-        checkpointer = self.checkpointer(run_id, request.query["fnId"]) if self.checkpointer and run_id else None
+        checkpointer = None
+        if self.checkpointer is not None and run_id:
+            checkpointer = self.checkpointer(run_id, request.query["fnId"], request.headers.get(Header.CLAIM.value, ""))
         try:
             async with asyncio.timeout(target.timeout_seconds):
                 answer = await app.handle(request, checkpointer=checkpointer)

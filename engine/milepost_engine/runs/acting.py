@@ -1,0 +1,99 @@
+"""Does what the machine asks for. Each act may be done again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from milepost.protocol import DISCOVERY
+from milepost_engine.cel import ExpressionError
+from milepost_engine.codec import Json
+from milepost_engine.core.commands import Command, FinishRun, Invoke, OpenWait, SetTimer, StartRunFor
+from milepost_engine.core.opcodes import failure_text
+from milepost_engine.core.run import Run
+from milepost_engine.ports import Clock
+from milepost_engine.store.events import EventStore
+from milepost_engine.store.messages import DoJob, EventArrived, MessageSender, StepRefused, TimerFired
+from milepost_engine.store.runs import RunStore
+from milepost_engine.store.waits import WaitIndex
+
+from .endings import Endings
+from .ownership import Lease
+
+__all__ = ["Acting"]
+
+
+@dataclass(frozen=True, slots=True)
+class Acting:
+    """See the module."""
+
+    runs: RunStore
+    events: EventStore
+    waits: WaitIndex
+    sender: MessageSender
+    endings: Endings
+    clock: Clock
+
+    async def act(self, lease: Lease, commands: Sequence[Command]) -> Invoke | None:
+        """Do what the machine asks; returns the one invocation to continue with, if just one is due."""
+        now, run = self.clock.now(), lease.run
+        due = [command for command in commands if isinstance(command, Invoke) and command.at <= now]
+        inline = due[0] if len(due) == 1 else None
+        for command in commands:
+            match command:
+                case Invoke():
+                    if command is not inline:
+                        await self.send_job(lease, command, command.at)
+                case SetTimer():
+                    await self.set_timer(run, command)
+                case OpenWait():
+                    await self._open_wait(run, command)
+                case StartRunFor():
+                    await self.endings.invoke(run, command.op)
+                case FinishRun():
+                    await self.endings.finish(run)
+        return inline
+
+    async def set_timer(self, run: Run, timer: SetTimer) -> None:
+        message = TimerFired(run.run_id, run.function_id, timer=timer.kind, step_id=timer.step_id)
+        await self.sender.send_at(message, timer.due_at)
+
+    async def send_job(self, lease: Lease, invoke: Invoke, at: datetime | None) -> None:
+        """Have an attempt of a job made by a message of its own, which succeeds the claim that this one has on it."""
+        run = lease.run
+        succeeds = await self._claim_on(lease, run, invoke)
+        if succeeds is None:
+            return
+        message = DoJob(run.run_id, run.function_id, job=invoke.job, attempt=invoke.attempt, succeeds=succeeds)
+        await self.sender.send_at(message, at or self.clock.now())
+
+    async def _claim_on(self, lease: Lease, run: Run, invoke: Invoke) -> str | None:
+        """The claim that the lease has on a job; "" when nobody has one. None: another message has it."""
+        if held := lease.claim_on(invoke.job):
+            return held
+        if not (lease.redelivered or lease.sweeps):
+            return ""
+        if invoke.job.startswith(DISCOVERY):
+            return run.owner if lease.sweeps or run.claimed_by == lease.message.message_id else ""
+        claim = await self.runs.step_claim(run, invoke.job)
+        if claim is None:
+            return ""
+        return claim.owner if lease.sweeps or claim.message_id == lease.message.message_id else None
+
+    async def _open_wait(self, run: Run, command: OpenWait) -> None:
+        trigger = await self._trigger(run)
+        try:
+            found = await self.waits.open(run, command.op, trigger, command.opened_at, self.clock.now())
+        except ExpressionError as error:
+            problem = failure_text("InvalidExpression", f"Step {command.op.name!r} cannot wait: {error}")
+            await self.sender.send(StepRefused(run.run_id, run.function_id, step_id=command.op.step_id, error=problem))
+            return
+        for event in found[:1]:
+            await self.sender.send(
+                EventArrived(run.run_id, run.function_id, step_id=command.op.step_id, event_id=event.event_id)
+            )
+
+    async def _trigger(self, run: Run) -> dict[str, Json]:
+        event = await self.events.load(run.event_ids[0])
+        return event.wire() if event else {}
