@@ -1,0 +1,296 @@
+"""The stories: small functions of which every interleaving is explored.
+
+A new story is a function under `@story` that returns a `Story`: an app whose function `f` is started by the event `go`
+and whose bodies are `work(name)` under the step's own name. `f` returns the results of its steps by name, which are
+compared with what was recorded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Final
+
+from milepost import App, Context
+
+from .ledger import work
+from .table import Items
+
+__all__ = ["STORIES", "Send", "Story"]
+
+Function = Callable[[Context], Coroutine[object, None, dict[str, object]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Something from outside that may happen at any moment: an event once a wait for it is open, or a cancellation."""
+
+    event: str = ""
+    cancels: bool = False
+
+    def is_due(self, items: Items) -> bool:
+        return self.cancels or any(pk.startswith(f"W#{self.event}#") for pk, _ in items.items)
+
+    def __str__(self) -> str:
+        return "a cancellation" if self.cancels else f"event {self.event!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """`steps` are the names of all steps; `sends` happen in this order.
+
+    `replays_from`: what is explored is a replay from this step, of a run that has ended.
+    """
+
+    name: str
+    app: App
+    steps: tuple[str, ...]
+    sends: tuple[Send, ...] = ()
+    replays_from: str = ""
+
+
+STORIES: Final[dict[str, Callable[[], Story]]] = {}
+_PAID: Final = Send("paid")
+_CANCEL: Final = Send(cancels=True)
+
+
+def story(make: Callable[[], Story]) -> Callable[[], Story]:
+    STORIES[make.__name__] = make
+    return make
+
+
+def _told(name: str, f: Function, steps: str, *sends: Send, checkpoint: bool = False, replays_from: str = "") -> Story:
+    """A story of one function; `steps` are names with commas between them."""
+    app = App("a")
+    mode: dict[str, Any] = {"mode": "checkpoint"} if checkpoint else {}
+    app.function(id="f", trigger="go", retries=2, **mode)(f)
+    return Story(name, app, tuple(steps.split(", ")), sends, replays_from)
+
+
+# --- one step after the other -----------------------------------------------------------------------------------------
+
+
+async def _three(ctx: Context) -> dict[str, object]:
+    return {name: await ctx.step.run(name, work, name) for name in ("one", "two", "three")}
+
+
+@story
+def sequence() -> Story:
+    return _told("sequence", _three, "one, two, three")
+
+
+@story
+def sequence_checkpoint() -> Story:
+    return _told("sequence_checkpoint", _three, "one, two, three", checkpoint=True)
+
+
+@story
+def sequence_cancel() -> Story:
+    return _told("sequence_cancel", _three, "one, two, three", _CANCEL)
+
+
+@story
+def checkpoint_cancel() -> Story:
+    return _told("checkpoint_cancel", _three, "one, two, three", _CANCEL, checkpoint=True)
+
+
+@story
+def replay() -> Story:
+    """A replay of a run from its second step."""
+    return _told("replay", _three, "one, two, three", replays_from="two")
+
+
+@story
+def retry() -> Story:
+    """A step that fails at its first attempt."""
+
+    async def f(ctx: Context) -> dict[str, object]:
+        async def flaky(name: str) -> str:
+            return await work(name, fails=ctx.attempt == 0)
+
+        one = await ctx.step.run("one", flaky, "one")
+        return {"one": one, "two": await ctx.step.run("two", work, "two")}
+
+    return _told("retry", f, "one, two")
+
+
+# --- joins ------------------------------------------------------------------------------------------------------------
+
+
+def _joined(branches: str) -> Function:
+    async def f(ctx: Context) -> dict[str, object]:
+        found = await asyncio.gather(*(ctx.step.run(name, work, name) for name in branches))
+        end = await ctx.step.run("end", work, "end")
+        return {**dict(zip(branches, found, strict=True)), "end": end}
+
+    return f
+
+
+@story
+def join2() -> Story:
+    return _told("join2", _joined("ab"), "a, b, end")
+
+
+@story
+def join3() -> Story:
+    return _told("join3", _joined("abc"), "a, b, c, end")
+
+
+@story
+def join2_checkpoint() -> Story:
+    return _told("join2_checkpoint", _joined("ab"), "a, b, end", checkpoint=True)
+
+
+@story
+def join2_cancel() -> Story:
+    return _told("join2_cancel", _joined("ab"), "a, b, end", _CANCEL)
+
+
+@story
+def join2_retry() -> Story:
+    """A branch fails at its first attempt."""
+
+    async def f(ctx: Context) -> dict[str, object]:
+        async def flaky(name: str) -> str:
+            return await work(name, fails=ctx.attempt == 0)
+
+        a, b = await asyncio.gather(ctx.step.run("a", flaky, "a"), ctx.step.run("b", work, "b"))
+        return {"a": a, "b": b, "end": await ctx.step.run("end", work, "end")}
+
+    return _told("join2_retry", f, "a, b, end")
+
+
+@story
+def branches2() -> Story:
+    """Two branches of two steps each."""
+
+    async def f(ctx: Context) -> dict[str, object]:
+        async def branch(name: str) -> dict[str, object]:
+            first = await ctx.step.run(f"{name}1", work, f"{name}1")
+            return {f"{name}1": first, f"{name}2": await ctx.step.run(f"{name}2", work, f"{name}2")}
+
+        a, b = await asyncio.gather(branch("a"), branch("b"))
+        return {**a, **b}
+
+    return _told("branches2", f, "a1, a2, b1, b2")
+
+
+@story
+def naps() -> Story:
+    """Two sleeps that end together, then a step."""
+
+    async def f(ctx: Context) -> dict[str, object]:
+        await asyncio.gather(ctx.step.sleep("nap a", "1m"), ctx.step.sleep("nap b", "1m"))
+        return {"charge": await ctx.step.run("charge", work, "charge")}
+
+    return _told("naps", f, "nap a, nap b, charge")
+
+
+# --- races ------------------------------------------------------------------------------------------------------------
+
+
+@story
+def race() -> Story:
+    """The first of a sleep and a wait wins, then a step."""
+
+    async def f(ctx: Context) -> dict[str, object]:
+        tasks = [
+            asyncio.ensure_future(ctx.step.sleep("nap", "1m")),
+            asyncio.ensure_future(ctx.step.wait_for_event("paid", "paid", timeout="5m")),
+        ]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return {"charge": await ctx.step.run("charge", work, "charge")}
+
+    return _told("race", f, "nap, paid, charge", _PAID)
+
+
+@story
+def race_waits() -> Story:
+    """The first of two waits wins, then a step."""
+
+    async def f(ctx: Context) -> dict[str, object]:
+        names = ("paid", "refused")
+        tasks = [asyncio.ensure_future(ctx.step.wait_for_event(name, name, timeout="5m")) for name in names]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return {"charge": await ctx.step.run("charge", work, "charge")}
+
+    return _told("race_waits", f, "paid, refused, charge", _PAID, Send("refused"))
+
+
+@story
+def race_steps() -> Story:
+    """The first of two steps wins, then a step."""
+
+    async def f(ctx: Context) -> dict[str, object]:
+        tasks = [asyncio.ensure_future(ctx.step.run(name, work, name)) for name in "ab"]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return {"end": await ctx.step.run("end", work, "end")}
+
+    return _told("race_steps", f, "a, b, end")
+
+
+# --- sleeps, waits and invokes ----------------------------------------------------------------------------------------
+
+
+async def _waiting(ctx: Context) -> dict[str, object]:
+    await ctx.step.wait_for_event("paid", "paid", timeout="5m")
+    return {"charge": await ctx.step.run("charge", work, "charge")}
+
+
+@story
+def wait_two_events() -> Story:
+    return _told("wait_two_events", _waiting, "paid, charge", _PAID, _PAID)
+
+
+@story
+def wait_timeout() -> Story:
+    """The event and the time-out of one wait: either may come while or after the next step runs."""
+    return _told("wait_timeout", _waiting, "paid, charge", _PAID)
+
+
+@story
+def wait_timeout_checkpoint() -> Story:
+    return _told("wait_timeout_checkpoint", _waiting, "paid, charge", _PAID, checkpoint=True)
+
+
+@story
+def wait_then_two() -> Story:
+    """As `wait_timeout`, with two steps after the wait."""
+
+    async def f(ctx: Context) -> dict[str, object]:
+        return {**await _waiting(ctx), "ship": await ctx.step.run("ship", work, "ship")}
+
+    return _told("wait_then_two", f, "paid, charge, ship", _PAID)
+
+
+@story
+def invoke_timeout() -> Story:
+    """The child's end and the time-out of one invoke."""
+    app = App("a")
+
+    @app.function(id="child", trigger="never")
+    async def child(ctx: Context) -> str:
+        return "done"
+
+    @app.function(id="f", trigger="go", retries=2)
+    async def f(ctx: Context) -> dict[str, object]:
+        await asyncio.wait([asyncio.ensure_future(ctx.step.invoke("call", child, {}, timeout="5m"))])
+        return {"charge": await ctx.step.run("charge", work, "charge")}
+
+    return Story("invoke_timeout", app, ("call", "charge"))
+
+
+async def _sleeping(ctx: Context) -> dict[str, object]:
+    await ctx.step.sleep("nap", "1m")
+    return {"charge": await ctx.step.run("charge", work, "charge")}
+
+
+@story
+def sleep_step() -> Story:
+    return _told("sleep_step", _sleeping, "nap, charge")
+
+
+@story
+def sleep_cancel() -> Story:
+    return _told("sleep_cancel", _sleeping, "nap, charge", _CANCEL)
