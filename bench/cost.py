@@ -129,13 +129,13 @@ def page(counts: Mapping[str, Counts]) -> str:
 _TEXT: Final = """\
 # What it costs
 
-An idle stack costs what its alarms cost. A busy one pays AWS for each run. This page is written by `make bench-cost`:
-the calls are counted, the engine over a DynamoDB Local, in batches of ten as under load; the prices are the list
-prices of {region} as of {date}, without the free tier.
+An idle stack costs only its alarms. `make bench-cost` writes this page: it counts the calls of the engine over DynamoDB
+Local, in batches of ten as under load, and multiplies them by the list prices of {region} in {date}, without the free
+tier.
 
 ## A million runs of three steps
 
-Dollars, over the compute of your own code.
+Dollars, plus the compute of your own code.
 
 | | step mode | checkpoint mode |
 |---|---|---|
@@ -156,20 +156,20 @@ The same three steps elsewhere, with the same Lambda compute:
 |---|---|---|
 {calls}
 
-A run of N steps takes N + 2 table writes and its event one. The lists that the dashboard shows cost nothing: the table
-has no index, the items themselves lie in the order in which they are listed. Only an event that starts nothing takes a
-second write, for its place in the list. A sleep, a wait or a retry takes one to three writes and up to three SQS
-requests more.
+A run of N steps takes N + 3 table writes, and its event takes one. The dashboard's lists cost nothing extra, because
+the table has no index: items are stored in the order in which they are listed. Only an event that starts nothing takes
+a second write. A sleep, a wait, a retry, a parallel step or an invoke takes at most three writes and three SQS requests
+more, whatever came before it in the run.
 
 ## What is assumed, not counted
 
 - A step takes {step_seconds:g} s and returns {step_result_bytes} bytes; the event has {event_bytes} bytes.
 - The orchestrator has {orchestrator_mb:g} MB and drives {batch} runs at once, for the time of their steps and
-  {orchestrator_overhead_seconds_per_batch:g} s more. Steps that take long make this line grow, for it waits for them.
+  {orchestrator_overhead_seconds_per_batch:g} s more. Longer steps make this line grow, because it waits for them.
 - The intake takes {intake_seconds_per_batch:g} s for {batch} events.
-- What a run leaves in the table is kept for 14 days.
-- With few events at a time batches are smaller: the requests of SQS and Lambda then cost up to ten times as much.
-- Results above 8 KB go to S3, at $5.00 per million puts and $0.40 per million gets.
+- Runs are kept for 14 days; with the default of 30 days storage costs about twice as much.
+- With few events at a time, batches are smaller: the requests of SQS and Lambda then cost up to ten times as much.
+- Results over 8 KB go to S3, at $5.00 per million puts and $0.40 per million gets.
 
 Where the prices come from:
 

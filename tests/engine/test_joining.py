@@ -17,6 +17,7 @@ from milepost_engine.adapters.local.sqlite import SqliteStore
 from milepost_engine.adapters.random_source import SeededRandom
 from milepost_engine.engine import Engine
 from milepost_engine.ports import Changes, Invoker, Item, Key, Message, Page, Target
+from milepost_engine.store.messages import WatchRun, encode
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 STEPS = ("a", "b", "c", "d")
@@ -296,4 +297,57 @@ async def test_a_worker_whose_step_another_has_recorded_looks_whether_its_siblin
     run = await one.runs.load(str(rows[0]["sk"]), "a-f")
     assert run is not None
     assert run.status.value == "Completed"
+    store.close()
+
+
+async def test_the_sweeper_leaves_a_run_alone_while_one_of_its_steps_runs_in_this_process():
+    store = SqliteStore.open(":memory:", clock=WoundClock(START))
+    letters, sdk = Letters(), Slow("b")
+    (engine,) = await engines(1, store, store.table, letters, sdk)
+    await engine.accept({"name": "go"})
+    for _ in range(2):  # the event, then the discovery that plans the four
+        for body in letters.take():
+            await engine.handle(body)
+    jobs = {json.loads(body)["job"]: body for body in letters.take()}
+    under_way = asyncio.create_task(engine.handle(jobs["b"]))
+    await sdk.begun.wait()
+    assert isinstance(engine.clock, WoundClock)
+    await engine.clock.advance(3600)
+    run_id = json.loads(jobs["b"])["run"]
+    await engine.handle(encode(WatchRun(run_id, "a-f")))
+    assert [json.loads(body)["job"] for body in letters.take()] == []
+    for name in "acd":
+        await engine.handle(jobs[name])
+    sdk.may_end.set()
+    await under_way
+    assert sorted(step for step in sdk.calls if step in STEPS) == list(STEPS)
+    store.close()
+
+
+async def test_the_sweeper_asks_again_for_a_step_whose_worker_is_gone():
+    """The step's claim is the lost worker's: the sweeper's message succeeds it."""
+    store = SqliteStore.open(":memory:", clock=WoundClock(START))
+    letters, sdk = Letters(), Slow("b")
+    lost, other = await engines(2, store, store.table, letters, sdk)
+    await lost.accept({"name": "go"})
+    for _ in range(2):
+        for body in letters.take():
+            await lost.handle(body)
+    jobs = {json.loads(body)["job"]: body for body in letters.take()}
+    gone = asyncio.create_task(lost.handle(jobs["b"]))
+    await sdk.begun.wait()
+    gone.cancel()
+    for name in "acd":
+        await other.handle(jobs[name])
+    sdk.may_end.set()
+    assert isinstance(other.clock, WoundClock)
+    await other.clock.advance(3600)
+    await other.handle(encode(WatchRun(json.loads(jobs["b"])["run"], "a-f")))
+    while due := letters.take():
+        for body in due:
+            await other.handle(body)
+    run = await other.runs.load(json.loads(jobs["b"])["run"], "a-f")
+    assert run is not None
+    assert run.status.value == "Completed"
+    assert sdk.calls.count("b") == 1, "only a call that was answered is counted"
     store.close()
