@@ -76,13 +76,15 @@ class Sdk:
         return Response(200, HEADERS, json.dumps(sorted(known)).encode())
 
 
-async def engines(count: int, store: SqliteStore, table: Any, letters: Letters, sdk: Invoker) -> list[Engine]:
+async def engines(
+    count: int, store: SqliteStore, table: Any, letters: Letters, sdk: Invoker, *, ours: bool = False
+) -> list[Engine]:
     app = App("a")
 
     @app.function(id="f", trigger=Event("go"))
     async def f(ctx: Context) -> None: ...
 
-    manifest = app.manifest("http://a/app") | {"sdk": "js:v4"}
+    manifest = app.manifest("http://a/app") | ({} if ours else {"sdk": "js:v4"})
     made = []
     for _ in range(count):
         engine = Engine.build(
@@ -350,4 +352,46 @@ async def test_the_sweeper_asks_again_for_a_step_whose_worker_is_gone():
     assert run is not None
     assert run.status.value == "Completed"
     assert sdk.calls.count("b") == 1, "only a call that was answered is counted"
+    store.close()
+
+
+class Numbered:
+    """An app of another SDK without steps: each call returns its number, the first two when they are released."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.begun = [asyncio.Event(), asyncio.Event()]
+        self.may_end = [asyncio.Event(), asyncio.Event()]
+
+    async def invoke(self, target: Target, request: Request) -> Response:
+        number = self.calls
+        self.calls += 1
+        self.begun[number].set()
+        await self.may_end[number].wait()
+        return Response(200, HEADERS, json.dumps(number).encode())
+
+
+async def test_a_worker_that_has_lost_the_run_cannot_end_it():
+    store = SqliteStore.open(":memory:", clock=WoundClock(START))
+    letters, sdk = Letters(), Numbered()
+    slow, owner = await engines(2, store, store.table, letters, sdk, ours=True)
+    await slow.accept({"name": "go"})
+    (event,) = letters.take()
+    await slow.handle(event)
+    (start,) = letters.take()
+    first = asyncio.create_task(slow.handle(start))
+    await sdk.begun[0].wait()
+    second = asyncio.create_task(owner.handle(start, redelivered=True))
+    await sdk.begun[1].wait()
+    sdk.may_end[0].set()
+    await first
+    run = await owner.runs.load(json.loads(start)["run"], "a-f")
+    assert run is not None
+    assert not run.status.ended
+    sdk.may_end[1].set()
+    await second
+    run = await owner.runs.load(json.loads(start)["run"], "a-f")
+    assert run is not None
+    assert run.ended is not None
+    assert (run.status.value, run.ended.output) == ("Completed", b"1")
     store.close()
