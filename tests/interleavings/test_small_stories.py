@@ -37,6 +37,7 @@ COMPLETE: Final[dict[tuple[str, str], int]] = {
     **{(name, faults): 1 for name in _DISTURBED for faults in ("none", "late")},
     **{(name, faults): 0 for name in _DISTURBED for faults in ("twice", "again", "crash", "lost")},
     **{(name, "none"): 0 for name in _SIDE_BY_SIDE},
+    ("sleep_step", "again"): 2,
     ("join2", "none"): 1,
     ("join2", "twice"): 0,
     ("join2", "crash"): 0,
