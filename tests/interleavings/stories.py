@@ -219,6 +219,21 @@ def race_waits() -> Story:
 
 
 @story
+def step_beside_wait() -> Story:
+    """A step runs beside a wait that another step follows: the step's worker and the wait's may both be the last."""
+
+    async def f(ctx: Context) -> dict[str, object]:
+        async def waiting() -> str:
+            await ctx.step.wait_for_event("paid", "paid", timeout="5m")
+            return await ctx.step.run("x", work, "x")
+
+        a, x = await asyncio.gather(ctx.step.run("a", work, "a"), waiting())
+        return {"a": a, "x": x, "end": await ctx.step.run("end", work, "end")}
+
+    return _told("step_beside_wait", f, "paid, a, x, end", _PAID)
+
+
+@story
 def race_steps() -> Story:
     """The first of two steps wins, then a step."""
 

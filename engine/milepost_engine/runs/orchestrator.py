@@ -228,7 +228,9 @@ class Orchestrator:
         if looks_only(run, invoke.job) or lease.may_call(run, invoke):
             return ClaimResult.MINE
         owner = self.invocations.fresh_id()
-        claimed = await self.runs.claim_run(run, owner, lease.claimant(run.owner), closed=lease.closed)
+        # A step that a discovery has seen by now gives no right any more: whoever made that discovery continues.
+        closed = lease.closed and closed_unseen(run, lease.message.message_id)
+        claimed = await self.runs.claim_run(run, owner, lease.claimant(run.owner), closed=closed)
         if claimed is ClaimResult.MINE:
             lease.owns(owner, invoke)
             if lease.redelivered or lease.sweeps or lease.joins:
