@@ -1,4 +1,4 @@
-"""The engine put together from its ports, and the one door through which messages come in."""
+"""The engine put together from its ports, and the one entry point for queue messages."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .store.registry import Registry
 from .store.run_items import DEFAULT_RETENTION
 from .store.runs import RunStore
 from .store.values import INLINE_BYTES, Values
-from .store.waits import WaitIndex
+from .store.wait_matching import WaitIndex
 from .timers import Timers
 
 __all__ = ["Engine", "EngineSettings"]
@@ -121,7 +121,7 @@ class Engine:
         return read
 
     async def handle(self, body: str, deadline: datetime | None = None, *, redelivered: bool = False) -> None:
-        """Work one queue message off; when it raises, the message must come again."""
+        """Handle one queue message; if this raises, the message must be redelivered."""
         message = parse(loads(body))
         match message:
             case EventsAccepted():
@@ -136,7 +136,7 @@ class Engine:
                 await self.orchestrator.handle(message, deadline, redelivered=redelivered)
 
     async def _take(self, events: Sequence[Event], *, redelivered: bool) -> None:
-        """Take each event in, whatever becomes of those before it in the message; then raise what went wrong first."""
+        """Process each event, whatever happened to those before it; then raise the first error."""
         problems: list[Exception] = []
         for event in events:
             try:

@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any, Final
 
-from milepost_engine.http.registration import sync_app
+from milepost_engine.http.app_sync import sync_app
 from milepost_engine.ports import Target
 
 from .metrics import logger

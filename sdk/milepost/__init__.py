@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ._declare.retries import Retries
     from ._declare.triggers import Cron, Event
     from ._replay.context import Context, SyncContext
-    from ._replay.steps import Steps, SyncSteps
+    from ._replay.step_tools import Steps, SyncSteps
     from ._serve.webhooks import Webhook, WebhookRequest
     from ._values.events import CronTick, NewEvent, ReceivedEvent
     from ._version import VERSION as __version__  # noqa: N811 - the name that tools look for
@@ -62,9 +62,9 @@ _HOMES: Final = {
     "Retries": "_declare.retries",
     "RetryAfterError": "errors",
     "StepError": "errors",
-    "Steps": "_replay.steps",
+    "Steps": "_replay.step_tools",
     "SyncContext": "_replay.context",
-    "SyncSteps": "_replay.steps",
+    "SyncSteps": "_replay.step_tools",
     "Timeouts": "_declare.function",
     "Webhook": "_serve.webhooks",
     "WebhookRequest": "_serve.webhooks",

@@ -38,14 +38,13 @@ if TYPE_CHECKING:
     import logging
     from contextlib import AbstractContextManager
 
-    from milepost.protocol import Request, Response
-
     from ._replay.context import Context, SyncContext
     from ._replay.execute import Checkpointer, RunStateStore
     from ._send.sender import Transport
     from ._serve.asgi import AsgiApp
     from ._serve.aws_lambda import LambdaHandler
     from ._values.events import Sendable
+    from .protocol import Request, Response
 
 __all__ = ["App", "FunctionDecorator"]
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import pytest
 
-from milepost_engine.http.registration import SyncProblem, sync_app
+from milepost_engine.http.app_sync import SyncProblem, sync_app
 from milepost_engine.ports import Target
 
 from .conftest import World

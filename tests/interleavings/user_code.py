@@ -18,10 +18,10 @@ from milepost._declare.function import Function
 from milepost._declare.triggers import received_event
 from milepost._replay.calls import StepCall
 from milepost._replay.execute import Checkpointer, run_step
-from milepost._replay.invocation import UNKNOWN, Invocation, Move
 from milepost._replay.ops import Op
+from milepost._replay.replay import UNKNOWN, Invocation, Move
 from milepost._replay.requests import CallRequest, Step
-from milepost._replay.steps import Steps
+from milepost._replay.step_tools import Steps
 from milepost._serve.answer import write_answer
 from milepost._values.serializer import pack
 from milepost.errors import Interrupt

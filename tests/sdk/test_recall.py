@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from milepost import StepError
 from milepost._replay.calls import run_call
-from milepost._replay.invocation import UNKNOWN, Invocation, Move
+from milepost._replay.replay import UNKNOWN, Invocation, Move
 from milepost._replay.requests import CallRequest
 from milepost.errors import BadIdError, NonDeterminismError, NotSerializableError
 from milepost.protocol import DISCOVERY, hash_step_id

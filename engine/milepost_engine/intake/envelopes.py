@@ -38,8 +38,8 @@ def read_envelope(envelope: Json, *, now: datetime, random_source: RandomSource)
         raise EventProblem(f"the message is no EventBridge event: it has no {', '.join(missing)}")
     source, kind, detail = str(envelope["source"]), str(envelope["detail-type"]), envelope["detail"]
     if not isinstance(detail, Mapping):
-        told = type(detail).__name__
-        raise EventProblem(f"the detail of {kind!r} from {source!r} must be a JSON object, it is {told}")
+        found = type(detail).__name__
+        raise EventProblem(f"the detail of {kind!r} from {source!r} must be a JSON object, it is {found}")
     taken_at = _moment(envelope.get("time"), now)
     body = _sent(detail) if source == EVENTBRIDGE_SOURCE else _put(envelope, source, kind, detail, taken_at)
     read = read_events(cast("Json", body), now=now, random_source=random_source)

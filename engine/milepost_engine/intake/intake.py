@@ -1,7 +1,7 @@
-"""Takes events in: keep, find duplicates, start functions, wake waits, cancel runs.
+"""Processes events: store, deduplicate, start functions, end waits, cancel runs.
 
 Every step of it is a write that a repeat does not change, and a run's id follows from the event and the function: an
-event taken in twice starts nothing twice. Order matters: cancellations are subscribed before the run exists, the run
+event that is processed twice starts each function once. Order matters: cancellations are subscribed before the run exists, the run
 exists before its message is sent.
 
 A run that exists already was started by another copy of the same message, which sends the run's message itself – or
@@ -36,7 +36,7 @@ from milepost_engine.store.messages import CancelRun, EventArrived, MessageSende
 from milepost_engine.store.registry import Registry, Snapshot
 from milepost_engine.store.runs import RunStore
 from milepost_engine.store.skipped import EVERY_FUNCTION, add_skipped
-from milepost_engine.store.waits import CANCEL, Match, WaitIndex
+from milepost_engine.store.wait_matching import CANCEL, Match, WaitIndex
 
 __all__ = ["Intake"]
 
@@ -153,7 +153,7 @@ class Intake:
     # --- starting -------------------------------------------------------------------------------------------------
 
     def _skipped(self, snapshot: Snapshot, event: Event, now: datetime) -> dict[str, str]:
-        """The functions that listen to an event but are not started, and why, as far as it can be told beforehand."""
+        """The functions that listen to an event but are not started, and why, as far as that is known beforehand."""
         found = {
             function_id: self._why_not(snapshot, function_id, [trigger for _, trigger in pairs], event, now)
             for function_id, pairs in snapshot.started_by(event.name).items()

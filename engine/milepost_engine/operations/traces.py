@@ -20,7 +20,7 @@ from milepost_engine.core.run import ClosedStep, FailedAttempt, OpenOp, Run, Run
 from milepost_engine.runs.endings import invoked_run_id
 from milepost_engine.store.events import Event
 from milepost_engine.store.values import Values
-from milepost_engine.store.waits import bind_text
+from milepost_engine.store.wait_matching import bind_text
 
 from .times import iso, span_ms
 

@@ -16,7 +16,7 @@ from milepost_engine.ports import Clock
 from milepost_engine.store.events import EventStore
 from milepost_engine.store.messages import DoJob, EventArrived, MessageSender, StepRefused, TimerFired
 from milepost_engine.store.runs import RunStore
-from milepost_engine.store.waits import WaitIndex
+from milepost_engine.store.wait_matching import WaitIndex
 
 from .endings import Endings
 from .ownership import Lease

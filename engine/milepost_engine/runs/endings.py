@@ -1,6 +1,6 @@
-"""The ends of runs and the invokes between them: telling a parent, publishing the events, closing waits.
+"""The ends of runs and the invokes between them: notifying a parent, publishing the events, closing waits.
 
-All of it may be done again: a child's id follows from its parent's step, an event's id from its run.
+All of it may be repeated: a child's id follows from its parent's step, an event's id from its run.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from milepost_engine.store.messages import ChildEnded, MessageSender, StepRefuse
 from milepost_engine.store.registry import Registry
 from milepost_engine.store.runs import RunStore
 from milepost_engine.store.values import Values
-from milepost_engine.store.waits import CANCEL, WaitIndex, bind_text
+from milepost_engine.store.wait_matching import CANCEL, WaitIndex, bind_text
 
 __all__ = ["Endings", "Starter", "ending_event_ids", "invoked_run_id"]
 
 _NO_ECHO: Final = frozenset({EventName.FAILED.value, EventName.FINISHED.value})
-"""Runs started by these publish nothing at their end, so that no chain goes on for ever (protocol §2.11)."""
+"""Runs started by these publish nothing at their end, so that no chain is endless (protocol §2.11)."""
 
 _PUBLISHED: Final = {RunStatus.FAILED: EventName.FAILED, RunStatus.CANCELLED: EventName.CANCELLED}
 
@@ -57,7 +57,7 @@ class Endings:
     clock: Clock
 
     async def invoke(self, parent: Run, op: OpenOp) -> None:
-        """Start the run that an invoke asks for; one that cannot start is told to the parent at once."""
+        """Start the run that an invoke asks for; if it cannot start, the parent is notified at once."""
         function_id = str(op.opts["function_id"])
         spec = (await self.registry.snapshot()).functions.get(function_id)
         if spec is None:
@@ -139,7 +139,7 @@ class Endings:
         for name in names:
             # An event that nobody listens for would cost a write for each run.
             if snapshot.listens(name.value) or await self.waits.is_awaited(name.value):
-                # When it is taken in again, the first time may have stopped half-way.
+                # It may have been processed before, and that attempt may have stopped half-way.
                 await self.starter.take(await self._ending_event(run, name), redelivered=True)
 
     async def _ending_event(self, run: Run, name: EventName) -> Event:
@@ -174,7 +174,7 @@ def invoked_run_id(parent: Run, step_id: str, planned_at: datetime) -> str:
 
 
 def ending_event_ids(run: Run) -> list[str]:
-    """The ids of the events that told of a run's end, if any did."""
+    """The ids of the events that were published at a run's end."""
     if run.ended is None:
         return []
     names = (EventName.FINISHED, *_PUBLISHED.values())

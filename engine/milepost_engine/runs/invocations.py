@@ -1,4 +1,4 @@
-"""Calls user code for a run: waits for the answer, or hands the call over to an app that reports back itself.
+"""Calls user code for a run: waits for the answer, or hands the call over to an app that reports its answer.
 
 the app's time-out is short, or the call only looks     called, and waited for
 the app reports                                         handed over: its report is a message of its own
@@ -118,6 +118,6 @@ def _unserved(run: Run, call: Call) -> InvocationFailed:
     error = failure_text(
         "AppUnknown",
         f"App {run.app_id!r} is not registered, so function {run.function_id!r} cannot be called. "
-        "Serve the app again; the run goes on with its next attempt.",
+        "Serve the app again; the run continues with its next attempt.",
     )
     return InvocationFailed(call, {**error, "code": ProblemKind.MISSING})

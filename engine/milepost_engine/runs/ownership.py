@@ -16,7 +16,7 @@ owner of the run is the one that it knew.
 What a message does after it has been decided on and saved, by who it is and how the save ended (`NEXT`):
 
                  wrote            nothing to write        another's record stands
-    owner        act              act                     read again, go on if still the owner
+    owner        act              act                     read again, continue if still the owner
     again        act              what it owes            read again, what it owes
     first        act              act, if it asks for     end
                                   a call; else timers

@@ -1,8 +1,8 @@
-"""The app's side of an invocation that nobody waits for: look whether it is still wanted, run, report the answer.
+"""The app's side of an asynchronous invocation: check that it is still wanted, run, report the answer.
 
 What may go wrong:
     delivered twice    the second finds the run moved on and does nothing; before that it runs the step as well
-    cannot report      it fails, and whoever handed it over is told of that
+    cannot report      it fails, and Lambda's failure destination reports that
 """
 
 from __future__ import annotations

@@ -1,16 +1,16 @@
-"""What comes back from an invocation that nobody waits for: the app's report, or word that it failed.
+"""What comes back from an asynchronous invocation: the app's report, or the report that it failed.
 
     orchestrator   hands the call over, with a token ── is done with its message
     app                            runs ────────────────────── reports: the token, and its answer
-    orchestrator                                                        takes the answer in, goes on
+    orchestrator                                                        acts on the answer, continues
 
 The invocation is the run's baton, and its report is. It may come twice, late, or after another invocation was made
 for the same job, so what it tells counts only
  1. for a planned step: while the step is open;
  2. for a discovery: while the run stands where the invocation left it (`at`: its own checkpoints move the run on);
  3. for a failure, besides: as the attempt that is next and, of a discovery, from the invocation that the run's owner
-    made – another one is under way, or told already.
-What does not count changes nothing: whoever told first goes on, whoever owns the run by then.
+    made: otherwise another one is under way, or has reported already.
+A report that does not count changes nothing.
 """
 
 from __future__ import annotations

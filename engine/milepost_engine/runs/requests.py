@@ -30,7 +30,7 @@ _HEADERS: Final = {
 
 
 def build_call(run: Run, job: str, attempt: int, now: datetime) -> Call:
-    """What this invocation is told: a discovery all closed steps, a planned step those that its plan had seen."""
+    """What this invocation is given: a discovery all closed steps, a planned step those that its plan had seen."""
     if job.startswith(DISCOVERY):
         return Call(job, attempt, run.order, now)
     plan = run.plan_of(job)

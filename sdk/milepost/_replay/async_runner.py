@@ -12,8 +12,8 @@ from milepost.errors import Interrupt
 from milepost.protocol import DISCOVERY
 
 from .execute import Checkpointer, run_step
-from .invocation import UNKNOWN, Invocation, Move
 from .ops import Op
+from .replay import UNKNOWN, Invocation, Move
 from .requests import Step
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from milepost._values.json_types import EventData
 
 if TYPE_CHECKING:
     from .logger import RunLogger
-    from .steps import Steps, SyncSteps
+    from .step_tools import Steps, SyncSteps
 
 __all__ = ["Context", "SyncContext"]
 

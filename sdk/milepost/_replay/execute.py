@@ -15,8 +15,8 @@ from milepost._values.json_types import JsonObject
 from milepost._values.serializer import pack, unpack
 from milepost.errors import CheckpointRefused, Interrupt
 
-from .invocation import Invocation
 from .ops import Op
+from .replay import Invocation
 from .requests import Step
 
 __all__ = ["Bridge", "Checkpointer", "RunStateStore", "run_step"]

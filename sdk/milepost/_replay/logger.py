@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from milepost._values.current import in_body, in_run
 
 if TYPE_CHECKING:
-    from .invocation import Invocation
+    from .replay import Invocation
 
 __all__ = ["RunLogger", "log_origin", "run_logger"]
 

@@ -24,8 +24,8 @@ from milepost._values.stepping import as_coroutine, step_through
 from milepost.errors import CodeError, Interrupt, NestedStepError
 
 from .execute import Checkpointer, run_step
-from .invocation import UNKNOWN, Invocation, Move
 from .ops import Op
+from .replay import UNKNOWN, Invocation, Move
 
 if TYPE_CHECKING:
     from .calls import StepCall

@@ -13,12 +13,12 @@ from pydantic_core import from_json
 from milepost._declare.triggers import find_events, read_tick, received_event
 from milepost._replay.async_runner import AsyncRunner
 from milepost._replay.context import Context, SyncContext
-from milepost._replay.invocation import Invocation
 from milepost._replay.logger import run_logger
 from milepost._replay.loop import Worker, pool, run_in_worker
 from milepost._replay.ops import Answer, Ops, Raised
+from milepost._replay.replay import Invocation
 from milepost._replay.requests import CallRequest
-from milepost._replay.steps import Steps, SyncSteps
+from milepost._replay.step_tools import Steps, SyncSteps
 from milepost._replay.sync_runner import SyncRunner
 from milepost._send.http import HttpApi
 from milepost._send.sender import step_seed

@@ -18,7 +18,7 @@ from milepost._values.events import ReceivedEvent, Sendable
 from milepost._values.json_types import EventData
 
 from .calls import invoke_call, run_call, send_call, sleep_call, sleep_until_call, wait_call
-from .invocation import UNKNOWN
+from .replay import UNKNOWN
 
 if TYPE_CHECKING:
     from .async_runner import AsyncRunner
