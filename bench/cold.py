@@ -41,8 +41,8 @@ def _over(what: str, statement: str, floor: str, floor_statement: str, aim: str)
 
 
 def _import(statement: str) -> float:
-    told = subprocess.run(
+    printed = subprocess.run(
         [sys.executable, "-c", _CLOCK.format(statement)],
         capture_output=True, text=True, check=True, env={**os.environ, "AWS_DEFAULT_REGION": "eu-central-1"},
     )  # fmt: skip
-    return float(told.stdout)
+    return float(printed.stdout)

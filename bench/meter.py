@@ -53,10 +53,10 @@ class MeteredCaller:
         answer = await self._inner.call(
             operation, {**request, "ReturnConsumedCapacity": "TOTAL"}, repeatable=repeatable
         )
-        told = answer.get("ConsumedCapacity") or {}
+        consumed = answer.get("ConsumedCapacity") or {}
         writes = operation in _WRITES
         self._bill.add(f"dynamodb {operation}")
-        for capacity in told if isinstance(told, list) else [told]:
+        for capacity in consumed if isinstance(consumed, list) else [consumed]:
             self._bill.add("write units" if writes else "read units", float(capacity.get("CapacityUnits", 0)))
         return answer
 

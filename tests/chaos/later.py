@@ -1,4 +1,4 @@
-"""Lambda's queue of invocations that nobody waits for: each is made once or more, and failures are told of.
+"""Lambda's queue of invocations that nobody waits for: each is made once or more, and failures are reported.
 
 A process that serves one may die at any moment; then the destination for failures hears of it, now and then twice.
 """
@@ -53,8 +53,8 @@ class Later:
             self.swallows -= 1
             return
         body = base64.b64encode(request.body).decode()
-        told = {"token": token, "query": dict(request.query), "headers": dict(request.headers), "body": body}
-        self.queue.take(json.dumps(told))
+        invocation = {"token": token, "query": dict(request.query), "headers": dict(request.headers), "body": body}
+        self.queue.take(json.dumps(invocation))
         await storm.mix()
         if fault in {"lost", "broken"}:
             raise InvocationProblem(ProblemKind.UNREACHABLE, "the answer got lost")
@@ -71,7 +71,7 @@ class Later:
         return bool(batch)
 
     def look(self) -> None:
-        """Tell of those that failed; let one die, now and then."""
+        """Report those that failed; let one die, now and then."""
         storm = self._world.storm
         if self.tasks and storm.draw.random() < storm.share / 5:
             self.crashes += 1
@@ -81,20 +81,20 @@ class Later:
             if not task.cancelled() and task.exception() is None:
                 continue
             problem = InvocationProblem(ProblemKind.CRASHED, "exit status 1")
-            told = failure_body(CallToken.read(json.loads(delivery.body)["token"]), problem)
+            report = failure_body(CallToken.read(json.loads(delivery.body)["token"]), problem)
             for _ in range(2 if storm.draw.random() < storm.share else 1):
-                self._world.queue.take(told, storm.draw.uniform(0, 2))
+                self._world.queue.take(report, storm.draw.uniform(0, 2))
 
     async def _serve(self, delivery: Delivery) -> None:
         LOOKS.set({})
-        world, told = self._world, json.loads(delivery.body)
-        ports, token = world.open_ports(world.storm), CallToken.read(told["token"])
+        world, invocation = self._world, json.loads(delivery.body)
+        ports, token = world.open_ports(world.storm), CallToken.read(invocation["token"])
         values = Values(ports.blobs, 64)
         random_source = SeededRandom(world.storm.draw.randrange(2**32))
         runs = RunStore(Witness(ports.table, world.ledger), values)
         reporter = Reporter(runs, ports.blobs, ports.queue, world.impatient, random_source)
         app = world.make_app(world.ledger)
-        request = Request("POST", told["query"], told["headers"], base64.b64decode(told["body"]))
+        request = Request("POST", invocation["query"], invocation["headers"], base64.b64decode(invocation["body"]))
 
         async def call(checkpointer: CheckpointWriter) -> Response:
             LOOK.set(LOOKS.get()[token.run])

@@ -54,7 +54,7 @@ class Ledger:
             self.recorded[key] = self.next()
 
     def body(self, ctx: Context, name: str, value: T | None = None) -> Callable[[], T]:
-        """A step's body that tells the ledger that it ran."""
+        """A step's body that notes in the ledger that it ran."""
 
         def run() -> Any:
             self.bodies.append((ctx.run_id, name))
@@ -101,7 +101,7 @@ class Watch(Silent):
 
 
 class Recorder:
-    """A table without faults; tells the ledger what takes effect, whatever the worker will hear of it."""
+    """A table without faults; notes in the ledger what takes effect, whatever answer the worker gets."""
 
     def __init__(self, table: Any, ledger: Ledger) -> None:
         self._table = table

@@ -65,7 +65,7 @@ async def _story(made: World) -> None:
     await made.live(timedelta(minutes=10))
     await made.accept("signal", {"n": 1}, b"0000000005")
     await made.live(timedelta(minutes=10))
-    made.storm.share = 0.0  # the day after: what was held up goes on by itself
+    made.storm.share = 0.0  # the day after: what was held up continues by itself
     await made.live(timedelta(minutes=75))
 
 
@@ -89,9 +89,9 @@ async def test_on_any_bad_day_nothing_is_lost_and_nothing_recorded_runs_again(
         await _story(made)
         runs = await made.runs()
         ended = sorted((run["function_id"], run["status"], str(run.get("output"))) for run in runs)
-        told = f"{made.storm.happened}, {made.deaths} deaths, {made.later.crashes} crashes of {made.later.begun}"
-        assert made.ledger.broken == [], told
-        assert made.queue.dead == [], told
+        summary = f"{made.storm.happened}, {made.deaths} deaths, {made.later.crashes} crashes of {made.later.begun}"
+        assert made.ledger.broken == [], summary
+        assert made.queue.dead == [], summary
         assert ended == [
             ("a-child", "Completed", "5"),
             ("a-child", "Completed", "5"),
@@ -101,4 +101,4 @@ async def test_on_any_bad_day_nothing_is_lost_and_nothing_recorded_runs_again(
             ("a-stopped", "Cancelled", ended[5][2]),
             ("a-story", "Completed", "[300, 2, 3, 5, 1]"),
             ("a-story", "Completed", "[300, 2, 3, 5, 2]"),
-        ], told
+        ], summary

@@ -170,7 +170,7 @@ async def _story(deaths_at: Callable[[int], int | None], limit: int) -> World:
     raise AssertionError("the story never came to its end")
 
 
-async def _check(world: World, told: str) -> None:
+async def _check(world: World, shown: str) -> None:
     engine = Engine.build(
         table=world.store.table, blobs=world.store.blobs, queue=LocalQueue(world.store, world.clock, "other"),
         invokers={}, clock=world.clock, random_source=SeededRandom(1), settings=EngineSettings(inline_bytes=64),
@@ -181,15 +181,15 @@ async def _check(world: World, told: str) -> None:
     from milepost_engine.operations.queries import RunFilter  # noqa: PLC0415
 
     rows: Any = (await engine.queries.list_runs(RunFilter(functions=("a-story",))))["runs"]
-    assert len(rows) == 1, told
+    assert len(rows) == 1, shown
     run: Any = await engine.queries.run(rows[0]["run_id"])
-    assert run["status"] == "Completed", (told, run["status"], [(s["name"], s["status"]) for s in run["trace"]])
-    assert run["output"] == [1, 2, 3, 4, 5, True], told
+    assert run["status"] == "Completed", (shown, run["status"], [(s["name"], s["status"]) for s in run["trace"]])
+    assert run["output"] == [1, 2, 3, 4, 5, True], shown
     mourned: Any = (await engine.queries.list_runs(RunFilter(functions=("a-doomed-failure",))))["runs"]
-    assert [row["status"] for row in mourned] == ["Completed"], told
-    assert world.notes.repeated == [], told
+    assert [row["status"] for row in mourned] == ["Completed"], shown
+    assert world.notes.repeated == [], shown
     queue = LocalQueue(world.store, world.clock, "work")
-    assert await queue.dead_letters() == [], told
+    assert await queue.dead_letters() == [], shown
     world.store.close()
 
 

@@ -72,7 +72,7 @@ class TakenOver:
             await self.made.quiet.sender.send(job)
 
 
-async def test_who_was_told_first_goes_on_although_another_has_taken_the_run_over():
+async def test_who_was_notified_first_continues_although_another_has_taken_the_run_over():
     """The other one hands the same call over again, which finds that it is not wanted any more."""
     async with world(5, two_steps, share=0.0, seam="ports", reports=True) as made:
         plain, happened = made.open_ports, list[str]()

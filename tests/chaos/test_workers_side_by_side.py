@@ -1,4 +1,4 @@
-"""Several workers share one table, as Lambdas do: branches end at the same time, and exactly one goes on."""
+"""Several workers share one table, as Lambdas do: branches end at the same time, and exactly one continues."""
 
 from __future__ import annotations
 

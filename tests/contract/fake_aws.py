@@ -13,7 +13,7 @@ from tests.loopback import serving_on_loopback
 __all__ = ["HANG_UP", "FakeAws", "Seen", "running_fake_aws"]
 
 HANG_UP: tuple[int, dict[str, str]] = (0, {})
-"""Told instead of a status and a body: reads the request and closes the connection without an answer."""
+"""Given instead of a status and a body: reads the request and closes the connection without an answer."""
 
 
 @dataclass(frozen=True)

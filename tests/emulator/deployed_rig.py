@@ -1,7 +1,7 @@
 """The scenarios' rig over the deployed stack: user code in the test's process, called over HTTP, all else in Lambdas.
 
     test ── send, cancel, replay ──► table, work queue ◄── orchestrator Lambda ── signed calls ──► the test's app
-Time is real: `wind` waits until all runs have ended, and as long as it is told at most.
+Time is real: `wind` waits until all runs have ended, and at most as long as it is given.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def deployed_place(cloud: Cloud) -> Iterator[Callable[[], AbstractAsyncContextMa
         async def opened() -> AsyncIterator[Rig]:
             elsewhere.apps.clear()
             elsewhere.calls.clear()
-            # No queue of its own and no wound clock: what needs them cannot be told here.
+            # No queue of its own and no wound clock: what needs them cannot be shown here.
             made = DeployedRig(backend.engine, None, clock, elsewhere, stored, cloud, url, clock.now())  # type: ignore[arg-type]
             yield made
             await made.leave()

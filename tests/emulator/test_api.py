@@ -60,7 +60,7 @@ def elsewhere(cloud: Cloud, key: str, app_id: str = "elsewhere") -> App:
     async def story(ctx: Context) -> list[object]:
         pair = await asyncio.gather(ctx.step.run("left", lambda: 1), ctx.step.run("right", lambda: 2))
         await ctx.step.sleep("nap", "1s")
-        await ctx.step.send_event("tell", {"name": "elsewhere/told", "data": {"word": ctx.event.data["word"]}})
+        await ctx.step.send_event("tell", {"name": "elsewhere/sent", "data": {"word": ctx.event.data["word"]}})
         counted = await ctx.step.invoke("call", count, {"n": 3})
         return [*pair, counted]
 
@@ -68,8 +68,8 @@ def elsewhere(cloud: Cloud, key: str, app_id: str = "elsewhere") -> App:
     def count(ctx: SyncContext) -> int:
         return sum(ctx.step.run(f"part {n}", lambda n: n, n) for n in range(ctx.event.data["n"]))
 
-    @app.function(id="told", trigger="elsewhere/told")
-    async def told(ctx: Context) -> str:
+    @app.function(id="sent", trigger="elsewhere/sent")
+    async def sent(ctx: Context) -> str:
         return ctx.event.data["word"]
 
     return app
@@ -87,7 +87,7 @@ def test_an_app_elsewhere_registers_with_the_signing_key_and_its_runs_are_called
         assert answer.status_code == 200
         run = cloud.ended("elsewhere-story", "by-http")
         assert (run["status"], run["output"]) == ("Completed", [1, 2, 3])
-        assert cloud.ended("elsewhere-told", "by-http")["output"] == "by-http"
+        assert cloud.ended("elsewhere-sent", "by-http")["output"] == "by-http"
 
 
 def test_an_app_elsewhere_with_another_signing_key_is_not_registered(cloud: Cloud):
@@ -125,7 +125,7 @@ def test_an_app_of_the_official_sdk_registers_runs_and_sends_through_the_api(clo
         # Sent by the SDK itself through the api, with the event key.
         assert eventually(
             lambda: [
-                r for r in cloud.stack_client.get("/runs", {"function": "official-py-told"})["runs"] if r["ended_at"]
+                r for r in cloud.stack_client.get("/runs", {"function": "official-py-sent"})["runs"] if r["ended_at"]
             ],
             "what the app sent has started its function",
         )

@@ -31,12 +31,12 @@ const story = client.createFunction(
       if: "event.data.id == async.data.id",
     });
     const child = await step.invoke("child", { function: double, data: { n: 21 } });
-    await step.sendEvent("tell", { name: "js/told", data: { paid } });
+    await step.sendEvent("tell", { name: "js/sent", data: { paid } });
     return { paid, sides, tried, answer: answer?.data.word ?? null, child };
   },
 );
 
-const told = client.createFunction({ id: "told", triggers: [{ event: "js/told" }] }, async ({ event }) => event.data.paid);
+const sent = client.createFunction({ id: "sent", triggers: [{ event: "js/sent" }] }, async ({ event }) => event.data.paid);
 
 const hopeless = client.createFunction(
   {
@@ -52,4 +52,4 @@ const hopeless = client.createFunction(
   },
 );
 
-createServer({ client, functions: [story, double, told, hopeless] }).listen(Number(process.argv[2]), "127.0.0.1");
+createServer({ client, functions: [story, double, sent, hopeless] }).listen(Number(process.argv[2]), "127.0.0.1");

@@ -56,13 +56,13 @@ async def story(ctx: inngest.Context) -> object:
         timeout=dt.timedelta(minutes=1),
         if_exp="event.data.id == async.data.id",
     )
-    await ctx.step.send_event("tell", inngest.Event(name="py/told", data={"paid": paid}))
+    await ctx.step.send_event("tell", inngest.Event(name="py/sent", data={"paid": paid}))
     word = answer.data["word"] if answer else None
     return {"paid": paid, "sides": list(sides), "tries": tries, "child": doubled, "answer": word}
 
 
-@client.create_function(fn_id="told", trigger=inngest.TriggerEvent(event="py/told"))
-async def told(ctx: inngest.Context) -> object:
+@client.create_function(fn_id="sent", trigger=inngest.TriggerEvent(event="py/sent"))
+async def sent(ctx: inngest.Context) -> object:
     return ctx.event.data["paid"]
 
 
@@ -114,7 +114,7 @@ async def forgiving(ctx: inngest.Context) -> object:
 
 async def main() -> None:
     server = fastapi.FastAPI()
-    inngest.fast_api.serve(server, client, [story, child, told, hopeless, patient, waiting, forgiving])
+    inngest.fast_api.serve(server, client, [story, child, sent, hopeless, patient, waiting, forgiving])
     config = uvicorn.Config(server, host="127.0.0.1", port=int(os.environ["PORT"]), log_level="warning")
     await uvicorn.Server(config).serve()
 

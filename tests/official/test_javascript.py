@@ -78,7 +78,7 @@ def test_steps_retry_sleep_wait_invoke_and_send_work_as_with_the_servers_it_was_
     assert run["output"] == {"paid": 42, "sides": ["l", "r"], "tried": 2, "answer": "yes", "child": 42}
     flaky = next(span for span in run["trace"] if span["name"] == "flaky")
     assert [attempt["status"] for attempt in flaky["attempts"]] == ["Failed", "Completed"]
-    assert until_ended(server, "official-js-told")["output"] == 42
+    assert until_ended(server, "official-js-sent")["output"] == 42
 
 
 def test_a_failure_for_good_ends_the_run_at_once_and_calls_its_failure_handler(server: DevProcess):

@@ -105,7 +105,7 @@ def test_an_official_app_steps_retries_sleeps_invokes_waits_sends_and_fails_as_i
         ["Completed"],
         ["Completed"],
     )
-    assert ended(server, "official-py-told")["output"] == 42
+    assert ended(server, "official-py-sent")["output"] == 42
 
     # A non-retriable error in a step ends the run at once, and the failure handler hears of it.
     failed = ended(server, "official-py-hopeless")

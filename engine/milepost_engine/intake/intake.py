@@ -1,8 +1,8 @@
 """Processes events: store, deduplicate, start functions, end waits, cancel runs.
 
 Every step of it is a write that a repeat does not change, and a run's id follows from the event and the function: an
-event that is processed twice starts each function once. Order matters: cancellations are subscribed before the run exists, the run
-exists before its message is sent.
+event that is processed twice starts each function once. Order matters: cancellations are subscribed before the run
+exists, the run exists before its message is sent.
 
 A run that exists already was started by another copy of the same message, which sends the run's message itself – or
 stopped before it could, and then is delivered again:

@@ -30,7 +30,7 @@ _INLINE: Final = {"inprocess": float("inf")}
 """Within one process a call may carry any state."""
 
 _INLINE_HANDED_OVER: Final = 100_000
-"""Of the steps that a call carries. Lambda takes 1 MB, and what tells of a failure repeats the call in a message."""
+"""Of the steps that a call carries. Lambda takes 1 MB, and the report of a failure repeats the call in a message."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@
     orchestrator                                                        acts on the answer, continues
 
 The invocation is the run's baton, and its report is. It may come twice, late, or after another invocation was made
-for the same job, so what it tells counts only
+for the same job, so its content counts only
  1. for a planned step: while the step is open;
  2. for a discovery: while the run stands where the invocation left it (`at`: its own checkpoints move the run on);
  3. for a failure, besides: as the attempt that is next and, of a discovery, from the invocation that the run's owner
@@ -46,7 +46,7 @@ def wanted(run: Run, token: CallToken) -> bool:
     return run.open_op(token.job) is not None
 
 
-# --- writing: the app's side, and that of who tells of its failure --------------------------------------------------
+# --- writing: the app's side, and the side that reports its failure --------------------------------------------------
 
 
 async def report_body(token: CallToken, at: str, response: Response, blobs: Blobs, name: str) -> str:

@@ -125,7 +125,7 @@ async def build_request(
     headers = {**_HEADERS, _RUN_ID: run.run_id, _REQUEST_ID: request_id, "x-inngest-step-id": call.target}
     headers[_CLAIM] = claim
     if signing_key:
-        # `peeks` tells our own SDK, which checks the bytes that travelled.
+        # `peeks` is for our own SDK, which checks the bytes that travelled.
         body = body if run.peeks else canonical(body)
         headers[Header.SIGNATURE.value] = sign(signing_key, body, now)
     return Request("POST", {"fnId": run.function_id, "stepId": call.target}, headers, body)
