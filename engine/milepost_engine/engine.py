@@ -92,7 +92,7 @@ class Engine:
         waits = WaitIndex(table, events, registry, clock)
         cancelling = Cancelling(runs, sender, clock, watcher)
         intake = Intake(table, events, runs, registry, waits, sender, cancelling, clock, watcher)
-        endings = Endings(runs, events, registry, waits, values, sender, intake, clock)
+        endings = Endings(runs, events, registry, waits, values, sender, intake, cancelling, clock)
         invocations = Invocations(
             events, registry, values, invokers, handovers or {}, clock, random_source, settings.signing_key
         )

@@ -73,19 +73,49 @@ async def test_an_event_ends_all_waits_that_are_open_at_the_same_time():
         assert (await r.only_run())["output"] == ["once", "once"]
 
 
-async def test_a_wait_that_looks_back_may_take_the_event_of_an_earlier_wait():
+@pytest.mark.parametrize("names", [("y", "y", "y"), ("first", "second", "third")])
+async def test_waits_that_look_back_get_one_event_after_the_other(names: tuple[str, ...]):
     app = App("a")
 
     @app.function(id="f", trigger="go")
     async def f(ctx: Context) -> list[str]:
-        first = await ctx.step.wait_for_event("first", "y", timeout="10h")
-        second = await ctx.step.wait_for_event("second", "y", timeout="10h", lookback="1m")
-        return [event.id for event in (first, second) if event]
+        found = [await ctx.step.wait_for_event(name, "y", timeout="10h", lookback="1h") for name in names]
+        return [event.id for event in found if event]
 
     async with rig(app) as r:
+        await r.send("y", id="before")
+        await r.wind(1)
+        await r.send("y", id="before, too")
         await r.send("go")
-        await r.send("y", id="once")
-        assert (await r.only_run())["output"] == ["once", "once"]
+        assert (await r.only_run())["status"] == "Running"
+        await r.send("y", id="before")  # sent once more
+        await r.wind(10)
+        assert (await r.only_run())["status"] == "Running"
+        await r.send("y", id="after")
+        assert (await r.only_run())["output"] == ["before", "before, too", "after"]
+
+
+async def test_a_loop_that_looks_back_gets_what_was_received_between_its_waits_and_ends():
+    app = App("a")
+
+    @app.function(id="f", trigger="go")
+    async def f(ctx: Context) -> list[object]:
+        found: list[object] = []
+        while event := await ctx.step.wait_for_event("y", "y", timeout="1h", lookback="10m"):
+            found.append(event.data["n"])
+            await ctx.step.sleep("work", "5m")
+        return found
+
+    async with rig(app) as r:
+        await r.send("y", {"n": 1})
+        await r.wind(1)
+        await r.send("y", {"n": 2})
+        await r.send("go")
+        await r.wind(60)
+        await r.send("y", {"n": 3})  # while it sleeps
+        await r.wind(3 * 3600)
+        run = await r.only_run()
+        assert (run["status"], run["output"]) == ("Completed", [1, 2, 3])
 
 
 @pytest.mark.parametrize(("name", "status"), [("y", "Completed"), ("stop", "Cancelled")])

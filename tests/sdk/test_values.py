@@ -129,7 +129,7 @@ async def test_the_result_of_an_invoked_function_comes_back_as_its_type(app: App
     await server.run()
     assert server.result == [7, 7]
     assert server.calls[0].ops[0]["opts"] == {
-        "function_id": "shop-child", "payload": {"data": {"a": 1}}, "timeout": "3600s",
+        "function_id": "shop-child", "payload": {"data": {"a": 1}}, "timeout": "3600s", "cancel_with_parent": True,
     }  # fmt: skip
     assert server.calls[1].ops[0]["opts"]["function_id"] == "billing-issue"
 

@@ -42,6 +42,7 @@ _CANCELLED: Final = {
     Outcome.EVENT.value: "by an event",
     Outcome.START_TIMEOUT.value: "it was queued longer than its start time-out",
     Outcome.FINISH_TIMEOUT.value: "it took longer than its finish time-out",
+    Outcome.PARENT.value: "together with the run that invoked it",
 }
 _COLUMNS: Final = (
     ("RUN", "run_id"), ("FUNCTION", "function_id"), ("STATUS", "status"), ("EVENT", "event_name"), ("QUEUED", "ago"),

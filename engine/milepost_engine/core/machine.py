@@ -416,8 +416,8 @@ def _matched(run: Run, given: Input, now: datetime) -> Decision:
         return _resume(run, RunResumed(given.step_id), now)
     if op.due_at is not None and given.received_at > op.due_at:
         return Decision(run)
-    if given.event_id in run.used_before(op.step_id) and not opcodes.look_back_of(op):
-        return Decision(run)  # this event ended an earlier wait, and is delivered again
+    if given.event_id in run.used_before(op.step_id):
+        return Decision(run)  # this event ended an earlier wait: the next one ends this
     step = opcodes.close_open(run, op, StepStatus.COMPLETED, given.memo, now, {"event_id": given.event_id})
     return _settle(run, [step], now)
 

@@ -27,6 +27,7 @@ __all__ = [
     "Op",
     "Refusal",
     "acting_order",
+    "cancelled_with_parent",
     "close_due",
     "close_open",
     "close_result",
@@ -267,13 +268,13 @@ def _refuse(run: Run, op: Op, name: str, problem: str) -> Refusal:
     return Refusal(failure_text(name, f"Step {op.name!r} of function {run.function_id!r} {problem}."))
 
 
-def open_commands(op: OpenOp, opened_at: datetime) -> tuple[Command, ...]:
-    """The commands that carry out a sleep, wait or invoke."""
+def open_commands(op: OpenOp, opened_at: datetime, now: datetime) -> tuple[Command, ...]:
+    """The commands that carry out a sleep, wait or invoke. An invoke whose time is up starts nothing."""
     timer = (SetTimer(TimerKind.STEP, op.due_at, op.step_id),) if op.due_at else ()
     match op.kind:
         case Opcode.WAIT_FOR_EVENT:
             return (OpenWait(op, opened_at), *timer)
-        case Opcode.INVOKE_FUNCTION:
+        case Opcode.INVOKE_FUNCTION if op.due_at is None or op.due_at > now:
             return (StartRunFor(op), *timer)
         case _:
             return timer
@@ -324,6 +325,11 @@ def look_back_of(op: OpenOp) -> timedelta:
     """How long before the wait was decided an event may have arrived and still end it (extension)."""
     text = op.opts.get("lookback")
     return parse_duration(text) if isinstance(text, str) and text else timedelta(0)
+
+
+def cancelled_with_parent(op: OpenOp) -> bool:
+    """Whether the run that an invoke started is cancelled when this run is (extension)."""
+    return op.opts.get("cancel_with_parent") is True
 
 
 def retry_after_of(op: Op, now: datetime) -> timedelta | None:

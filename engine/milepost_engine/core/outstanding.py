@@ -122,7 +122,7 @@ def commands_for(run: Run, op: OpenOp, now: datetime) -> tuple[Command, ...]:
     if op.kind is Opcode.STEP_PLANNED:
         return (Invoke(op.step_id, run.attempt_of(op.step_id), run.next_try_at(op.step_id) or now),)
     plan = run.plan_of(op.step_id)
-    return opcodes.open_commands(op, plan.recorded_at if plan else now)
+    return opcodes.open_commands(op, plan.recorded_at if plan else now, now)
 
 
 def discover(run: Run, now: datetime) -> Invoke:

@@ -150,6 +150,8 @@ class Outcome(StrEnum):
     API = "api"
     START_TIMEOUT = "start timeout"
     FINISH_TIMEOUT = "finish timeout"
+    PARENT = "parent"
+    """The run that invoked it was cancelled."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,11 +55,12 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """The run and step that invoked this run and wait for its result."""
+    """The run and step that invoked this run and wait for its result. `cancels`: this run is cancelled with it."""
 
     run_id: str
     step_id: str
     function_id: str
+    cancels: bool = False
 
 
 @dataclass(frozen=True, slots=True)

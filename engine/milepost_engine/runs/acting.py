@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
 
 from milepost.protocol import DISCOVERY
 from milepost_engine.cel import ExpressionError
@@ -23,6 +24,9 @@ from .ownership import Lease
 
 __all__ = ["Acting"]
 
+_EVENT_FIRST: Final = timedelta(minutes=1)
+"""A wait that has found its event by looking back does not time out before the event's message has had this long."""
+
 
 @dataclass(frozen=True, slots=True)
 class Acting:
@@ -40,15 +44,18 @@ class Acting:
         now, run = self.clock.now(), lease.run
         due = [command for command in commands if isinstance(command, Invoke) and command.at <= now]
         inline = due[0] if len(due) == 1 else None
+        found: set[str] = set()
         for command in commands:
             match command:
                 case Invoke():
                     if command is not inline:
                         await self.send_job(lease, command, command.at)
+                case SetTimer() if command.step_id in found:
+                    await self.set_timer(run, replace(command, due_at=max(command.due_at, now + _EVENT_FIRST)))
                 case SetTimer():
                     await self.set_timer(run, command)
                 case OpenWait():
-                    await self._open_wait(run, command)
+                    found |= await self._open_wait(run, command)
                 case StartRunFor():
                     await self.endings.invoke(run, command.op)
                 case FinishRun():
@@ -81,18 +88,20 @@ class Acting:
             return ""
         return claim.owner if lease.sweeps or claim.message_id == lease.message.message_id else None
 
-    async def _open_wait(self, run: Run, command: OpenWait) -> None:
+    async def _open_wait(self, run: Run, command: OpenWait) -> set[str]:
+        """Open a wait; its step, if an event for it has been received already."""
         trigger = await self._trigger(run)
         try:
             found = await self.waits.open(run, command.op, trigger, command.opened_at, self.clock.now())
         except ExpressionError as error:
             problem = failure_text("InvalidExpression", f"Step {command.op.name!r} cannot wait: {error}")
             await self.sender.send(StepRefused(run.run_id, run.function_id, step_id=command.op.step_id, error=problem))
-            return
+            return set()
         for event in found[:1]:
             await self.sender.send(
                 EventArrived(run.run_id, run.function_id, step_id=command.op.step_id, event_id=event.event_id)
             )
+        return {command.op.step_id} if found else set()
 
     async def _trigger(self, run: Run) -> dict[str, Json]:
         event = await self.events.load(run.event_ids[0])

@@ -13,17 +13,19 @@ from typing import Final, Protocol, cast
 from milepost.protocol import EventName, Opcode
 from milepost_engine.codec import Json, loads
 from milepost_engine.core.ids import derived_ulid, to_ms
-from milepost_engine.core.inputs import ChildFinished
-from milepost_engine.core.opcodes import error_memo
+from milepost_engine.core.inputs import CancelRequested, ChildFinished
+from milepost_engine.core.opcodes import cancelled_with_parent, error_memo
 from milepost_engine.core.run import OpenOp, Outcome, Parent, Run, RunStatus
 from milepost_engine.ports import Clock
 from milepost_engine.store.events import Event, EventStore
 from milepost_engine.store.manifest import FunctionSpec
-from milepost_engine.store.messages import ChildEnded, MessageSender, StepRefused
+from milepost_engine.store.messages import CancelRun, ChildEnded, MessageSender, StepRefused
 from milepost_engine.store.registry import Registry
 from milepost_engine.store.runs import RunStore
 from milepost_engine.store.values import Values
 from milepost_engine.store.wait_matching import CANCEL, WaitIndex, bind_text
+
+from .cancelling import Cancelling
 
 __all__ = ["Endings", "Starter", "ending_event_ids", "invoked_run_id"]
 
@@ -54,6 +56,7 @@ class Endings:
     values: Values
     sender: MessageSender
     starter: Starter
+    cancelling: Cancelling
     clock: Clock
 
     async def invoke(self, parent: Run, op: OpenOp) -> None:
@@ -66,9 +69,8 @@ class Endings:
         event = self._invoked(parent, op, spec)
         await self.events.put_listed(event, spec.retention)
         run_id = invoked_run_id(parent, op.step_id, event.received_at)
-        run = await self.starter.start(
-            spec, event, run_id=run_id, parent=Parent(parent.run_id, op.step_id, parent.function_id)
-        )
+        origin = Parent(parent.run_id, op.step_id, parent.function_id, cancelled_with_parent(op))
+        run = await self.starter.start(spec, event, run_id=run_id, parent=origin)
         if run is None:
             await self._refuse(
                 parent, op, f"the idempotency key of function {function_id} was used within 24 hours before"
@@ -82,18 +84,15 @@ class Endings:
         payload = op.opts.get("payload")
         given = payload.get("data") if isinstance(payload, Mapping) else None
         data = dict(cast("Mapping[str, Json]", given)) if isinstance(given, Mapping) else {}
-        plan = parent.plan_of(op.step_id)
-        at = plan.recorded_at if plan else self.clock.now()
-        data["_inngest"] = {
-            "fn_id": spec.function_id,
-            "correlation_id": f"{parent.run_id}.{op.step_id}",
-            "expire": to_ms(op.due_at) if op.due_at else 0,
-            "name": op.name,
-            "source_app_id": parent.app_id,
-            "source_fn_id": parent.function_id,
-        }
+        at = self._planned_at(parent, op)
+        if not spec.ours:
+            data["_inngest"] = _correlation(parent, op, spec)
         event_id = derived_ulid(to_ms(at), parent.run_id, op.step_id, "invoked")
         return Event(event_id, event_id, EventName.INVOKED.value, data, to_ms(at), at, {})
+
+    def _planned_at(self, parent: Run, op: OpenOp) -> datetime:
+        plan = parent.plan_of(op.step_id)
+        return plan.recorded_at if plan else self.clock.now()
 
     async def result_for(self, step_id: str, child: Run) -> ChildFinished | None:
         """What an ended run means to the step that invoked it."""
@@ -107,6 +106,8 @@ class Endings:
     async def finish(self, run: Run) -> None:
         """Everything that the end of a run brings with it."""
         await self.close_waits(run)
+        if run.status is RunStatus.CANCELLED:
+            await self._cancel_children(run)
         if run.parent is not None:
             await self.sender.send(
                 ChildEnded(
@@ -118,6 +119,34 @@ class Endings:
                 )
             )
         await self._publish(run)
+
+    async def _cancel_children(self, run: Run) -> None:
+        """Cancel the runs that a cancelled run waits for.
+
+        One that is about to be created is not found here; it finds its parent cancelled when it starts:
+            parent            is cancelled ── looks for the child
+            child                      created, its message sent ── looks at the parent
+        """
+        messages = [
+            CancelRun(
+                invoked_run_id(run, op.step_id, self._planned_at(run, op)),
+                str(op.opts["function_id"]),
+                outcome=Outcome.PARENT,
+                reason=run.run_id,
+            )
+            for op in run.open_ops
+            if op.kind is Opcode.INVOKE_FUNCTION and cancelled_with_parent(op)
+        ]
+        if messages:
+            await self.cancelling.cancel(*messages)
+
+    async def cancelled_parent(self, run: Run) -> CancelRequested | None:
+        """The cancellation of a run whose parent was cancelled before it started."""
+        if run.parent is None or not run.parent.cancels or run.discovered:
+            return None
+        status = await self.runs.status_of(run.parent.run_id, run.parent.function_id)
+        cancelled = status is RunStatus.CANCELLED
+        return CancelRequested(Outcome.PARENT, run.parent.run_id) if cancelled else None
 
     async def close_waits(self, run: Run) -> None:
         """Take a run out of the index of waits and cancellations."""
@@ -168,6 +197,18 @@ class Endings:
         return Event(own, own if name is EventName.FINISHED else client_id, name.value, data, to_ms(at), at, {})
 
 
+def _correlation(parent: Run, op: OpenOp, spec: FunctionSpec) -> dict[str, Json]:
+    """What other SDKs of the protocol find in the data of an invoked function (protocol §2.11)."""
+    return {
+        "fn_id": spec.function_id,
+        "correlation_id": f"{parent.run_id}.{op.step_id}",
+        "expire": to_ms(op.due_at) if op.due_at else 0,
+        "name": op.name,
+        "source_app_id": parent.app_id,
+        "source_fn_id": parent.function_id,
+    }
+
+
 def invoked_run_id(parent: Run, step_id: str, planned_at: datetime) -> str:
     """The id of the run that an invoke starts; it follows from where and when it was planned."""
     return derived_ulid(to_ms(planned_at), parent.run_id, step_id)
@@ -186,7 +227,7 @@ def _ending_event_id(run_id: str, ended_at: datetime, name: EventName) -> str:
 
 
 def _error_of(run: Run, output: bytes) -> dict[str, Json]:
-    """The error of a failed or cancelled run, with exactly the keys that SDKs read."""
+    """The error of a failed or cancelled run: the keys that every SDK reads, and its data and cause if it has them."""
     if run.status is RunStatus.CANCELLED:
         outcome = run.ended.outcome if run.ended else Outcome.API
         message = f"the invoked run was cancelled ({outcome.value})"
@@ -199,4 +240,5 @@ def _error_of(run: Run, output: bytes) -> dict[str, Json]:
         "name": name,
         "message": str(error.get("message", "")),
         "stack": str(error.get("stack", "")),
+        **{key: error[key] for key in ("data", "cause") if key in error},
     }

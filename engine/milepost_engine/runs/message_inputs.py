@@ -65,7 +65,7 @@ class MessageInputs:
         """The input that the lease's message stands for, as its run is now."""
         match message := lease.message:
             case StartRun():
-                return _started(lease, message)
+                return await self._started(lease, message)
             case DoJob():
                 return _job(lease, message)
             case InvocationReport():
@@ -86,6 +86,12 @@ class MessageInputs:
                 return await self._watched(lease)
             case _:
                 raise NotImplementedError(type(message))
+
+    async def _started(self, lease: Lease, message: StartRun) -> Input | None:
+        """A start; one of a run that has ended asks, when it is sent once more, for what the end brings with it."""
+        if lease.run.status.ended and not (message.again or lease.redelivered):
+            return None
+        return await self.endings.cancelled_parent(lease.run) or RunStarted()
 
     async def _reported(self, lease: Lease, report: InvocationReport) -> Input | None:
         """The answer of an invocation that was handed over."""
@@ -117,17 +123,12 @@ class MessageInputs:
         if lease.live.calls:
             return None
         found = look(run, now)
+        if found is not Found.WELL and (cancelled := await self.endings.cancelled_parent(run)):
+            return cancelled
         if found is Found.OVERDUE:
             lease.sweeps = True
             self.observer.rescued(run)
         return None if found is Found.WELL else RunResumed(None)
-
-
-def _started(lease: Lease, message: StartRun) -> Input | None:
-    """Sent once more for a run that has ended, a start asks for the end to be acted on: that may have been lost."""
-    if lease.run.status.ended and not (message.again or lease.redelivered):
-        return None
-    return RunStarted()
 
 
 def _job(lease: Lease, message: DoJob) -> Input | None:

@@ -152,7 +152,7 @@ class RunItems:
             "retention": int(run.retention.total_seconds()) if run.retention else None,
             "peeks": run.peeks,
             "checkpoint": run.checkpoint,
-            "parent": [run.parent.run_id, run.parent.step_id, run.parent.function_id] if run.parent else None,
+            "parent": _parent(run.parent) if run.parent else None,
             "cancel_on": [[c.event, c.expression] for c in run.cancel_on],
             "target": dict(run.target),
             "kept": run.kept,
@@ -243,7 +243,7 @@ class RunItems:
     def header(self, item: Item) -> tuple[Run, tuple[str, ...]]:
         """The run without its records, and the steps that it has kept from its origin."""
         given = _mapping(str(item["given"]))
-        parent = cast("list[str] | None", given.get("parent"))
+        parent = cast("tuple[str, str, str, bool] | None", given.get("parent"))
         status = RunStatus(str(item["status"]))
         ended = None
         if status.ended:
@@ -315,3 +315,8 @@ def _policy_out(policy: RetryPolicy) -> list[float | None]:
 def _policy_in(fields: list[float]) -> RetryPolicy:
     attempts, first, factor, cap, jitter = fields
     return RetryPolicy(int(attempts), first, factor, cap, jitter)
+
+
+def _parent(parent: Parent) -> list[object]:
+    named: list[object] = [parent.run_id, parent.step_id, parent.function_id]
+    return [*named, True] if parent.cancels else named

@@ -198,6 +198,11 @@ class RunStore:
         closed = len(items) > 1 and items[1] is not None
         return Liveness(RunStatus(str(header["status"])), str(header.get("owner", "")), closed)
 
+    async def status_of(self, run_id: str, function_id: str) -> RunStatus | None:
+        """Whether a run lives or how it ended: one small read."""
+        header = await self._table.get(Key(list_of_runs(function_id), run_id))
+        return None if header is None else RunStatus(str(header["status"]))
+
     async def closed_step(self, run_id: str, step_id: str) -> ClosedStep | None:
         """One closed step: one small read."""
         item = await self._table.get(Key(records_of(run_id), f"S#{step_id}"))

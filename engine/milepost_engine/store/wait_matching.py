@@ -29,8 +29,9 @@ A wait that is ended by an event just before it does less harm than one that nev
 where each event starts a run and cancels earlier runs: for cancellations, late is treated like soon. One case remains:
 if the clocks of two processes differ, an event that follows the wait by less than the difference may count as earlier.
 
-Within one millisecond the order is unknown, and an event that may be later counts; but an event that has ended an
-earlier wait of the run does not end a later one. Waits that are open at the same time may be ended by the same event.
+Within one millisecond the order is unknown, and an event that may be later counts. An event that has ended a wait of a
+run does not end a later one, whether that looks back or not: a loop that waits gets one event after the other. Waits
+that are open at the same time may be ended by the same event.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ class WaitIndex:
         since = opened_at - look_back
         await self._put(run, op.step_id, event, expression, since, op.due_at or opened_at)
         found = await self._received(run, event, expression, min(since, now - look_back), now)
-        used = frozenset[str]() if look_back else run.used_before(op.step_id)
+        used = run.used_before(op.step_id)
         return [one for one in found if one.event_id not in used]
 
     async def open_cancels(

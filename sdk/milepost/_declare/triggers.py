@@ -297,10 +297,10 @@ def received_event(raw: Mapping[str, object], types: Iterable[AnyEvent], where: 
     candidates = [event for event in types if event.model is not None]
     problem: EventMismatchError | None = None
     plain = cast("dict[str, object]", data)
-    parsed: object = plain
-    if candidates:
-        # The engine adds `_inngest` to the data of an invoked function; models do not expect it.
+    if candidates or name == EventName.INVOKED:
+        # Servers of the protocol add `_inngest` to the data; neither the model nor the invoked function expects it.
         plain = {key: value for key, value in plain.items() if key != "_inngest"}
+    parsed: object = plain
     for event in candidates:
         try:
             parsed = event.validate(plain)

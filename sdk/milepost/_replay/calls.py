@@ -133,7 +133,12 @@ def wait_call(
 
 
 def invoke_call(
-    name: str, function: AnyFunction | FunctionRef[object], data: object, timeout: Duration | None
+    name: str,
+    function: AnyFunction | FunctionRef[object],
+    data: object,
+    timeout: Duration | None,
+    *,
+    cancel_with_parent: bool,
 ) -> StepCall:
     """An invocation of another function."""
     with Named(f"invoke {check_name(name)!r}"):
@@ -144,6 +149,7 @@ def invoke_call(
             )
         slug = check_text(function.slug, "the id of the function", BadIdError)
         opts: dict[str, object] = {"function_id": slug, "payload": {"data": _payload(function, data)}}
+        opts["cancel_with_parent"] = cancel_with_parent
         if timeout is not None:
             opts["timeout"] = wire_duration(open_duration(timeout, "the timeout"))
     returns = function.returns if isinstance(function, FunctionRef) else returned_type(function.handler)

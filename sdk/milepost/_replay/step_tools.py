@@ -113,11 +113,16 @@ class Steps:
         Args:
             id: Name of the step.
             event: Name of the event, or its `Event`.
-            timeout: How long to wait, at most 366 days.
+            timeout: How long to wait, at most 366 days. With 0 and a `lookback` the step takes an event that was
+                received before, or None.
             if_: Expression over `event` (the event that started the run) and `async` (the awaited event); default None.
             match: A path that must have the same value in both events, such as `"data.order_id"`; default None.
-            lookback: Also accept an event received up to this long before the wait started, even one that ended an
-                earlier wait; at most 366 days. Default None: only later events.
+            lookback: Also accept an event received up to this long before the wait started; at most 366 days.
+                Default None: only later events.
+
+        An event that has ended a wait of this run does not end a later one. A loop of waits with a look-back therefore
+        gets every event once, the oldest first, also those received between two waits. Waits that are open at the same
+        time may be ended by the same event.
 
         Raises EventMismatchError if the data of the event does not match the model of its `Event`.
         """
@@ -130,6 +135,8 @@ class Steps:
         function: Function[object, T] | FunctionRef[T],
         data: object = None,
         timeout: Duration | None = None,
+        *,
+        cancel_with_parent: bool = True,
     ) -> T:
         """Call another function and wait for its result.
 
@@ -137,12 +144,19 @@ class Steps:
             id: Name of the step.
             function: A function of this app, or `FunctionRef(app_id, function_id)`.
             data: Its event data: a dict or a model.
-            timeout: How long to wait for the result; default a year, at most 366 days.
+            timeout: How long to wait for the result; default a year, at most 366 days. With 0 the function is not
+                started. A function that takes longer continues; its result is not used.
+            cancel_with_parent: Cancel the function's run when this run is cancelled, by hand, by an event or by a time
+                limit; default True, because nobody else waits for its result. A run that has not started yet never
+                starts; one that has started stops after the step that it is in.
 
         Raises StepError if the function failed, was cancelled, does not exist or took too long, and EventMismatchError
         if `data` does not match its model.
         """
-        return cast("T", await self._runner.take(invoke_call(id, function, data, timeout)))
+        return cast(
+            "T",
+            await self._runner.take(invoke_call(id, function, data, timeout, cancel_with_parent=cancel_with_parent)),
+        )
 
     async def send_event(self, id: str, events: Sendable | Sequence[Sendable]) -> list[str]:
         """Send one event or several; returns their ids in order. A retry uses the same ids and starts no second run."""
@@ -211,9 +225,13 @@ class SyncSteps:
         function: Function[object, T] | FunctionRef[T],
         data: object = None,
         timeout: Duration | None = None,
+        *,
+        cancel_with_parent: bool = True,
     ) -> T:
         """Call another function and wait for its result. See `Steps.invoke`."""
-        return cast("T", self._runner.take(invoke_call(id, function, data, timeout)))
+        return cast(
+            "T", self._runner.take(invoke_call(id, function, data, timeout, cancel_with_parent=cancel_with_parent))
+        )
 
     def send_event(self, id: str, events: Sendable | Sequence[Sendable]) -> list[str]:
         """Send one event or several; returns their ids in order. A retry uses the same ids and starts no second run."""
