@@ -36,6 +36,7 @@ __all__ = [
     "MAX_RETRIES",
     "MAX_RETRY_AFTER",
     "MAX_STATE_BYTES",
+    "MAX_STEPS_CEILING",
     "MAX_STEPS_DEFAULT",
     "MAX_STEP_OUTPUT_BYTES",
     "MIN_RETENTION_DAYS",
@@ -77,7 +78,8 @@ MAX_STEP_OUTPUT_BYTES: Final = 4 * 1024 * 1024
 MAX_RESPONSE_BYTES: Final = 8 * 1024 * 1024
 """Largest body of an app's response to a call."""
 MAX_STATE_BYTES: Final = 32 * 1024 * 1024
-MAX_STEPS_DEFAULT: Final = 1000
+MAX_STEPS_DEFAULT: Final = 10_000
+MAX_STEPS_CEILING: Final = 100_000
 MAX_RETRIES: Final = 20
 """Most retries of a step or function, after its first attempt."""
 MAX_RETRY_AFTER: Final = timedelta(hours=24)

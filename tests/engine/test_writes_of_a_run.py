@@ -24,11 +24,17 @@ START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
 
 class CountedWrites:
-    """A table that counts the writes of runs."""
+    """A table that counts the writes of runs, and the items that are read of them."""
 
     def __init__(self, table: Any) -> None:
         self.table = table
         self.count = 0
+        self.items_read = 0
+
+    async def query(self, partition: str, *more: Any, **options: Any) -> Any:
+        page = await self.table.query(partition, *more, **options)
+        self.items_read += len(page.items) if partition.startswith("R#") else 0
+        return page
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.table, name)
@@ -100,9 +106,13 @@ def app_of(kind: str, steps: int) -> App:
 
 async def writes_of(kind: str, steps: int) -> int:
     STORY["failed"] = 0
+    return (await run_to_its_end(app_of(kind, steps), children=kind == "child")).count
+
+
+async def run_to_its_end(app: App, *, children: bool = False) -> CountedWrites:
     clock = WoundClock(START)
     store = SqliteStore.open(":memory:", clock=clock)
-    table, queue, app = CountedWrites(store.table), LocalQueue(store, clock, "work"), app_of(kind, steps)
+    table, queue = CountedWrites(store.table), LocalQueue(store, clock, "work")
     invoker = InProcessInvoker({"a": app})
     engine = Engine.build(
         table=table, blobs=store.blobs, queue=queue, invokers={"inprocess": invoker}, clock=clock,
@@ -121,11 +131,9 @@ async def writes_of(kind: str, steps: int) -> int:
         await engine.timers.tick()
     rows = (await store.table.query("F#a-f")).items
     assert [row["status"] for row in rows] == ["Completed"]
-    if kind == "child":
-        children = (await store.table.query("F#a-child")).items
-        assert len(children) == 1
+    assert len((await store.table.query("F#a-child")).items) == int(children)
     store.close()
-    return table.count
+    return table
 
 
 @pytest.mark.parametrize("steps", [3, 20])
@@ -145,3 +153,19 @@ async def test_whatever_a_run_waits_for_costs_at_most_three_writes_each(kind: st
 
 async def test_a_polling_loop_costs_the_same_for_each_turn():
     assert await writes_of("polling", 0) <= 3 + 20 * (1 + 3)
+
+
+@pytest.mark.parametrize("steps", [1_000, 10_000])
+async def test_ten_thousand_steps_cost_one_write_each_and_are_read_twice_at_most(steps: int):
+    """In checkpoint mode: once when the invocation is answered, once more for each further invocation."""
+    app, bodies = App("a", checkpoint_budget="10m"), list[int]()
+
+    @app.function(id="f", trigger=Event("go"), mode="checkpoint")
+    async def f(ctx: Context) -> None:
+        for n in range(steps):
+            await ctx.step.run("step", bodies.append, n)
+
+    counted = await run_to_its_end(app)
+    assert bodies == list(range(steps))
+    assert counted.count == steps + 3
+    assert counted.items_read <= 2 * steps + 10

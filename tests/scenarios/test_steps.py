@@ -6,11 +6,12 @@ import asyncio
 import random
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from milepost import App, Context, Event, NonRetriableError, Retries, RetryAfterError, StepError, SyncContext
+from milepost.errors import ConfigError
 from tests.bodies import noting
 
 from .rig import names, rig, step
@@ -399,15 +400,35 @@ async def test_two_hundred_parallel_steps_in_one_run():
         assert sorted(bodies) == list(range(200))
 
 
-async def test_a_run_with_more_steps_than_allowed_fails_at_once_and_says_so():
-    app = App("a")
+@pytest.mark.parametrize("mode", ["step", "checkpoint"])
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize(("steps", "status"), [(20, "Completed"), (21, "Failed")])
+async def test_a_run_with_more_steps_than_allowed_fails_and_says_so(
+    mode: Literal["step", "checkpoint"], steps: int, status: str, *, together: bool
+):
+    app, bodies = App("a"), list[int]()
 
-    @app.function(id="f", trigger=Event("go"))
+    @app.function(id="f", trigger=Event("go"), mode=mode, max_steps=20)
     async def f(ctx: Context) -> None:
-        await asyncio.gather(*(ctx.step.run("n", lambda: 1) for _ in range(1001)))
+        if together:
+            await asyncio.gather(*(ctx.step.run("n", bodies.append, n) for n in range(steps)))
+            return
+        for n in range(steps):
+            await ctx.step.run("n", bodies.append, n)
 
     async with rig(app) as r:
         await r.send("go")
+        await r.wind(5)
         run = await r.only_run()
-        assert run["status"] == "Failed"
-        assert "1000 steps" in run["error"]["message"]
+        assert run["status"] == status
+        assert len(bodies) <= 21
+        if status == "Failed":
+            assert "'a-f' has more than 20 steps" in run["error"]["message"]
+            assert "max_steps" in run["error"]["message"]
+
+
+@pytest.mark.parametrize("given", [0, -1, 100_001, True, "20", 1.5])
+def test_a_limit_of_steps_out_of_range_is_refused_at_import(given: Any):
+    app = App("a")
+    with pytest.raises(ConfigError, match=r"function 'f' of app 'a'.*max_steps"):
+        app.function(id="f", trigger="go", max_steps=given)(print)

@@ -279,7 +279,7 @@ def _overflow(run: Run, given: InvocationReturned | StepsCheckpointed) -> dict[s
         return failure_text(
             "InngestErrFunctionOverflowed",
             f"The run of function {run.function_id!r} has more than {run.step_limit} steps. "
-            "Split the work: invoke another function, or send an event for each part.",
+            "Split the work: invoke another function, or send an event for each part. Or raise its max_steps.",
         )
     if run.stored_bytes > MAX_STATE_BYTES:
         return failure_text(

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Final
 
-from milepost.protocol import DISCOVERY
+from milepost.protocol import DISCOVERY, MAX_STEPS_DEFAULT
 
 from .records import (
     BlobRef,
@@ -93,7 +93,7 @@ class Run:
     finish_by: datetime | None = None
     ended: RunEnded | None = None
     retries: RetryPolicy = DEFAULT_RETRIES
-    step_limit: int = 1000
+    step_limit: int = MAX_STEPS_DEFAULT
     retention: timedelta | None = None
     kept_until: datetime | None = field(default=None, compare=False)
     peeks: bool = False

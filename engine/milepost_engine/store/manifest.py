@@ -11,7 +11,15 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, cast
 
-from milepost.protocol import MAX_OPEN_DAYS, MAX_RETENTION_DAYS, MAX_RETRIES, MIN_RETENTION_DAYS, parse_duration
+from milepost.protocol import (
+    MAX_OPEN_DAYS,
+    MAX_RETENTION_DAYS,
+    MAX_RETRIES,
+    MAX_STEPS_CEILING,
+    MAX_STEPS_DEFAULT,
+    MIN_RETENTION_DAYS,
+    parse_duration,
+)
 from milepost_engine.cel import ExpressionError, compile_expression, free_names
 from milepost_engine.codec import Json
 from milepost_engine.core.opcodes import policy_of
@@ -85,7 +93,7 @@ class FunctionSpec:
     start_timeout: timedelta | None = None
     finish_timeout: timedelta | None = None
     idempotency: str = ""
-    step_limit: int = 1000
+    step_limit: int = MAX_STEPS_DEFAULT
     retention: timedelta | None = None
     ours: bool = False
     checkpoint: bool = False
@@ -159,6 +167,7 @@ class _Reader:
             start_timeout=self._limited(_mapping(raw.get("timeouts")).get("start"), "timeouts.start"),
             finish_timeout=self._limited(_mapping(raw.get("timeouts")).get("finish"), "timeouts.finish"),
             idempotency=self._expression(raw.get("idempotency"), "idempotency"),
+            step_limit=self._step_limit(extra.get("max_steps")),
             retention=self._retention(extra.get("retention")),
             ours=ours,
             checkpoint=extra.get("mode") == "checkpoint",
@@ -252,6 +261,14 @@ class _Reader:
                 f"it may use {' and '.join(known)}, as in {_EXAMPLES[known]}."
             )
         return str(raw)
+
+    def _step_limit(self, raw: Json) -> int:
+        if raw is None:
+            return MAX_STEPS_DEFAULT
+        if not isinstance(raw, int) or isinstance(raw, bool) or not 1 <= raw <= MAX_STEPS_CEILING:
+            self._wrong(f"max_steps is {raw!r}; it must be a whole number from 1 to {MAX_STEPS_CEILING}.")
+            return MAX_STEPS_DEFAULT
+        return raw
 
     def _retention(self, raw: Json) -> timedelta | None:
         span = self._duration(raw, "retention")

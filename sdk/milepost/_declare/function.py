@@ -15,6 +15,7 @@ from milepost._values.current import Named, check_text
 from milepost._values.durations import Duration, open_duration, wire_duration
 from milepost.errors import BadIdError, BadTriggerError, ConfigError, FlowControlUnsupportedError
 from milepost.middleware import Middleware, Middlewares
+from milepost.protocol import MAX_STEPS_CEILING
 
 from .retries import DEFAULT_RETRIES, Retries, to_retries
 from .triggers import MAX_TRIGGERS, AnyEvent, Cron, Event, Trigger
@@ -127,6 +128,7 @@ class FunctionOptions(TypedDict, total=False):
     idempotency: str
     middleware: Sequence[Middleware]
     mode: Mode
+    max_steps: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,6 +149,7 @@ class Function(Generic[D_co, T_co]):
     idempotency: str | None = None
     middleware: tuple[Middleware, ...] = ()
     mode: Mode = "step"
+    max_steps: int | None = None
     failure_handler: AnyFunction | None = None
 
     @property
@@ -255,6 +258,7 @@ def build_function(
         timeouts = _check_timeouts(checked.get("timeouts"))
         idempotency = _check_key(checked.get("idempotency"))
         middleware = Middlewares(checked.get("middleware", ())).members
+        max_steps = _check_max_steps(checked.get("max_steps"))
     return Function(
         app_id=app_id,
         id=id,
@@ -267,6 +271,7 @@ def build_function(
         idempotency=idempotency,
         middleware=middleware,
         mode=mode,
+        max_steps=max_steps,
         failure_handler=_failure_function(app_id, id, failure, options, defaults) if failure is not None else None,
     )
 
@@ -320,6 +325,14 @@ def _check_timeouts(given: object) -> Timeouts:
     if given is not None and not isinstance(given, Timeouts):
         raise ConfigError(f"timeouts are {given!r}: write Timeouts(start='1h', finish='1d')")
     return given or Timeouts()
+
+
+def _check_max_steps(given: object) -> int | None:
+    if given is None:
+        return None
+    if not isinstance(given, int) or isinstance(given, bool) or not 1 <= given <= MAX_STEPS_CEILING:
+        raise ConfigError(f"max_steps is {given!r}: write a whole number from 1 to {MAX_STEPS_CEILING}")
+    return given
 
 
 def _check_key(given: object) -> str | None:

@@ -135,6 +135,8 @@ def _extension(function: AnyFunction, settings: AppSettings) -> dict[str, object
             if isinstance(trigger, Event) and (schema := trigger.schema()) is not None
         }
     wire: dict[str, object] = {"retries": function.retries.to_wire(), "mode": function.mode, "event_schemas": schemas}
+    if function.max_steps is not None:
+        wire["max_steps"] = function.max_steps
     if settings.retention is not None:
         wire["retention"] = wire_duration(settings.retention)
     if function.catch_up is not None:
