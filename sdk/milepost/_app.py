@@ -17,6 +17,7 @@ from ._declare.function import (
     Mode,
     build_function,
     check_id,
+    check_max_chain,
     refuse_unknown,
 )
 from ._declare.retries import DEFAULT_RETRIES, Retries, to_retries
@@ -33,6 +34,7 @@ from ._values.json_types import EventData
 from ._wiring import read_secrets, utc_now, wire
 from .errors import ConfigError, DuplicateFunctionError, SendError
 from .middleware import Middleware, Middlewares, call_and_wait
+from .protocol import MAX_CHAIN_DEFAULT
 
 if TYPE_CHECKING:
     import logging
@@ -80,6 +82,9 @@ class App:
         dev: True or the address of a dev server turns on dev mode: signatures are not verified. Default MILEPOST_DEV.
         retention: How long the app's runs and the events that start them are kept, 1 to 366 days; by default as long
             as the server keeps them, 30 days.
+        max_chain: The longest chain of events in which each started a run that sent the next, by default 50: functions
+            that start each other in a circle are stopped there. A run that takes more than ten minutes begins a new
+            chain.
         checkpoint_budget: In checkpoint mode no further step starts after this time; default 10 s.
         logger: Where `ctx.logger` and Milepost write; default `milepost.<id>`.
         now: The clock: returns an aware datetime.
@@ -100,6 +105,7 @@ class App:
         transport: Transport | None = None,
         dev: bool | str | None = None,
         retention: Duration | None = None,
+        max_chain: int = MAX_CHAIN_DEFAULT,
         checkpoint_budget: Duration = 10,
         logger: logging.Logger | None = None,
         now: Callable[[], datetime] = utc_now,
@@ -111,6 +117,7 @@ class App:
             budget = to_duration(checkpoint_budget, "checkpoint_budget")
             kept_for = None if retention is None else retention_duration(retention, "retention")
             policy = to_retries(retries)
+            longest_chain = check_max_chain(max_chain)
         wiring = wire(dev=dev, transport=transport, event_key=event_key, signing_key=signing_key)
         self._settings = AppSettings(
             app_id=id,
@@ -123,12 +130,14 @@ class App:
             middlewares=middlewares,
             retention=kept_for,
             budget=budget,
+            max_chain=longest_chain,
             now=now,
             logger=lambda: logger or _logger(id),
         )
         self._defaults: FunctionOptions = {"retries": policy, "mode": mode}
         self._functions: dict[str, AnyFunction] = {}
-        self._sender = EventSender(wiring.transport, self._settings.middlewares, now, given=transport is not None)
+        self._sender = EventSender(wiring.transport, self._settings.middlewares, now, given=transport is not None,
+            max_chain=longest_chain, logger=self._settings.logger)  # fmt: skip
         self._webhooks: dict[str, Webhook] = {}
         self._endpoint = Endpoint(self._settings, self._functions, self._webhooks, self._sender)
 

@@ -7,6 +7,7 @@
     ├── FinalError                do not retry: the same call would fail again
     │   ├── NonRetriableError     raised by your code: do not retry
     │   ├── StepError             a step failed for good; catch it, or the run fails
+    │   ├── EventLoopError        functions that start each other without end
     │   ├── EventMismatchError    data that does not match the event's model
     │   ├── EventRefusedError     the server refused an event
     │   └── PayloadTooLargeError  an event, a step result or a response over its limit
@@ -43,6 +44,7 @@ __all__ = [
     "CodeError",
     "ConfigError",
     "DuplicateFunctionError",
+    "EventLoopError",
     "EventMismatchError",
     "EventRefusedError",
     "FinalError",
@@ -215,6 +217,15 @@ class EventRefusedError(FinalError):
     def __init__(self, message: str, ids: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.ids = ids
+
+
+class EventLoopError(FinalError):
+    """A run sends an event at the end of a chain in which each event started a run that sent the next.
+
+    The limit is `App(max_chain=…)`, 50 by default. A run that takes more than ten minutes begins a new chain.
+    """
+
+    code = "event_loop"
 
 
 class PayloadTooLargeError(FinalError):

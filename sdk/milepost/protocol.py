@@ -26,6 +26,9 @@ __all__ = [
     "COMPLETE_ID",
     "DISCOVERY",
     "EVENTBRIDGE_SOURCE",
+    "EXTENSION",
+    "MAX_CHAIN_CEILING",
+    "MAX_CHAIN_DEFAULT",
     "MAX_EVENTS_PER_REQUEST",
     "MAX_EVENT_BYTES",
     "MAX_EVENT_NAME_CHARS",
@@ -78,6 +81,11 @@ MAX_STEP_OUTPUT_BYTES: Final = 4 * 1024 * 1024
 MAX_RESPONSE_BYTES: Final = 8 * 1024 * 1024
 """Largest body of an app's response to a call."""
 MAX_STATE_BYTES: Final = 32 * 1024 * 1024
+EXTENSION: Final = "milepost"
+"""The key of Milepost's own fields, in calls, manifests and events; other servers and SDKs ignore it."""
+MAX_CHAIN_DEFAULT: Final = 50
+MAX_CHAIN_CEILING: Final = 1_000_000
+"""Limits on a chain of events in which each started a run that sent the next."""
 MAX_STEPS_DEFAULT: Final = 10_000
 MAX_STEPS_CEILING: Final = 100_000
 MAX_RETRIES: Final = 20

@@ -53,6 +53,9 @@ __all__ = [
 ]
 
 
+CHAIN_PACE: Final = timedelta(minutes=10)
+
+
 @dataclass(frozen=True, slots=True)
 class Parent:
     """The run and step that invoked this run and wait for its result. `cancels`: this run is cancelled with it."""
@@ -76,7 +79,7 @@ class Run:
     """A run at one moment. `with_record` adds a record; `view` says what follows from the records.
 
     `owner` is the run's current claim, `claimed_by` the message that made it. `retention` is what its app asked for;
-    `kept_until` is when its stored header expires.
+    `kept_until` is when its stored header expires. `chain`: see `chain_at`.
     """
 
     run_id: str
@@ -98,6 +101,7 @@ class Run:
     kept_until: datetime | None = field(default=None, compare=False)
     peeks: bool = False
     checkpoint: bool = False
+    chain: int = 0
     parent: Parent | None = None
     origin_run_id: str = ""
     owner: str = ""
@@ -105,6 +109,14 @@ class Run:
     cancel_on: tuple[CancelOn, ...] = ()
     target: Mapping[str, Json] = field(default_factory=dict)
     view: View = field(default_factory=View)
+
+    def chain_at(self, now: datetime) -> int:
+        """How many events led to this run, each sent by a run that the one before it had started.
+
+        A run that lives for longer than `CHAIN_PACE` begins anew: such a chain does no harm, and a function that
+        continues itself once a day for years is no loop.
+        """
+        return self.chain if now - self.queued_at <= CHAIN_PACE else 0
 
     def with_record(self, record: Record) -> Run:
         """The run after one more record."""

@@ -56,6 +56,7 @@ class EventQueue:
             ts=cast("int", raw["ts"]),
             received_at=from_ms(cast("int", raw["received_at"])),
             extra=cast("Mapping[str, Json]", raw["extra"]),
+            chain=cast("int", raw.get("chain", 0)),
         )
 
 
@@ -68,6 +69,7 @@ def _fields(event: Event) -> dict[str, Json]:
         "ts": event.ts,
         "received_at": to_ms(event.received_at),
         "extra": event.extra,
+        **({"chain": event.chain} if event.chain else {}),
     }
 
 

@@ -31,7 +31,7 @@ from milepost_engine.ports import Absent, AnyOf, Clock, ConditionFailed, Equals,
 from milepost_engine.runs.cancelling import Cancelling
 from milepost_engine.runs.sweeper import WATCH_GRACE
 from milepost_engine.store.events import Event, EventStore
-from milepost_engine.store.manifest import CronTrigger, EventTrigger, FunctionSpec
+from milepost_engine.store.manifest import CronTrigger, EventTrigger, FunctionSpec, too_long_a_chain
 from milepost_engine.store.messages import CancelRun, EventArrived, MessageSender, StartRun, WatchRun
 from milepost_engine.store.registry import Registry, Snapshot
 from milepost_engine.store.runs import RunStore
@@ -170,6 +170,9 @@ class Intake:
     ) -> str:
         if function_id in snapshot.paused:
             return "the function is paused"
+        spec = snapshot.functions.get(function_id)
+        if spec is not None and (why := too_long_a_chain(spec, event.chain)):
+            return why
         reasons = [reason for trigger in triggers if (reason := _mismatch(trigger, event, now))]
         return reasons[0] if len(reasons) == len(triggers) else ""
 
@@ -241,6 +244,7 @@ class Intake:
             step_limit=spec.step_limit,
             retention=spec.retention,
             peeks=spec.ours,
+            chain=event.chain,
             # Another SDK decides for itself whether it saves steps on its way; the official one for JavaScript does.
             checkpoint=spec.checkpoint or not spec.ours,
             parent=parent,

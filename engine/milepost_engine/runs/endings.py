@@ -18,7 +18,7 @@ from milepost_engine.core.opcodes import cancelled_with_parent, error_memo
 from milepost_engine.core.run import OpenOp, Outcome, Parent, Run, RunStatus
 from milepost_engine.ports import Clock
 from milepost_engine.store.events import Event, EventStore
-from milepost_engine.store.manifest import FunctionSpec
+from milepost_engine.store.manifest import FunctionSpec, too_long_a_chain
 from milepost_engine.store.messages import CancelRun, ChildEnded, MessageSender, StepRefused
 from milepost_engine.store.registry import Registry
 from milepost_engine.store.runs import RunStore
@@ -67,6 +67,9 @@ class Endings:
             await self._refuse(parent, op, f"could not find function with ID: {function_id}")
             return
         event = self._invoked(parent, op, spec)
+        if why := too_long_a_chain(spec, event.chain):
+            await self._refuse(parent, op, f"function {function_id} was not started: {why}")
+            return
         await self.events.put_listed(event, spec.retention)
         run_id = invoked_run_id(parent, op.step_id, event.received_at)
         origin = Parent(parent.run_id, op.step_id, parent.function_id, cancelled_with_parent(op))
@@ -88,7 +91,7 @@ class Endings:
         if not spec.ours:
             data["_inngest"] = _correlation(parent, op, spec)
         event_id = derived_ulid(to_ms(at), parent.run_id, op.step_id, "invoked")
-        return Event(event_id, event_id, EventName.INVOKED.value, data, to_ms(at), at, {})
+        return Event(event_id, event_id, EventName.INVOKED.value, data, to_ms(at), at, {}, parent.chain_at(at) + 1)
 
     def _planned_at(self, parent: Run, op: OpenOp) -> datetime:
         plan = parent.plan_of(op.step_id)
@@ -194,7 +197,7 @@ class Endings:
         at = run.ended.ended_at
         own = _ending_event_id(run.run_id, at, name)
         client_id = own if name is EventName.FINISHED else run.run_id
-        return Event(own, own if name is EventName.FINISHED else client_id, name.value, data, to_ms(at), at, {})
+        return Event(own, client_id, name.value, data, to_ms(at), at, {}, run.chain_at(at) + 1)
 
 
 def _correlation(parent: Run, op: OpenOp, spec: FunctionSpec) -> dict[str, Json]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from milepost.protocol import DISCOVERY, Header, Request, sign
+from milepost.protocol import DISCOVERY, EXTENSION, Header, Request, sign
 from milepost_engine.codec import dumps
 from milepost_engine.core.inputs import Call
 from milepost_engine.core.run import BlobRef, Run, Stored
@@ -111,7 +111,12 @@ async def build_request(
         "step_id": call.target,
         "use_api": use_api,
         # Extension: tells our SDK that it may run on after a step, and the names of steps kept or vanished.
-        "milepost": {"version": 1, "replay": bool(run.origin_run_id), "checkpoint": run.checkpoint},
+        EXTENSION: {
+            "version": 1,
+            "replay": bool(run.origin_run_id),
+            "checkpoint": run.checkpoint,
+            "chain": run.chain_at(now),
+        },
     }
     inline = [] if use_api and sum(map(len, events)) > inline_bytes else events
     first = events[0] if len(events[0]) <= inline_bytes else b"{}"

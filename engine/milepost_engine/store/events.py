@@ -21,6 +21,8 @@ from types import MappingProxyType
 from typing import Final, cast
 
 from milepost.protocol import (
+    EXTENSION,
+    MAX_CHAIN_CEILING,
     MAX_EVENT_BYTES,
     MAX_EVENT_NAME_CHARS,
     MAX_EVENTS_PER_REQUEST,
@@ -78,6 +80,8 @@ class Event:
     ts: int
     received_at: datetime
     extra: Mapping[str, Json]
+    chain: int = 0
+    """Its place in a chain of events in which each started a run that sent the next; 0 for one from outside."""
 
     def wire(self) -> dict[str, Json]:
         """The event as functions see it."""
@@ -137,7 +141,15 @@ def _read(raw: Json, event_id: str, now: datetime) -> Event:
     if isinstance(fields.get("user"), Mapping):
         extra["user"] = fields["user"]
     cleaned = {key: value for key, value in data.items() if key != "_inngest"} if isinstance(data, Mapping) else {}
-    return Event(event_id, str(client_id or event_id), name, cleaned, _read_ts(fields.get("ts"), name, now), now, extra)
+    ts = _read_ts(fields.get("ts"), name, now)
+    return Event(
+        event_id, str(client_id or event_id), name, cleaned, ts, now, extra, _read_chain(fields.get(EXTENSION))
+    )
+
+
+def _read_chain(extension: Json) -> int:
+    place = extension.get("chain") if isinstance(extension, Mapping) else None
+    return place if isinstance(place, int) and 0 < place <= MAX_CHAIN_CEILING else 0
 
 
 def check_travels(event: Mapping[str, Json], name: str) -> None:
@@ -297,6 +309,7 @@ class EventStore:
             ts=cast("int", body["ts"]),
             received_at=from_ms(int(item["received_at"])),
             extra=cast("Mapping[str, Json]", body["extra"]),
+            chain=cast("int", body.get("chain", 0)),
         )
         self._remember(event, len(encoded))
         return event
@@ -325,7 +338,8 @@ class EventStore:
         return [str(item["sk"]) for item in page.items]
 
     def _body(self, event: Event) -> dict[str, Json]:
-        return {"id": event.client_id, "data": event.data, "ts": event.ts, "extra": event.extra}
+        body: dict[str, Json] = {"id": event.client_id, "data": event.data, "ts": event.ts, "extra": event.extra}
+        return {**body, "chain": event.chain} if event.chain else body
 
     def _remember(self, event: Event, size: int) -> None:
         self.forget(event.event_id)

@@ -12,6 +12,8 @@ from datetime import timedelta
 from typing import Final, cast
 
 from milepost.protocol import (
+    MAX_CHAIN_CEILING,
+    MAX_CHAIN_DEFAULT,
     MAX_OPEN_DAYS,
     MAX_RETENTION_DAYS,
     MAX_RETRIES,
@@ -26,7 +28,15 @@ from milepost_engine.core.opcodes import policy_of
 from milepost_engine.core.retries import DEFAULT_RETRIES, RetryPolicy
 from milepost_engine.cron import CronLine, jitter_offset, parse_cron
 
-__all__ = ["CancelTrigger", "CronTrigger", "EventTrigger", "FunctionSpec", "ManifestError", "read_manifest"]
+__all__ = [
+    "CancelTrigger",
+    "CronTrigger",
+    "EventTrigger",
+    "FunctionSpec",
+    "ManifestError",
+    "read_manifest",
+    "too_long_a_chain",
+]
 
 MANIFEST_VERSION: Final = 1
 _FLOW_CONTROL: Final = {
@@ -94,11 +104,22 @@ class FunctionSpec:
     finish_timeout: timedelta | None = None
     idempotency: str = ""
     step_limit: int = MAX_STEPS_DEFAULT
+    chain_limit: int = MAX_CHAIN_DEFAULT
     retention: timedelta | None = None
     ours: bool = False
     checkpoint: bool = False
     schemas: Mapping[str, Json] = field(default_factory=dict)
     raw: Mapping[str, Json] = field(default_factory=dict)
+
+
+def too_long_a_chain(spec: FunctionSpec, place: int) -> str:
+    """Why an event does not start a function: it is at the end of a chain of events; empty when it may."""
+    if place <= spec.chain_limit:
+        return ""
+    return (
+        f"the event is number {place} of a chain in which each event started a run that sent the next; "
+        f"at most {spec.chain_limit} are allowed (App(max_chain=…))"
+    )
 
 
 def read_manifest(manifest: Mapping[str, Json], *, stored: bool = False) -> tuple[str, tuple[FunctionSpec, ...]]:
@@ -167,7 +188,8 @@ class _Reader:
             start_timeout=self._limited(_mapping(raw.get("timeouts")).get("start"), "timeouts.start"),
             finish_timeout=self._limited(_mapping(raw.get("timeouts")).get("finish"), "timeouts.finish"),
             idempotency=self._expression(raw.get("idempotency"), "idempotency"),
-            step_limit=self._step_limit(extra.get("max_steps")),
+            step_limit=self._whole(extra.get("max_steps"), "max_steps", MAX_STEPS_DEFAULT, MAX_STEPS_CEILING),
+            chain_limit=self._whole(extra.get("max_chain"), "max_chain", MAX_CHAIN_DEFAULT, MAX_CHAIN_CEILING),
             retention=self._retention(extra.get("retention")),
             ours=ours,
             checkpoint=extra.get("mode") == "checkpoint",
@@ -262,12 +284,12 @@ class _Reader:
             )
         return str(raw)
 
-    def _step_limit(self, raw: Json) -> int:
+    def _whole(self, raw: Json, what: str, default: int, most: int) -> int:
         if raw is None:
-            return MAX_STEPS_DEFAULT
-        if not isinstance(raw, int) or isinstance(raw, bool) or not 1 <= raw <= MAX_STEPS_CEILING:
-            self._wrong(f"max_steps is {raw!r}; it must be a whole number from 1 to {MAX_STEPS_CEILING}.")
-            return MAX_STEPS_DEFAULT
+            return default
+        if not isinstance(raw, int) or isinstance(raw, bool) or not 1 <= raw <= most:
+            self._wrong(f"{what} is {raw!r}; it must be a whole number from 1 to {most}.")
+            return default
         return raw
 
     def _retention(self, raw: Json) -> timedelta | None:

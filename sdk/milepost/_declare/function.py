@@ -15,7 +15,7 @@ from milepost._values.current import Named, check_text
 from milepost._values.durations import Duration, open_duration, wire_duration
 from milepost.errors import BadIdError, BadTriggerError, ConfigError, FlowControlUnsupportedError
 from milepost.middleware import Middleware, Middlewares
-from milepost.protocol import MAX_STEPS_CEILING
+from milepost.protocol import MAX_CHAIN_CEILING, MAX_STEPS_CEILING
 
 from .retries import DEFAULT_RETRIES, Retries, to_retries
 from .triggers import MAX_TRIGGERS, AnyEvent, Cron, Event, Trigger
@@ -328,10 +328,17 @@ def _check_timeouts(given: object) -> Timeouts:
 
 
 def _check_max_steps(given: object) -> int | None:
-    if given is None:
-        return None
-    if not isinstance(given, int) or isinstance(given, bool) or not 1 <= given <= MAX_STEPS_CEILING:
-        raise ConfigError(f"max_steps is {given!r}: write a whole number from 1 to {MAX_STEPS_CEILING}")
+    return None if given is None else _whole("max_steps", given, MAX_STEPS_CEILING)
+
+
+def check_max_chain(given: object) -> int:
+    """The longest chain of events of an app. Raises ConfigError for anything but a whole number from 1 up."""
+    return _whole("max_chain", given, MAX_CHAIN_CEILING)
+
+
+def _whole(what: str, given: object, most: int) -> int:
+    if not isinstance(given, int) or isinstance(given, bool) or not 1 <= given <= most:
+        raise ConfigError(f"{what} is {given!r}: write a whole number from 1 to {most}")
     return given
 
 

@@ -42,6 +42,8 @@ class CallRequest:
     may_continue: bool = False
     """The server is Milepost: one answer may carry a step and what follows it."""
     mode: Mode = "step"
+    chain: int = 0
+    """How many events led to the run, each from a run that the one before it had started."""
 
     @property
     def place(self) -> str:

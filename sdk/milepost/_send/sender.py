@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Final, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Final, Protocol, cast, runtime_checkable
 from urllib.parse import quote
 
 from pydantic_core import from_json, to_json
@@ -21,9 +21,13 @@ from milepost._values.json_types import JsonObject
 from milepost._values.serializer import plain_json
 from milepost.errors import ConfigError, EventRefusedError, PayloadTooLargeError, SendError
 from milepost.middleware import HookCaller, Middlewares
-from milepost.protocol import MAX_EVENT_BYTES, MAX_EVENTS_PER_REQUEST, ULID_LETTERS, Header
+from milepost.protocol import MAX_CHAIN_DEFAULT, MAX_EVENT_BYTES, MAX_EVENTS_PER_REQUEST, ULID_LETTERS, Header
 
+from .chain import chained
 from .http import HttpApi
+
+if TYPE_CHECKING:
+    import logging
 
 __all__ = ["EventBatch", "EventSender", "HttpTransport", "RecordingTransport", "Transport", "step_seed"]
 
@@ -128,12 +132,21 @@ class EventSender:
     """Sends the events of an app. `given`: the transport comes from the app's code, not from the environment."""
 
     def __init__(
-        self, transport: Transport | None, middlewares: Middlewares, now: Callable[[], datetime], *, given: bool = True
+        self,
+        transport: Transport | None,
+        middlewares: Middlewares,
+        now: Callable[[], datetime],
+        *,
+        given: bool = True,
+        max_chain: int = MAX_CHAIN_DEFAULT,
+        logger: Callable[[], logging.Logger] | None = None,
     ) -> None:
         self._transport = transport
         self._middlewares = middlewares
         self._now = now
         self._given = given
+        self._max_chain = max_chain
+        self._logger = logger
         self._defaults: list[Transport] = []
 
     @contextmanager
@@ -172,6 +185,7 @@ class EventSender:
         if hooks:
             changed = await hooks.transform(call, "before_send_events", wired)
             wired = [_plain_event(event) for event in changed]
+        wired = chained(wired, self._max_chain, self._logger)
         ids: list[str] = []
         for number, batch in enumerate(self._batches(wired, seed or self._fresh_seed)):
             try:

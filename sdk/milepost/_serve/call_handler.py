@@ -27,7 +27,7 @@ from milepost._values.json_types import JsonObject
 from milepost._values.serializer import UnresolvedAnnotation, adapter_for, pack, returned_type
 from milepost.errors import MilepostError, RequestError
 from milepost.middleware import CallInput, call_and_wait
-from milepost.protocol import DISCOVERY
+from milepost.protocol import DISCOVERY, EXTENSION
 
 from .answer import transform_answer, transform_ops, write_answer
 from .checkpoint import HttpCheckpointer
@@ -60,7 +60,7 @@ class _CallBody:
     @property
     def extension(self) -> JsonObject | None:
         """The fields that only Milepost's server sends; None from other servers."""
-        extension = self.context.get("milepost")
+        extension = self.context.get(EXTENSION)
         return cast("JsonObject", extension) if isinstance(extension, Mapping) else None
 
 
@@ -159,6 +159,7 @@ def _read_call(function: AnyFunction, body: _CallBody, target: str) -> CallReque
         may_run_steps=not context.get("disable_immediate_execution", False),
         may_continue=body.extension is not None,
         mode=function.mode,
+        chain=_whole((body.extension or {}).get("chain")),
     )
 
 

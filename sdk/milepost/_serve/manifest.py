@@ -12,7 +12,7 @@ from milepost._declare.triggers import Cron, Event, Trigger
 from milepost._values.current import Named
 from milepost._values.durations import to_duration, wire_duration
 from milepost._version import SDK_NAME, VERSION
-from milepost.protocol import DISCOVERY, normalize_key
+from milepost.protocol import DISCOVERY, MAX_CHAIN_DEFAULT, normalize_key
 
 from .settings import AppSettings
 
@@ -135,6 +135,8 @@ def _extension(function: AnyFunction, settings: AppSettings) -> dict[str, object
             if isinstance(trigger, Event) and (schema := trigger.schema()) is not None
         }
     wire: dict[str, object] = {"retries": function.retries.to_wire(), "mode": function.mode, "event_schemas": schemas}
+    if settings.max_chain != MAX_CHAIN_DEFAULT:
+        wire["max_chain"] = settings.max_chain
     if function.max_steps is not None:
         wire["max_steps"] = function.max_steps
     if settings.retention is not None:

@@ -30,6 +30,7 @@ class AppSettings:
     middlewares: Middlewares
     retention: timedelta | None
     budget: timedelta
+    max_chain: int
     now: Callable[[], datetime]
     logger: Callable[[], logging.Logger]
     warned: set[str] = field(default_factory=set[str])

@@ -24,6 +24,9 @@ class CurrentCall(Protocol):
     @property
     def attempt(self) -> int: ...
 
+    @property
+    def chain(self) -> int: ...
+
 
 class CurrentRun(Protocol):
     """The invocation whose code is running."""
