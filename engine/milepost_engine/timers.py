@@ -13,6 +13,7 @@ them. Timers are only made for moments farther ahead than any tick has looked.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -131,6 +132,7 @@ class Timers:
         armed_for = from_ms(int(item["next_at"]))
         until = now + LOOK_AHEAD
         if armed_for > until:
+            await self._arm_sooner(key, item, trigger, until)
             return
         for tick in self._ticks(trigger, armed_for, now, until):
             offset = jitter_offset(spec.function_id, trigger.text, trigger.jitter) if trigger.jitter else timedelta(0)
@@ -144,6 +146,14 @@ class Timers:
             )
         except ConditionFailed:
             return
+
+    async def _arm_sooner(self, key: str, item: Item, trigger: CronTrigger, until: datetime) -> None:
+        """Arm a line that was armed by a clock which has been set back since; a tick sent twice starts one run."""
+        following = to_ms(next_after(trigger.line, until))
+        armed = int(item["next_at"])
+        if following < armed:
+            with suppress(ConditionFailed):
+                await self.table.update(Key("CRON", key), Changes(set={"next_at": following}), Equals("next_at", armed))
 
     def _ticks(self, trigger: CronTrigger, armed_for: datetime, now: datetime, until: datetime) -> tuple[datetime, ...]:
         """The ticks to send: those still ahead, and of those missed what the trigger asks for."""

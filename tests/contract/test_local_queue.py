@@ -282,3 +282,23 @@ async def test_table_writes_and_sends_of_one_turn_share_one_commit(store: Sqlite
     item: Item = {"pk": "p", "sk": "s"}
     await asyncio.gather(store.table.put(item), queue.send([Message("a")]), store.blobs.put("k", b"v"))
     assert commits == ["COMMIT"]
+
+
+async def test_a_clock_that_is_put_right_delays_nothing_that_was_due_at_once(tmp_path: Path, quiet: None) -> None:
+    """The clock was a day ahead, the process was killed, the clock was put right, and another process starts."""
+    path, ahead = tmp_path / "m.db", WoundClock()
+    store = SqliteStore.open(path, clock=ahead)
+    queue = LocalQueue(store, ahead, "work")
+    await queue.send([Message("at once"), Message("failed before"), Message("asked for later", delay_seconds=60)])
+    await queue.drain(Consumer(ahead, frozenset({"failed before", "at once"})))
+    await queue.send([Message("never tried")])
+    store.close()
+    right = WoundClock(ahead.now() - timedelta(days=1))
+    store = SqliteStore.open(path, clock=right)
+    queue, consumer = LocalQueue(store, right, "work"), Consumer(right)
+    await queue.drain(consumer)
+    assert consumer.bodies == ["never tried"]
+    await right.advance(60)
+    await queue.drain(consumer)
+    assert sorted(consumer.bodies) == ["at once", "failed before", "never tried"]
+    store.close()

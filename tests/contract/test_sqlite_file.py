@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import random
 import signal
 import sqlite3
@@ -14,8 +15,8 @@ import pytest
 from milepost_engine.adapters.clock import WoundClock
 from milepost_engine.adapters.local.queue import LocalQueue, Received
 from milepost_engine.adapters.local.sqlite import SqliteStore
-from milepost_engine.adapters.local.sqlite_file import DataFileError, Durability
-from milepost_engine.ports import Changes, ConditionFailed, Equals, Key
+from milepost_engine.adapters.local.sqlite_file import DataFileError, Durability, data_problem
+from milepost_engine.ports import Absent, Changes, ConditionFailed, Equals, Key, Put
 
 WRITER = """
 import asyncio, sys
@@ -145,13 +146,14 @@ async def test_writes_of_one_turn_share_one_commit_and_fail_alone(store: SqliteS
 
 async def test_a_commit_that_fails_fails_every_caller_and_writes_nothing(store: SqliteStore) -> None:
     await store.table.put({"pk": "p", "sk": "s"})
-    store.connection.execute("PRAGMA max_page_count = 20")
+    store.connection.execute("PRAGMA query_only = ON")
     results = await asyncio.gather(
         store.table.put({"pk": "p", "sk": "small"}),
-        store.table.put({"pk": "p", "sk": "large", "v": "x" * 300_000}),
+        store.table.put({"pk": "p", "sk": "other"}),
         return_exceptions=True,
     )
-    assert [str(result) for result in results] == ["database or disk is full"] * 2
+    assert [str(result) for result in results] == ["attempt to write a readonly database"] * 2
+    store.connection.execute("PRAGMA query_only = OFF")
     assert [item["sk"] for item in (await store.table.query("p")).items] == ["s"]
     await store.table.put({"pk": "p", "sk": "small"})
 
@@ -204,4 +206,145 @@ async def test_durability_chooses_what_a_commit_waits_for(tmp_path: Path, durabi
     level = store.connection.execute("PRAGMA synchronous").fetchone()[0]
     assert level == {"process": 1, "power": 2}[durability]
     assert store.connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    store.close()
+
+
+async def test_a_full_disk_holds_writes_and_loses_none(store: SqliteStore) -> None:
+    heard: list[bool] = []
+    store.commits.on_full = heard.append
+    execute = store.connection.execute
+    execute("PRAGMA max_page_count = 1")  # as few as the file has
+    writes = [
+        asyncio.ensure_future(store.table.put({"pk": "p", "sk": f"{number:03}", "v": "x" * 4000}))
+        for number in range(9)
+    ]
+    await asyncio.wait(writes, timeout=0.1)
+    later = asyncio.ensure_future(store.table.update(Key("p", "004"), Changes(set={"v": "later"})))
+    assert (heard, store.commits.full) == ([True], True)
+    assert not any(write.done() for write in writes)
+    execute("PRAGMA max_page_count = 100000")
+    await asyncio.wait_for(asyncio.gather(*writes, later), 20)
+    assert (heard, store.commits.full) == ([True, False], False)
+    items = (await store.table.query("p")).items
+    assert [item["sk"] for item in items] == [f"{number:03}" for number in range(9)]
+    assert items[4]["v"] == "later"
+
+
+async def test_a_store_that_is_closed_while_the_disk_is_full_ends(tmp_path: Path) -> None:
+    store = SqliteStore.open(tmp_path / "m.db", clock=WoundClock())
+    store.connection.execute("PRAGMA max_page_count = 1")
+    write = asyncio.ensure_future(store.table.put({"pk": "p", "sk": "s", "v": "x" * 100_000}))
+    await asyncio.wait([write], timeout=0.1)
+    store.close()
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        await write
+
+
+async def test_damaged_pages_are_reported_in_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "m.db"
+    store = SqliteStore.open(path, clock=WoundClock())
+    for number in range(200):
+        await store.table.put({"pk": "p", "sk": f"{number:03}", "v": "x" * 4000})
+    store.close()
+    with path.open("r+b") as file:
+        file.seek(3 * 4096)
+        file.write(b"\xff" * 100 * 4096)
+    damage: Exception | None = None
+    try:
+        store = SqliteStore.open(path, clock=WoundClock())
+        await store.table.query("p")
+    except (DataFileError, sqlite3.DatabaseError) as error:
+        damage = error
+    assert damage is not None
+    found = data_problem(ExceptionGroup("as a task group raises it", [ValueError(), damage]), path)
+    assert found is not None
+    assert found.code == "data_file_damaged"
+    assert f"the data file {path} is damaged" in str(found)
+    assert "delete it to start empty" in str(found)
+    assert data_problem(ValueError("something else"), path) is None
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights of files")
+async def test_only_the_user_may_read_the_file(tmp_path: Path) -> None:
+    folder = tmp_path / "state" / "milepost"
+    path = folder / "m.db"
+    for _ in range(2):
+        store = SqliteStore.open(path, clock=WoundClock())
+        await store.table.put({"pk": "p", "sk": "s"})
+        files = [path, path.with_name("m.db-wal")]
+        assert [file.stat().st_mode & 0o777 for file in files] == [0o600, 0o600]
+        assert folder.stat().st_mode & 0o777 == 0o700
+        store.close()
+        path.chmod(0o644)
+
+
+async def test_a_file_of_the_version_before_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "m.db"
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as file:
+        for statement in (
+            "CREATE TABLE items (pk TEXT NOT NULL, sk TEXT NOT NULL, expires_at INTEGER, body NOT NULL)",
+            "CREATE UNIQUE INDEX key ON items (pk, sk)",
+            "CREATE TABLE blobs (key TEXT PRIMARY KEY, content BLOB NOT NULL)",
+            """CREATE TABLE messages (id INTEGER PRIMARY KEY AUTOINCREMENT, queue TEXT NOT NULL, body TEXT NOT NULL,
+               due_at INTEGER NOT NULL, receive_count INTEGER NOT NULL DEFAULT 0, dead_at INTEGER, problem TEXT)""",
+            "INSERT INTO items VALUES ('p', 's', NULL, '{\"v\":1}')",
+            "INSERT INTO blobs VALUES ('runs/r/s', x'01')",
+            "PRAGMA application_id = 0x4D4C5031",
+            "PRAGMA user_version = 2",
+        ):
+            file.execute(statement)
+    for _ in range(2):
+        store = SqliteStore.open(path, clock=WoundClock())
+        assert (await store.table.get(Key("p", "s"))) == {"pk": "p", "sk": "s", "v": 1}
+        assert await store.blobs.get("runs/r/s") == b"\x01"
+        store.close()
+
+
+async def test_a_blob_lives_as_long_as_the_last_item_that_names_it(store: SqliteStore, clock: WoundClock) -> None:
+    now = int(clock.now().timestamp())
+    for name in ("once", "shared", "kept", "longer", "never named"):
+        await store.blobs.put(name, b"x")
+    put = store.table.put
+    day = 86_400
+    await put({"pk": "a", "sk": "1", "memo_ref": "once", "expires_at": now + 2 * day})
+    await put({"pk": "a", "sk": "2", "memo_ref": "shared", "expires_at": now + 2 * day})
+    await put({"pk": "b", "sk": "1", "memo_ref": "shared", "expires_at": now + 4 * day}, Absent())
+    await put({"pk": "b", "sk": "2", "body_ref": "kept"})
+    await store.table.transact([Put({"pk": "c", "sk": "1", "memo_ref": "longer", "expires_at": now + 2 * day})])
+    await store.table.update(Key("c", "1"), Changes(set={"expires_at": now + 4 * day}))
+
+    async def left() -> set[str]:
+        while await store.table.sweep_expired(limit=2):
+            pass
+        names = ("once", "shared", "kept", "longer", "never named")
+        return {name for name in names if await store.blobs.get(name) is not None}
+
+    await clock.advance(day - 1)
+    assert await left() == {"once", "shared", "kept", "longer", "never named"}
+    await clock.advance(2)
+    assert await left() == {"once", "shared", "kept", "longer"}
+    await clock.advance(day)
+    assert await left() == {"shared", "kept", "longer"}
+    await clock.advance(2 * day)
+    assert await left() == {"kept"}
+
+
+async def test_room_of_what_was_swept_is_given_back(tmp_path: Path) -> None:
+    clock, path = WoundClock(), tmp_path / "m.db"
+    store = SqliteStore.open(path, clock=clock)
+    now = int(clock.now().timestamp())
+    await asyncio.gather(
+        *(
+            store.table.put({"pk": "p", "sk": f"{number:05}", "v": "x" * 1000, "expires_at": now + 1})
+            for number in range(5000)
+        )
+    )
+    store.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    before = path.stat().st_size
+    await clock.advance(2)
+    while await store.table.sweep_expired():
+        pass
+    store.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    assert before > 5_000_000
+    assert path.stat().st_size < before / 10
     store.close()

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from milepost import App, Cancel, Context
+from milepost import App, Cancel, Context, Cron
 from milepost_engine.adapters.clock import WoundClock
 from milepost_engine.store.events import Event, read_events
 
@@ -180,3 +180,20 @@ async def test_of_events_that_cancel_the_runs_of_earlier_ones_the_latest_survive
         await r.wind(11)
         ended = {run["event"]["id"]: run["status"] for run in await r.runs()}
         assert ended == {first.event_id: "Cancelled", second.event_id: "Completed"}
+
+
+async def test_a_cron_line_continues_when_the_clock_that_armed_it_is_put_right():
+    app, ticks, clock = App("a"), list[datetime](), Corrected(START)
+
+    @app.function(id="f", trigger=Cron("0 * * * *"))
+    async def f(ctx: Context) -> None:
+        assert ctx.cron is not None
+        ticks.append(ctx.cron.scheduled_at)
+
+    async with rig(app, clock=clock) as r:
+        clock.correct(START + timedelta(days=1))  # a day ahead
+        await r.wind(60)
+        clock.correct(START)
+        await r.wind(timedelta(hours=2, minutes=30))
+        assert ticks[-2:] == [START + HOUR, START + 2 * HOUR]
+        assert len(ticks) == len(set(ticks))

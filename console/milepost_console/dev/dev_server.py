@@ -13,6 +13,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -24,7 +25,7 @@ from milepost_console.code.loader import AppLocation, CodeProblem, look_at, pars
 from milepost_console.server.app import build_app
 from milepost_console.server.backend import Backend
 from milepost_engine.adapters.clock import SystemClock
-from milepost_engine.adapters.local.sqlite_file import DataFileError
+from milepost_engine.adapters.local.sqlite_file import data_problem
 from milepost_engine.ports import Invoker, Target
 from milepost_engine.store.manifest import ManifestError, read_manifest
 
@@ -234,8 +235,12 @@ async def run_dev(options: DevOptions, console: Console) -> None:
                 backend = _backend(options, local, live, remotes, memory)
                 server = DevServer(options, lines, local, backend, remotes, code, address)
                 await _serve(server, server_socket, console)
-        except DataFileError as error:
-            raise StartProblem(f"{error}. To run a second server beside it, use --db FILE or --in-memory.") from error
+        except Exception as error:
+            found = data_problem(error, options.file)
+            if found is None:
+                raise
+            beside = " To run a second server beside it, use --db FILE or --in-memory."
+            raise StartProblem(f"{found}.{beside if found.code == 'data_file_in_use' else ''}") from error
 
 
 @contextlib.asynccontextmanager
@@ -259,9 +264,17 @@ async def _engine(
 ) -> AsyncIterator[LocalEngine]:
     own: dict[str, Invoker] = {} if code is None else {KIND: code}
     async with open_local(options.file, Several((live, lines)), own) as local:
+        local.store.commits.on_full = partial(_say_full, lines, options.file)
         if code is not None:
             code.checkpointer = local.engine.checkpointer
         yield local
+
+
+def _say_full(lines: Lines | JsonLines, file: Path | str, full: bool) -> None:  # noqa: FBT001 - a callback
+    if full:
+        lines.say(f"there is no room on the disk for {file}: everything waits until there is; nothing is lost", "red")
+    else:
+        lines.say("there is room on the disk again: work continues", "green")
 
 
 def _backend(options: DevOptions, local: LocalEngine, live: Live, remotes: Remotes, memory: RunLogMemory) -> Backend:
@@ -277,6 +290,7 @@ def _backend(options: DevOptions, local: LocalEngine, live: Live, remotes: Remot
         sync_url=sync_url,
         options={"places": options.entries, "urls": options.urls},
         ready=asyncio.Event(),
+        on_hold=lambda: local.store.commits.full,
     )
     return backend
 

@@ -32,6 +32,8 @@ __all__ = ["CONCURRENCY", "LocalEngine", "default_file", "open_local"]
 CONCURRENCY: Final = 64
 """Messages processed at once; as many as the SDK has workers."""
 QUEUE: Final = "work"
+_SWEPT_AT_ONCE: Final = 1000
+_BETWEEN_SWEEPS: Final = 0.05
 _UNLIMITED: Final = float("inf")
 _log = logging.getLogger("milepost.dev")
 
@@ -69,10 +71,15 @@ class LocalEngine:
         while True:
             try:
                 await self.engine.timers.tick()
-                await self.store.table.sweep_expired()
+                await self._retain()
             except Exception:  # noqa: BLE001 - the clock must not stop
                 _log.exception("the minute's tick failed; the next one catches up")
             await self.clock.sleep(TICK.total_seconds())
+
+    async def _retain(self) -> None:
+        """Remove what has expired, however much it is: a part at a time, so that other work gets its turn."""
+        while await self.store.table.sweep_expired(_SWEPT_AT_ONCE) >= _SWEPT_AT_ONCE:
+            await self.clock.sleep(_BETWEEN_SWEEPS)
 
 
 @asynccontextmanager

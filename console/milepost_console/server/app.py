@@ -57,4 +57,4 @@ def build_app(backend: Backend, *, hosts: Iterable[str] = (), any_address: bool 
         app.include_router(make(backend))
     add_pages(app, backend.static_folder)
     describe(app)
-    return Guard(app, hosts=hosts, any_address=any_address)
+    return Guard(app, hosts=hosts, any_address=any_address, on_hold=backend.on_hold)

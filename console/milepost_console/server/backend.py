@@ -40,6 +40,7 @@ class Backend:
         sync_url: Asks the app at a URL to register; None when apps cannot be added by URL.
         mode: "dev", or "stack" for a deployed stack, whose name is `stack`.
         options: The server's start options, for `GET /dev`.
+        on_hold: Whether nothing can be written now, because the disk is full.
         ready: Set once the user's code is served; None when there is nothing to wait for.
     """
 
@@ -53,6 +54,7 @@ class Backend:
     stack: str | None = None
     options: Mapping[str, object] = field(default_factory=dict)
     ready: asyncio.Event | None = None
+    on_hold: Callable[[], bool] = lambda: False
     static_folder: Path = STATIC_FOLDER
 
     @property

@@ -11,7 +11,7 @@ Body sizes are limited while bodies arrive.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -33,11 +33,19 @@ class Guard:
     """Refuses requests that do not come from this machine's own tools.
 
     `hosts` are more accepted host names. `any_address` also accepts every IP address, for a server that listens on the
-    network; foreign names are still refused.
+    network; foreign names are still refused. While the server is `on_hold`, it refuses what it would have to store.
     """
 
-    def __init__(self, app: ASGIApp, *, hosts: Iterable[str] = (), any_address: bool = False) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        hosts: Iterable[str] = (),
+        any_address: bool = False,
+        on_hold: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._app = app
+        self._on_hold = on_hold
         self._hosts = _LOOPBACK | {host.lower() for host in hosts}
         self._any_address = any_address
 
@@ -76,6 +84,8 @@ class Guard:
             has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
             if has_body and kind != "application/json":
                 return 415, "MP310", f"{method} {path} expects JSON: send the header 'Content-Type: application/json'."
+        if method in _WRITES and self._on_hold():
+            return 503, "MP324", "The disk of the server is full. Make room, then send this again: it was not accepted."
         return None
 
     def _knows(self, name: str) -> bool:

@@ -12,6 +12,10 @@ Only the count of failures is stored, not that a message is in flight: after a k
 and kills never make it a dead letter. A message that a process finds waiting at its start may have been in flight, so
 its receive count is at least 2. Delays are exact, without polling: a heap in memory has the waiting messages, and one
 alarm sleeps until the first is due.
+
+The system's clock may have been a day ahead when a process was killed, and be right when the next one starts. What was
+due at once is stored without a moment, and what failed waits no longer than `MAX_BACKOFF_SECONDS` from the start. Only
+a delay that somebody asked for keeps its moment.
 """
 
 from __future__ import annotations
@@ -39,6 +43,8 @@ MAX_BACKOFF_SECONDS: Final = 60.0
 _SMALL: Final = 4096
 _MOST_BODIES: Final = 4096
 
+_AT_ONCE: Final = 0
+"""Stored instead of a moment for what is due at once."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _log = logging.getLogger("milepost.queue")
@@ -108,8 +114,13 @@ class LocalQueue:
         self._in_flight = 0
         self._bodies: dict[int, str] = {}
         """Small messages that were just sent: reading them again would take longer than writing them did."""
-        statement = "SELECT due_at, id FROM messages WHERE queue = ? AND dead_at IS NULL"
-        self._waiting: list[tuple[int, int]] = store.connection.execute(statement, (name,)).fetchall()
+        statement = "SELECT due_at, id, receive_count FROM messages WHERE queue = ? AND dead_at IS NULL"
+        now = self._now()
+        latest = now + int(MAX_BACKOFF_SECONDS * 1000)
+        self._waiting: list[tuple[int, int]] = [
+            (min(due_at or now, latest) if failures or not due_at else due_at, id_)
+            for due_at, id_, failures in store.connection.execute(statement, (name,))
+        ]
         heapq.heapify(self._waiting)
         self._received_before = {id_ for _, id_ in self._waiting}
 
@@ -137,11 +148,14 @@ class LocalQueue:
         for message in messages:
             check_message(message, self._longest_delay_seconds)
         now = self._clock.now()
-        rows = [(self._name, m.body, _after(now, m.delay_seconds)) for m in messages]
+        due = [_after(now, m.delay_seconds) for m in messages]
+        stored = [due_at if m.delay_seconds else _AT_ONCE for m, due_at in zip(messages, due, strict=True)]
+        rows = [(self._name, m.body, due_at) for m, due_at in zip(messages, stored, strict=True)]
 
         def insert(connection: sqlite3.Connection) -> list[tuple[int, int]]:
             statement = "INSERT INTO messages (queue, body, due_at) VALUES (?, ?, ?)"
-            return [(row[2], connection.execute(statement, row).lastrowid or 0) for row in rows]
+            ids = [connection.execute(statement, row).lastrowid or 0 for row in rows]
+            return list(zip(due, ids, strict=True))
 
         def sent(entries: list[tuple[int, int]]) -> None:
             for (_, id_), message in zip(entries, messages, strict=True):
@@ -192,7 +206,7 @@ class LocalQueue:
             found = {row[0] for row in connection.execute(dead, (self._name,))}
             chosen = sorted(found if ids is None else found.intersection(ids))
             statement = "UPDATE messages SET dead_at = NULL, receive_count = 0, due_at = ? WHERE id = ?"
-            connection.executemany(statement, [(now, id_) for id_ in chosen])
+            connection.executemany(statement, [(_AT_ONCE, id_) for id_ in chosen])
             self._received_before.update(chosen)
             return [(now, id_) for id_ in chosen]
 

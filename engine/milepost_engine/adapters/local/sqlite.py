@@ -53,6 +53,19 @@ _UPSERT: Final = (
     "expires_at = excluded.expires_at, body = excluded.body"
 )
 _INSERT: Final = f"INSERT OR IGNORE INTO items ({', '.join(COLUMNS)}) VALUES (?, ?, ?, ?)"  # noqa: S608 - as above
+_SWEEP_ITEMS: Final = "DELETE FROM items WHERE rowid IN (SELECT rowid FROM items WHERE expires_at <= ? LIMIT ?)"
+_SWEEP_BLOBS: Final = "DELETE FROM blobs WHERE key IN (SELECT key FROM blobs WHERE expires_at <= ? LIMIT ?)"
+_PAGES_AT_ONCE: Final = 2000
+_UNNAMED_SECONDS: Final = 86_400
+"""A blob that no item names within a day was written by a process that ended before it wrote the item."""
+_PUT_BLOB: Final = (
+    "INSERT INTO blobs (key, content, expires_at) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET "
+    "content = excluded.content"
+)
+_NAME_BLOB: Final = (
+    "UPDATE blobs SET expires_at = CASE WHEN ?1 IS NULL OR expires_at IS NULL THEN NULL ELSE max(expires_at, ?1) END "
+    "WHERE key = ?2"
+)
 _DELETE: Final = "DELETE FROM items WHERE pk = ? AND sk = ?"
 _LIVE: Final = "(expires_at IS NULL OR expires_at > ?)"
 
@@ -67,7 +80,7 @@ class SqliteStore:
         self.connection = connection
         self.commits = GroupCommit(connection)
         self.table = SqliteTable(connection, self.commits, clock)
-        self.blobs = SqliteBlobs(connection, self.commits)
+        self.blobs = SqliteBlobs(connection, self.commits, clock)
 
     @classmethod
     def open(cls, path: str | Path, *, clock: Clock, durability: Durability = "process") -> Self:
@@ -140,10 +153,19 @@ class SqliteTable:
         return Page(items, cursor_of(str(items[-1]["sk"])) if more else None)
 
     async def sweep_expired(self, limit: int = 1000) -> int:
-        """Deletes up to `limit` items that no read returns any more; returns how many."""
+        """Deletes up to `limit` items that no read returns any more, and as many blobs that none of them names.
+
+        Returns how many items and blobs are gone; their room is given back to the system, a part at a time.
+        """
         now = self._now()
-        statement = "DELETE FROM items WHERE rowid IN (SELECT rowid FROM items WHERE expires_at <= ? LIMIT ?)"
-        swept: int = await self._commits.write(lambda rows: rows.execute(statement, (now, limit)).rowcount)
+
+        def sweep(rows: sqlite3.Connection) -> int:
+            return rows.execute(_SWEEP_ITEMS, (now, limit)).rowcount + rows.execute(_SWEEP_BLOBS, (now, limit)).rowcount
+
+        swept: int = await self._commits.write(sweep)
+        if swept and not self._commits.full:
+            # A script, because `execute` stops after the first page; it takes a transaction of its own.
+            self._connection.executescript(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})")
         return swept
 
     def _now(self) -> int:
@@ -153,16 +175,16 @@ class SqliteTable:
 class SqliteBlobs:
     """Implements the Blobs port; see its promises."""
 
-    def __init__(self, connection: sqlite3.Connection, commits: GroupCommit) -> None:
+    def __init__(self, connection: sqlite3.Connection, commits: GroupCommit, clock: Clock) -> None:
         self._connection = connection
         self._commits = commits
+        self._clock = clock
 
     async def put(self, key: str, content: bytes) -> None:
         """Writes the blob."""
         check_blob_key(key)
-        await self._commits.write(
-            lambda rows: rows.execute("INSERT OR REPLACE INTO blobs VALUES (?, ?)", (key, content)).rowcount
-        )
+        until = int(self._clock.now().timestamp()) + _UNNAMED_SECONDS
+        await self._commits.write(lambda rows: rows.execute(_PUT_BLOB, (key, content, until)).rowcount)
 
     async def get(self, key: str) -> bytes | None:
         """The blob, or None."""
@@ -211,6 +233,7 @@ def _check(connection: sqlite3.Connection, key: Key, when: Condition) -> None:
 def _put(item: Item, when: Condition | None) -> Callable[[sqlite3.Connection], None]:
     check_item(item)
     check_condition(when)
+    blobs = _named_blobs(item)
     row = row_of(item)  # now, not in the flush: the caller may change the dict before then
     key = Key(str(item["pk"]), str(item["sk"]))
 
@@ -219,12 +242,19 @@ def _put(item: Item, when: Condition | None) -> Callable[[sqlite3.Connection], N
             # The commonest write: the primary key checks the condition without a read.
             if connection.execute(_INSERT, row).rowcount == 0:
                 raise ConditionFailed(key, _existing(connection, key))
-            return
-        if when is not None:
-            _check(connection, key, when)
-        connection.execute(_UPSERT, row)
+        else:
+            if when is not None:
+                _check(connection, key, when)
+            connection.execute(_UPSERT, row)
+        for blob in blobs:
+            connection.execute(_NAME_BLOB, blob)
 
     return work
+
+
+def _named_blobs(item: Item) -> list[tuple[object, str]]:
+    """The blobs that an item names, each with the moment at which the item expires."""
+    return [(item.get("expires_at"), str(value)) for name, value in item.items() if name.endswith("_ref")]
 
 
 def _update(key: Key, changes: Changes, when: Condition | None) -> Callable[[sqlite3.Connection], Item]:
@@ -237,6 +267,8 @@ def _update(key: Key, changes: Changes, when: Condition | None) -> Callable[[sql
             raise ConditionFailed(key, existing)
         updated = _changed(key, existing, changes)
         connection.execute(_UPSERT, row_of(updated))
+        for blob in _named_blobs(updated):
+            connection.execute(_NAME_BLOB, blob)
         return updated
 
     return work
@@ -284,12 +316,15 @@ def _transaction(writes: tuple[Write, ...]) -> Callable[[sqlite3.Connection], No
         )
         if failed:
             raise TransactionFailed(failed)
-        updated = {
-            position: row_of(_changed(write.key, found[position], write.changes))
+        changed = {
+            position: _changed(write.key, found[position], write.changes)
             for position, write in enumerate(writes)
             if isinstance(write, Update)
         }
+        updated = {position: row_of(item) for position, item in changed.items()}
         connection.executemany(_UPSERT, (rows | updated).values())
+        puts = [write.item for write in writes if isinstance(write, Put)]
+        connection.executemany(_NAME_BLOB, [blob for item in (*puts, *changed.values()) for blob in _named_blobs(item)])
         connection.executemany(_DELETE, [(w.key.pk, w.key.sk) for w in writes if isinstance(w, Delete)])
 
     return work

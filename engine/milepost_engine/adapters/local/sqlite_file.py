@@ -4,6 +4,8 @@ Laws:
 - one process owns the file (SQLite's exclusive locking mode: the system releases it however the process ends;
   without shared memory, each read and commit is about a quarter cheaper);
 - all work of one turn of the event loop shares one transaction; a call returns only after COMMIT;
+- while the disk is full, writes wait: nothing is lost, and they are committed in their order when there is room;
+- only the user may read the file: it holds what events and steps carry;
 - a piece of work refuses (raises ConditionFailed, TransactionFailed or ValueError) before its first write, so a
   refusal needs no savepoint and does not affect the others.
 """
@@ -11,6 +13,8 @@ Laws:
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -22,20 +26,28 @@ __all__ = [
     "DataFileError",
     "Durability",
     "GroupCommit",
+    "data_problem",
     "open_file",
 ]
 
 Durability = Literal["process", "power"]
 """What a returned write survives: the end of the process (kill -9), or also a power cut (10 times slower)."""
 
-FILE_VERSION: Final = 2
+FILE_VERSION: Final = 3
+_BLOB_EXPIRY: Final = "CREATE INDEX blob_expiry ON blobs (expires_at) WHERE expires_at IS NOT NULL"
+_MIGRATIONS: Final = {2: ("ALTER TABLE blobs ADD COLUMN expires_at INTEGER", _BLOB_EXPIRY)}
+"""How a file of an earlier version becomes one of the next."""
 _APPLICATION_ID: Final = 0x4D4C5031  # "MLP1": distinguishes our files from other SQLite files
 _BUSY_SECONDS: Final = 0.5
+_FULL_SECONDS: Final = 1.0
+"""After this long, a write is tried again for which there was no room."""
 _SCHEMA: Final = (
     # A table with a rowid: items of 1 KB would bloat the tree of a table without one (2.5 times slower).
     "CREATE TABLE items (pk TEXT NOT NULL, sk TEXT NOT NULL, expires_at INTEGER, body NOT NULL, PRIMARY KEY (pk, sk))",
     "CREATE INDEX expiry ON items (expires_at) WHERE expires_at IS NOT NULL",
-    "CREATE TABLE blobs (key TEXT PRIMARY KEY, content BLOB NOT NULL)",
+    # expires_at: with the last item that names the blob; NULL: never.
+    "CREATE TABLE blobs (key TEXT PRIMARY KEY, content BLOB NOT NULL, expires_at INTEGER)",
+    _BLOB_EXPIRY,
     # due_at, dead_at: milliseconds since 1970. With dead_at it is a dead letter: delivered only after a redrive.
     """CREATE TABLE messages (id INTEGER PRIMARY KEY AUTOINCREMENT, queue TEXT NOT NULL, body TEXT NOT NULL,
        due_at INTEGER NOT NULL, receive_count INTEGER NOT NULL DEFAULT 0, dead_at INTEGER, problem TEXT)""",
@@ -46,8 +58,9 @@ _SCHEMA: Final = (
 class DataFileError(Exception):
     """The data file cannot be used.
 
-    `code` is stable: data_file_in_use (by another process), data_file_foreign (not ours, or damaged),
-    data_file_other_version (another schema), data_file_unreachable (path or permissions), data_file_closed.
+    `code` is stable: data_file_in_use (by another process), data_file_foreign (not ours), data_file_damaged (pages
+    cannot be read), data_file_full (no room on the disk), data_file_other_version (another schema),
+    data_file_unreachable (path or permissions), data_file_closed.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -60,7 +73,7 @@ def open_file(path: str | Path, durability: Durability) -> sqlite3.Connection:
     connection: sqlite3.Connection | None = None
     try:
         if str(path) != ":memory:":
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            _make_private(Path(path))
         # One event loop at a time uses the connection, but not always the thread that opened it.
         connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         _prepare(connection, path, durability)
@@ -73,11 +86,43 @@ def open_file(path: str | Path, durability: Durability) -> sqlite3.Connection:
     return connection
 
 
+def _make_private(path: Path) -> None:
+    """Create the file for its user alone; take from others what they could read of an existing one."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    for name in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        with contextlib.suppress(FileNotFoundError, PermissionError):  # not there, or it is somebody else's
+            name.chmod(0o600)
+
+
+def data_problem(error: BaseException, path: str | Path) -> DataFileError | None:
+    """What an error says about the data file, in a sentence; None if it is about something else."""
+    leaves = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    for leaf in leaves:
+        if (found := data_problem(leaf, path)) is not None:
+            return found
+    if isinstance(error, DataFileError):
+        return error
+    return _explained(error, path) if isinstance(error, sqlite3.Error) else None
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether a write failed because there is no room: on the disk, or under a limit for the file's size."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    return code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}
+
+
 def _explained(error: sqlite3.Error | OSError, path: str | Path) -> DataFileError:
     match error:
         case sqlite3.OperationalError() if "locked" in str(error):
             advice = "stop it (another dev server?) or choose another file"
             return DataFileError("data_file_in_use", f"another process uses the data file {path}: {advice}")
+        case sqlite3.Error() if is_full(error):
+            advice = "make room, then start again; nothing that was accepted is lost"
+            return DataFileError("data_file_full", f"there is no room for the data file {path} ({error}): {advice}")
+        case sqlite3.DatabaseError() if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT:
+            advice = "restore a copy, choose another file with --db, or delete it to start empty"
+            return DataFileError("data_file_damaged", f"the data file {path} is damaged ({error}): {advice}")
         case sqlite3.OperationalError() | OSError():
             advice = "check the path and its permissions"
             return DataFileError("data_file_unreachable", f"cannot open the data file {path} ({error}): {advice}")
@@ -90,6 +135,7 @@ def _explained(error: sqlite3.Error | OSError, path: str | Path) -> DataFileErro
 
 def _prepare(connection: sqlite3.Connection, path: str | Path, durability: Durability) -> None:
     execute = connection.execute
+    execute("PRAGMA auto_vacuum = INCREMENTAL")  # takes effect in a new file only
     execute("PRAGMA locking_mode = EXCLUSIVE")  # before the first access, else WAL uses shared memory
     execute("BEGIN EXCLUSIVE")
     try:
@@ -100,6 +146,10 @@ def _prepare(connection: sqlite3.Connection, path: str | Path, durability: Durab
             execute(f"PRAGMA user_version = {FILE_VERSION}")
         else:
             _check_version(path, application_id, version)
+            for older in range(version, FILE_VERSION):
+                for statement in _MIGRATIONS[older]:
+                    execute(statement)
+            execute(f"PRAGMA user_version = {FILE_VERSION}")
     except BaseException:
         execute("ROLLBACK")
         raise
@@ -113,7 +163,7 @@ def _prepare(connection: sqlite3.Connection, path: str | Path, durability: Durab
 def _check_version(path: str | Path, application_id: int, version: int) -> None:
     if application_id != _APPLICATION_ID:
         raise DataFileError("data_file_foreign", f"{path} is an SQLite file of another program: choose another path")
-    if version != FILE_VERSION:
+    if version != FILE_VERSION and version not in _MIGRATIONS:
         raise DataFileError(
             "data_file_other_version",
             f"the data file {path} has schema version {version}, this Milepost reads {FILE_VERSION}: "
@@ -143,6 +193,12 @@ class _Entry:
         self.committed = committed
         self.outcome: object = None
 
+    def succeed(self) -> None:
+        if self.committed is not None:
+            self.committed(self.outcome)
+        if not self.future.done():
+            self.future.set_result(self.outcome)
+
 
 class GroupCommit:
     """Runs all work submitted during one turn of the event loop in one transaction.
@@ -151,7 +207,8 @@ class GroupCommit:
         task B: write(b) ─┤ call_soon     BEGIN  a  b  COMMIT    A and B continue
         task C: write(c) ─┘ (next turn)          c refuses       C gets its refusal
 
-    If a caller is cancelled meanwhile, its work is still committed.
+    If a caller is cancelled meanwhile, its work is still committed. While the disk is full, `full` is True and work is
+    tried again every second; `on_full` is called when that begins and when it is over.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -159,11 +216,13 @@ class GroupCommit:
         self._pending: list[_Entry] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self.closed = False
+        self.full = False
+        self.on_full: Callable[[bool], None] = lambda _: None
 
     def close(self) -> None:
         """Commits pending work; further writes are refused."""
-        self.flush()
         self.closed = True
+        self.flush()
 
     def write(
         self, work: Callable[[sqlite3.Connection], Any], committed: Callable[[Any], None] | None = None
@@ -175,8 +234,8 @@ class GroupCommit:
         future = loop.create_future()
         if loop is not self._loop:  # work left by an abandoned loop has no caller any more
             self._pending.clear()
-            self._loop = loop
-        if not self._pending:
+            self._loop, self.full = loop, False
+        if not self._pending and not self.full:
             loop.call_soon(self.flush)
         self._pending.append(_Entry(work, future, committed))
         return future
@@ -189,21 +248,33 @@ class GroupCommit:
         try:
             refused = self._commit(batch)
         except sqlite3.Error as error:
-            for entry in batch:
-                _fail(entry.future, _translated(error))
+            if not self._holds(batch, error):
+                for entry in batch:
+                    _fail(entry.future, _translated(error))
             return
         except BaseException as error:
             for entry in batch:
                 _fail(entry.future, error)
             raise
+        if self.full:
+            self.full = False
+            self.on_full(False)
         for entry in batch:
             if entry in refused:
                 _fail(entry.future, refused[entry])
-                continue
-            if entry.committed is not None:
-                entry.committed(entry.outcome)
-            if not entry.future.done():
-                entry.future.set_result(entry.outcome)
+            else:
+                entry.succeed()
+
+    def _holds(self, batch: list[_Entry], error: sqlite3.Error) -> bool:
+        """Keep work for which there is no room, in its order."""
+        if not is_full(error) or self.closed or self._loop is None:
+            return False
+        self._pending = [*batch, *self._pending]
+        self._loop.call_later(_FULL_SECONDS, self.flush)
+        if not self.full:
+            self.full = True
+            self.on_full(True)
+        return True
 
     def _commit(self, batch: list[_Entry]) -> dict[_Entry, Exception]:
         connection = self._connection
