@@ -16,7 +16,7 @@ from .observe import Observer, Silent
 from .operations.actions import Operations, check_new_data
 from .operations.erasure import Erasure
 from .operations.queries import Queries
-from .ports import MAX_DELAY_SECONDS, Blobs, Clock, Handover, Invoker, Queue, RandomSource, Table
+from .ports import MAX_DELAY_SECONDS, Blobs, Clock, Handover, Invoker, Queue, RandomSource, Slots, Table, Unbounded
 from .runs.acting import Acting
 from .runs.cancelling import Cancelling
 from .runs.checkpoints import CheckpointRefusal, CheckpointSession, CheckpointWriter, open_session
@@ -79,6 +79,7 @@ class Engine:
         random_source: RandomSource,
         handovers: Mapping[str, Handover] | None = None,
         observer: Observer | None = None,
+        slots: Slots | None = None,
         settings: EngineSettings | None = None,
     ) -> Engine:
         """Wire the parts; nothing is read or written yet. `handovers`: to apps that report back themselves, by kind."""
@@ -104,6 +105,7 @@ class Engine:
             invocations,
             clock,
             watcher,
+            slots or Unbounded(),
         )
         timers = Timers(table, registry, sender, clock)
         queries = Queries(table, runs, events, registry, values, clock)

@@ -308,6 +308,26 @@ class Handover(Protocol):
     async def hand_over(self, target: Target, request: Request, token: Mapping[str, object]) -> None: ...
 
 
+class Slots(Protocol):
+    """Bounds how many calls of user code run at the same time. A slot is taken before anything is claimed."""
+
+    async def take(self, function_id: str) -> bool:
+        """Take a slot; returns whether it had to be waited for."""
+        ...
+
+    def give_back(self, function_id: str) -> None: ...
+
+
+class Unbounded:
+    """Slots without a bound: the platform sees to it."""
+
+    async def take(self, _: str) -> bool:
+        return False
+
+    def give_back(self, _: str) -> None:
+        pass
+
+
 class Clock(Protocol):
     """The only source of time. `now` never goes backwards within one process."""
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from pydantic import BaseModel, field_serializer, model_validator
 
 from milepost import App, Cancel, Context, NonRetriableError, Retries, StepError
 
-from .rig import names, rig, step
+from .rig import START, names, rig, step
 
 EVERY_10_S = Retries(max_retries=2, first_delay="10s", factor=1, jitter=0)
 
@@ -136,3 +138,110 @@ async def test_an_uncaught_error_of_a_step_is_shown_by_the_step_alone(own: str |
 
 def declined() -> None:
     raise ValueError("declined")
+
+
+class UnreadableType(BaseModel):
+    """Its validator raises what pydantic does not catch."""
+
+    n: int = 1
+
+    @model_validator(mode="before")
+    @classmethod
+    def check(cls, _: Any) -> Any:
+        raise TypeError("not like this")
+
+
+class UnreadableKey(UnreadableType):
+    @model_validator(mode="before")
+    @classmethod
+    def check(cls, _: Any) -> Any:
+        raise KeyError("n")
+
+
+class Unwritable(BaseModel):
+    n: int = 1
+
+    @field_serializer("n")
+    def write(self, _: int) -> int:
+        raise RuntimeError("cannot be written")
+
+
+def reading_back(kind: type[BaseModel], charged: list[str]) -> Callable[[], BaseModel]:
+    def charge() -> BaseModel:
+        charged.append(kind.__name__)
+        return kind.model_construct(n=1)
+
+    charge.__annotations__["return"] = kind
+    return charge
+
+
+@pytest.mark.parametrize("mode", ["step", "checkpoint"])
+@pytest.mark.parametrize("kind", [UnreadableType, UnreadableKey, Unwritable])
+async def test_a_body_whose_value_cannot_be_written_or_read_back_does_not_run_again(kind: type[BaseModel], mode: Any):
+    app, charged = App("a"), list[str]()
+
+    @app.function(id="f", trigger="go", mode=mode, retries=EVERY_10_S)
+    async def f(ctx: Context) -> str:
+        try:
+            await ctx.step.run("charge", reading_back(kind, charged))
+        except StepError as error:
+            return f"{error.name}: {error.message}"
+        return "no error"
+
+    async with rig(app) as r:
+        await r.send("go")
+        await r.wind(120)
+        run = await r.only_run()
+    assert charged == [kind.__name__]
+    assert run["output"].startswith("NotSerializableError: step 'charge' of function 'a-f', run ")
+
+
+class Evil(Exception):
+    """Reading anything of it that one might want to report fails."""
+
+    @property
+    def data(self) -> object:
+        raise RuntimeError("no data for you")
+
+    def __getattr__(self, name: str) -> object:
+        raise RuntimeError(f"no {name} for you")
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text for you")
+
+
+async def test_an_error_whose_attributes_raise_is_retried_as_any_other():
+    app, charged = App("a"), list[int]()
+
+    @app.function(id="f", trigger="go", retries=EVERY_10_S)
+    async def f(ctx: Context) -> str:
+        def charge() -> str:
+            charged.append(ctx.attempt)
+            if len(charged) < 3:
+                raise Evil
+            return "charged"
+
+        return await ctx.step.run("charge", charge)
+
+    async with rig(app) as r:
+        await r.send("go")
+        await r.wind(120)
+        run = await r.only_run()
+    assert (run["output"], charged) == ("charged", [0, 1, 2])
+    assert [tried["error"]["name"] for tried in step(run, "charge")["attempts"][:2]] == ["Evil", "Evil"]
+
+
+@pytest.mark.parametrize("microseconds", [0, 1, 456, 999])
+async def test_a_sleep_until_never_ends_early(microseconds: int):
+    app, until = App("a"), START + timedelta(seconds=1, microseconds=microseconds)
+
+    @app.function(id="f", trigger="go")
+    async def f(ctx: Context) -> None:
+        await ctx.step.sleep_until("nap", until)
+
+    async with rig(app) as r:
+        await r.send("go")
+        await r.wind(timedelta(seconds=1))
+        assert (await r.only_run())["status"] == ("Running" if microseconds else "Completed")
+        await r.wind(1)  # SQS delays by whole seconds
+        assert (await r.only_run())["status"] == "Completed"

@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
@@ -30,6 +31,14 @@ __all__ = ["cli", "main"]
 
 _USAGE_ERROR: Final[Any] = typer.BadParameter.__bases__[0]
 """Base of all usage errors: click's class, or the copy that typer brings."""
+
+
+class _Durability(StrEnum):
+    """The values of `--durability`; see `milepost_engine.adapters.local.sqlite_file.Durability`."""
+
+    PROCESS = "process"
+    POWER = "power"
+
 
 cli = typer.Typer(
     name="milepost",
@@ -95,6 +104,14 @@ def dev(
     show_payloads: Annotated[
         bool, typer.Option("--show-payloads", help="Print the data of events, steps and runs.")
     ] = False,
+    concurrency: Annotated[
+        int,
+        typer.Option(help="Calls of your code at the same time, by default 64.", min=1, max=1000, show_default=False),
+    ] = 64,
+    durability: Annotated[
+        _Durability,
+        typer.Option(help="What is never lost: what was accepted before a kill (process), or also before a power cut."),
+    ] = _Durability.PROCESS,
     allow_host: Annotated[list[str] | None, typer.Option(help="Another host name to accept in requests.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each line.")] = False,
 ) -> None:
@@ -115,6 +132,8 @@ def dev(
         json_lines=as_json,
         show_payloads=show_payloads,
         allowed_hosts=tuple(allow_host or ()),
+        concurrency=concurrency,
+        durability=durability.value,
     )
     try:
         asyncio.run(run_dev(options, Console()))

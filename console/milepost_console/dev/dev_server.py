@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,11 +25,12 @@ from milepost_console.code.loader import AppLocation, CodeProblem, look_at, pars
 from milepost_console.server.app import build_app
 from milepost_console.server.backend import Backend
 from milepost_engine.adapters.clock import SystemClock
-from milepost_engine.adapters.local.sqlite_file import data_problem
+from milepost_engine.adapters.local.sqlite_file import Durability, data_problem
 from milepost_engine.ports import Invoker, Target
 from milepost_engine.store.manifest import ManifestError, read_manifest
 
 from .banner import welcome
+from .hands import CONCURRENCY, Hands
 from .http_apps import Remotes
 from .live import Live, Several
 from .local import LocalEngine, default_file, open_local
@@ -67,6 +68,8 @@ class DevOptions:
     json_lines: bool = False
     show_payloads: bool = False
     allowed_hosts: tuple[str, ...] = ()
+    concurrency: int = CONCURRENCY
+    durability: Durability = "process"
 
     @property
     def file(self) -> Path | str:
@@ -80,7 +83,9 @@ def bind(host: str, port: int | None) -> socket.socket:
     ports = [port] if port is not None else range(DEFAULT_PORT, DEFAULT_PORT + PORTS_TRIED)
     problem: OSError | None = None
     for candidate in ports:
-        server = socket.socket(family, socket.SOCK_STREAM)
+        # Only by the protocol's number does asyncio see that this is TCP and set TCP_NODELAY. Without that, each answer
+        # on a connection that is kept open waits 40 ms for an acknowledgement.
+        server = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             # Frees the port at once after a restart. On POSIX it never lets two servers share a port.
             if os.name == "posix":
@@ -263,11 +268,27 @@ async def _engine(
     options: DevOptions, code: CodeHost | None, live: Live, lines: Lines | JsonLines
 ) -> AsyncIterator[LocalEngine]:
     own: dict[str, Invoker] = {} if code is None else {KIND: code}
-    async with open_local(options.file, Several((live, lines)), own) as local:
+    hands = Hands(options.concurrency, partial(_say_waiting, lines, options.concurrency))
+    async with open_local(
+        options.file, Several((live, lines)), own, slots=hands, durability=options.durability
+    ) as local:
         local.store.commits.on_full = partial(_say_full, lines, options.file)
         if code is not None:
             code.checkpointer = local.engine.checkpointer
         yield local
+
+
+def _say_waiting(lines: Lines | JsonLines, most: int, taken: Mapping[str, int]) -> None:
+    if not taken:
+        lines.say("no call of your code waits any more", "green")
+        return
+    busiest = sorted(taken.items(), key=lambda pair: -pair[1])[:3]
+    named = ", ".join(f"{count} of {function_id}" for function_id, count in busiest)
+    lines.say(
+        f"{most} calls of your code run at the same time ({named}). Further ones wait; each function gets its turn. "
+        "--concurrency allows more",
+        "yellow",
+    )
 
 
 def _say_full(lines: Lines | JsonLines, file: Path | str, full: bool) -> None:  # noqa: FBT001 - a callback

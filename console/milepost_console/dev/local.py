@@ -17,20 +17,23 @@ from milepost_engine.adapters.clock import SystemClock
 from milepost_engine.adapters.invoke_http import HttpInvoker
 from milepost_engine.adapters.local.queue import LocalQueue, Received
 from milepost_engine.adapters.local.sqlite import SqliteStore
+from milepost_engine.adapters.local.sqlite_file import Durability
 from milepost_engine.adapters.random_source import SystemRandom
 from milepost_engine.engine import Engine, EngineSettings
 from milepost_engine.observe import Observer
 from milepost_engine.timers import TICK
 
+from .hands import Hands
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from milepost_engine.ports import Clock, Invoker
+    from milepost_engine.ports import Clock, Invoker, Slots
 
-__all__ = ["CONCURRENCY", "LocalEngine", "default_file", "open_local"]
+__all__ = ["LocalEngine", "default_file", "open_local"]
 
-CONCURRENCY: Final = 64
-"""Messages processed at once; as many as the SDK has workers."""
+MESSAGES_AT_ONCE: Final = 5000
+"""Messages that are handled at the same time; most of them wait for a place in which user code can run."""
 QUEUE: Final = "work"
 _SWEPT_AT_ONCE: Final = 1000
 _BETWEEN_SWEEPS: Final = 0.05
@@ -61,7 +64,7 @@ class LocalEngine:
     async def work(self) -> None:
         """Process messages and tick until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.queue.run(self._handle, concurrency=CONCURRENCY))
+            tasks.create_task(self.queue.run(self._handle, concurrency=MESSAGES_AT_ONCE))
             tasks.create_task(self._tick())
 
     async def _handle(self, received: Received) -> None:
@@ -90,13 +93,17 @@ async def open_local(
     *,
     settings: EngineSettings | None = None,
     clock: Clock | None = None,
+    slots: Slots | None = None,
+    durability: Durability = "process",
 ) -> AsyncIterator[LocalEngine]:
     """Open the file (`:memory:` keeps nothing) and wire the engine. Raises DataFileError if another process uses it.
 
     `own`: more invokers by kind of target, besides the one for HTTP. `clock`: the system clock by default.
+    `slots` bounds the calls of user code, by default as `Hands` does. `durability`: what a
+    returned write survives, the end of the process or also a power cut.
     """
     clock = clock or SystemClock()
-    store = SqliteStore.open(path, clock=clock)
+    store = SqliteStore.open(path, clock=clock, durability=durability)
     try:
         async with HttpInvoker() as http:
             queue = LocalQueue(store, clock, QUEUE, longest_delay_seconds=_UNLIMITED)
@@ -109,6 +116,7 @@ async def open_local(
                 clock=clock,
                 random_source=SystemRandom(),
                 observer=observer,
+                slots=slots or Hands(),
                 settings=settings or EngineSettings(longest_delay_seconds=_UNLIMITED),
             )
             yield LocalEngine(store, queue, engine, invokers, http, clock)

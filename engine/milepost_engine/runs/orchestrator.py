@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from milepost.protocol import DISCOVERY, Opcode
+from milepost.protocol import DISCOVERY, MAX_STEPS_CEILING, Opcode
 from milepost_engine.core.commands import Invoke, SetTimer
 from milepost_engine.core.inputs import Input, InvocationFailed, InvocationReturned, RunResumed
 from milepost_engine.core.machine import Decision, advance, due_discovery, follow
@@ -25,7 +25,7 @@ from milepost_engine.core.outstanding import outstanding
 from milepost_engine.core.owed import closed_unseen, owed, owes_a_discovery
 from milepost_engine.core.run import ClosedStep, Plan, Run, RunStatus
 from milepost_engine.observe import Observer
-from milepost_engine.ports import Clock
+from milepost_engine.ports import Clock, Slots, Unbounded
 from milepost_engine.store.events import EventStore
 from milepost_engine.store.messages import DoJob, RunMessage
 from milepost_engine.store.runs import ClaimResult, Liveness, RunStore
@@ -42,7 +42,7 @@ __all__ = ["Orchestrator"]
 
 _ANSWERS: Final = (InvocationReturned, InvocationFailed)
 
-MAX_TURNS: Final = 25_000
+MAX_TURNS: Final = 3 * MAX_STEPS_CEILING
 """More turns than the largest run can have; a loop without progress ends here, and its message in the dead letters."""
 
 
@@ -61,6 +61,7 @@ class Orchestrator:
     invocations: Invocations
     clock: Clock
     observer: Observer
+    slots: Slots = field(default_factory=Unbounded)
     live: dict[str, LiveRun] = field(default_factory=dict)
 
     async def handle(self, message: RunMessage, deadline: datetime | None = None, *, redelivered: bool = False) -> None:
@@ -193,7 +194,18 @@ class Orchestrator:
     # --- invocations --------------------------------------------------------------------------------------------------
 
     async def _begin(self, lease: Lease, invoke: Invoke | None, deadline: datetime | None) -> Input | None:
-        """Make sure that an invocation is wanted and this message's own, and make it."""
+        """Make an invocation when there is a slot for it, if it is still wanted then and this message's own."""
+        if (invoke := self._current(lease.run, invoke)) is None:
+            return None
+        function_id = lease.run.function_id
+        if await self.slots.take(function_id):
+            lease.fresh = False  # it waited: much may have happened
+        try:
+            return await self._make(lease, invoke, deadline)
+        finally:
+            self.slots.give_back(function_id)
+
+    async def _make(self, lease: Lease, invoke: Invoke | None, deadline: datetime | None) -> Input | None:
         while (invoke := self._current(lease.run, invoke)) is not None:
             run = lease.run
             claimed = await self._claim(lease, run, invoke)
@@ -219,7 +231,7 @@ class Orchestrator:
         """A step turned out to be closed already: the message owes what follows if it was the one that closed it."""
         if await lease.read(self.runs) is None:
             return None
-        return await self._begin(lease, await self._act_on_owed(lease), deadline)
+        return await self._make(lease, await self._act_on_owed(lease), deadline)
 
     async def _claim(self, lease: Lease, run: Run, invoke: Invoke) -> ClaimResult:
         """Become the one who may call user code for a job (laws 1 and 2). A peek needs no claim."""

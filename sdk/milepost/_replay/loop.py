@@ -29,8 +29,8 @@ __all__ = ["IdleSelector", "Pool", "Worker", "pool", "run_in_worker"]
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-MAX_WORKERS: Final = 64
-"""Invocations that one process serves at the same time; further ones wait."""
+MAX_WORKERS: Final = 1024
+"""Invocations that one process serves at the same time; further ones wait. Whoever calls decides how many there are."""
 
 _JOIN_SECONDS: Final = 1.0
 

@@ -89,6 +89,8 @@ def wire_moment(value: datetime | str, what: str) -> str:
             f"{what} {given.isoformat()} has no time zone: add an offset such as 'Z', or use datetime.now(UTC)"
         )
     try:
-        return given.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        # The next whole millisecond: what is asked for never comes early, not by half a millisecond.
+        whole = given.astimezone(UTC) + timedelta(microseconds=-given.microsecond % 1000)
+        return whole.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     except OverflowError:
         raise BadDurationError(f"{what} {given.isoformat()} is out of range in UTC: pass an earlier one") from None

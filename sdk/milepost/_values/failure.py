@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, cast
 
-from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
+from pydantic_core import to_json, to_jsonable_python
 
 from milepost.errors import CodeError, FinalError, MilepostError, RetryAfterError, StepError
 from milepost.protocol import nests_deeper
@@ -102,10 +102,18 @@ def _describe(error: BaseException, *, no_retry: bool, depth: int) -> Failure:
         message=_clip(_text(error), _MAX_MESSAGE_CHARS),
         stack=_stack(error) if depth == 0 else "",
         code=error.code if isinstance(error, MilepostError) else None,
-        data=_jsonable(getattr(error, "data", None)),
+        data=_jsonable(_attribute(error, "data")),
         cause=_describe(raised_from, no_retry=False, depth=depth + 1) if raised_from and depth < _MAX_CAUSES else None,
         no_retry=no_retry,
     )
+
+
+def _attribute(error: BaseException, name: str) -> object:
+    """An attribute of an error; None if it has none, or reading it fails."""
+    try:
+        return cast("object", getattr(error, name, None))
+    except Exception:  # noqa: BLE001 - user classes may do anything
+        return None
 
 
 def _text(error: BaseException) -> str:
@@ -121,7 +129,7 @@ def _jsonable(data: object) -> object:
     try:
         plain = cast("object", to_jsonable_python(data, inf_nan_mode="null"))
         return None if nests_deeper(to_json(plain)) else plain
-    except (PydanticSerializationError, ValueError):
+    except Exception:  # noqa: BLE001 - user classes may do anything
         return None
 
 
@@ -130,7 +138,11 @@ def _stack(error: BaseException) -> str:
     frames: TracebackType | None = error.__traceback__
     while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_HERE):
         frames = frames.tb_next
-    lines = traceback.format_exception(type(error), error, frames or error.__traceback__)
+    shown = frames or error.__traceback__
+    try:
+        lines = traceback.format_exception(type(error), error, shown)
+    except Exception:  # noqa: BLE001 - it reads attributes of the error
+        lines = ["Traceback (most recent call last):\n", *traceback.format_tb(shown), f"{type(error).__name__}\n"]
     return _clip("".join(lines), _MAX_STACK_CHARS)
 
 

@@ -4,6 +4,7 @@ Rules
 - A value is written as JSON and read back before the caller sees it, in the first run too.
 - If the callable's return annotation names a type beyond JSON's own (a model, a dataclass, a datetime …), the value
   is read back as that type every time. Without an annotation the plain JSON value is returned.
+- Whatever a serializer or a validator raises, of any type, is final: the body has run, and would only run again.
 - NaN and infinities are refused: JSON cannot represent them, and other readers would see null.
 """
 
@@ -41,14 +42,14 @@ class UnresolvedAnnotation:
 def pack(value: object, adapter: Adapter | None, what: str) -> bytes:
     """Write a value as JSON. `what` names the step or function in errors.
 
-    Raises NotSerializableError for a value that JSON cannot represent or that is nested too deeply, and
-    PayloadTooLargeError over 4 MiB. Neither is retried.
+    Raises NotSerializableError for a value that JSON cannot represent or that is nested too deeply, whatever its own
+    serializers raise, and PayloadTooLargeError over 4 MiB. Neither is retried.
     """
     try:
         data = to_json(value) if adapter is None else adapter.dump_json(value, by_alias=True, warnings="error")
-    except (PydanticSerializationError, ValueError, RecursionError) as error:
+    except Exception as error:  # noqa: BLE001 - serializers are user code and raise anything
         raise NotSerializableError(
-            f"{what} returned a {_type_name(value)} that JSON cannot represent: {error}. Return plain data, a "
+            f"{what} returned a {_type_name(value)} that JSON cannot represent: {_reason(error)}. Return plain data, a "
             "dataclass or a pydantic model, or leave the object out of the result."
         ) from None
     if len(data) > MAX_STEP_OUTPUT_BYTES:
@@ -79,7 +80,10 @@ def _refuse_nan(data: bytes, what: str) -> None:
 
 
 def unpack(data: bytes, adapter: Adapter | None, what: str) -> object:
-    """Read back what `pack` wrote, as the annotated type if there is one. Raises NotSerializableError if it fails."""
+    """Read back what `pack` wrote, as the annotated type if there is one.
+
+    Raises NotSerializableError if that fails, whatever validators raise.
+    """
     try:
         return cast("object", from_json(data) if adapter is None else adapter.validate_json(data))
     except ValidationError as error:
@@ -87,10 +91,17 @@ def unpack(data: bytes, adapter: Adapter | None, what: str) -> object:
             f"{what} returned a value that does not match its return annotation after a round trip through JSON: "
             f"{error}. Correct the annotation or the value."
         ) from None
-    except ValueError as error:
+    except Exception as error:  # noqa: BLE001 - validators are user code and raise anything
         raise NotSerializableError(
-            f"{what} returned a value that cannot be read back from JSON: {error}. Return flatter data."
+            f"{what} returned a value that cannot be read back from JSON as its return annotation says: "
+            f"{_reason(error)}. Correct the type or its validators."
         ) from None
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong; errors of other kinds than pydantic's say too little without their class."""
+    known = isinstance(error, PydanticSerializationError | PydanticUserError)
+    return str(error) if known else f"{type(error).__name__}: {error}"
 
 
 def plain_json(value: object, what: str, around: int = 0) -> object:
