@@ -7,6 +7,8 @@
  4. A run ends once.
  5. What the run returns was recorded.
  6. A run that has not ended has something outstanding.
+ 7. No child outlives its cancelled parent, and no step of a child begins after its parent was cancelled. (The children
+    of the stories have one step each.)
 
 A body counts as running from its beginning until its result or its failure is recorded, or its message is done with, or
 its worker has crashed.

@@ -1,4 +1,4 @@
-"""Judges a schedule by what it has left behind: promises 5 and 6 of `ledger.py`."""
+"""Judges a schedule by what it has left behind: promises 5 to 7 of `ledger.py`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from milepost_engine.core.run import RunStatus
-from milepost_engine.ports import Value
+from milepost_engine.ports import Item, Value
 
 if TYPE_CHECKING:
     from .world import World
@@ -24,6 +24,8 @@ def judge_end(world: World) -> None:
         world.ledger.breaks("a run is left with nothing outstanding", f"status {world.status}", ", ".join(records))
     elif world.status == RunStatus.COMPLETED.value:
         _judge_output(world)
+    elif world.status == RunStatus.CANCELLED.value:
+        _judge_children(world)
 
 
 def _judge_output(world: World) -> None:
@@ -40,6 +42,21 @@ def _judge_output(world: World) -> None:
     ]
     if wrong:
         world.ledger.breaks("the output has what was never recorded", *wrong)
+
+
+def _judge_children(world: World) -> None:
+    left = [
+        f"{place[0][2:]} is {item['status']!s}"
+        for place, item in world.items.items.items()
+        if "given" in item and _is_child(item, world.run_id) and not RunStatus(str(item["status"])).ended
+    ]
+    if left:
+        world.ledger.breaks("a child outlives its cancelled parent", *sorted(left))
+
+
+def _is_child(header: Item, run_id: str) -> bool:
+    parent = _json_of(header["given"]).get("parent")
+    return bool(parent) and parent[0] == run_id
 
 
 def _json_of(value: Value) -> Any:

@@ -296,6 +296,61 @@ def invoke_timeout() -> Story:
     return Story("invoke_timeout", app, ("call", "charge"))
 
 
+async def _looped(ctx: Context) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for _ in range(2):
+        event = await ctx.step.wait_for_event("paid", "paid", timeout="5h", lookback="1h")
+        name = f"charge {event.id}" if event else "timed out"
+        found[name] = await ctx.step.run(name, work, name)
+    return found
+
+
+@story
+def loop_of_waits() -> Story:
+    """Two events of one millisecond for a loop of two waits that look back: each event is charged once.
+
+    The time-out is not explored, so that a lost event leaves the run waiting. The names of the steps say which event
+    came: a second step for the same event has the same name.
+    """
+    return _told("loop_of_waits", _looped, "paid, charge paid 1, charge paid 0", _PAID, _PAID)
+
+
+@story
+def loop_of_waits_checkpoint() -> Story:
+    return _told(
+        "loop_of_waits_checkpoint", _looped, "paid, charge paid 1, charge paid 0", _PAID, _PAID, checkpoint=True
+    )
+
+
+def _family(name: str, *, checkpoint: bool = False) -> Story:
+    """A run that is cancelled, and the run that it invokes, which can never end by itself while this is explored."""
+    app = App("a")
+    mode: dict[str, Any] = {"mode": "checkpoint"} if checkpoint else {}
+
+    @app.function(id="child", trigger="never", **mode)
+    async def child(ctx: Context) -> None:
+        await ctx.step.run("inside", work, "inside")
+        await ctx.step.sleep("nap", "5h")
+
+    @app.function(id="f", trigger="go", retries=2, **mode)
+    async def f(ctx: Context) -> dict[str, object]:
+        await ctx.step.run("one", work, "one")
+        await ctx.step.invoke("call", child, {})
+        return {}
+
+    return Story(name, app, ("one", "call"), (_CANCEL,))
+
+
+@story
+def invoke_cancel() -> Story:
+    return _family("invoke_cancel")
+
+
+@story
+def invoke_cancel_checkpoint() -> Story:
+    return _family("invoke_cancel_checkpoint", checkpoint=True)
+
+
 async def _sleeping(ctx: Context) -> dict[str, object]:
     await ctx.step.sleep("nap", "1m")
     return {"charge": await ctx.step.run("charge", work, "charge")}

@@ -19,7 +19,7 @@ Record = Callable[[str, object], None]
 SIMPLE_FAULTS: Final = ("none", "twice", "again", "crash", "lost", "late")
 SECONDS: Final = 0.6
 SECONDS_THOROUGH: Final = 10.0
-SECONDS_OF: Final = {("step_beside_wait", "none"): 8.0}
+SECONDS_OF: Final = {("step_beside_wait", "none"): 8.0, ("loop_of_waits", "again"): 9.0}
 """Cases in which a broken rule shows late."""
 NO_LIMIT: Final = 600.0
 LEAST_POINTS: Final = 300
@@ -32,6 +32,8 @@ _DISTURBED: Final = (
     "wait_then_two", "invoke_timeout",
 )  # fmt: skip
 _SIDE_BY_SIDE: Final = ("join2", "join2_checkpoint", "join2_cancel", "join2_retry", "race", "race_waits", "race_steps")
+_LOOPS: Final = ("loop_of_waits", "loop_of_waits_checkpoint")
+_FAMILIES: Final = ("invoke_cancel", "invoke_cancel_checkpoint")
 
 COMPLETE: Final[dict[tuple[str, str], int]] = {
     **{(name, faults): 3 for name in _STRAIGHT for faults in ("none", "crash", "lost", "late")},
@@ -44,6 +46,8 @@ COMPLETE: Final[dict[tuple[str, str], int]] = {
     ("join2", "twice"): 0,
     ("join2", "crash"): 0,
     ("wait_two_events", "none"): 0,
+    **{(name, faults): 1 for name in _LOOPS + _FAMILIES for faults in ("none", "late")},
+    **{(name, "crash"): 0 for name in _LOOPS + _FAMILIES},
 }
 """Up to how many pre-emptions nothing may be left out of a case."""
 

@@ -225,6 +225,8 @@ class World:
     async def body(self, name: str, *, fails: bool) -> str:
         """The body of a step: it begins now, and lasts until its thread makes the next call about the run."""
         thread = THREAD.get()
+        if thread is not None and not thread.message.about_run and self.status == RunStatus.CANCELLED.value:
+            self._breaks("a child's step begins after its parent was cancelled", f"step {name}")
         if thread is None or not thread.message.about_run:
             return name
         place = (self.records_of, f"S#{hash_step_id(name, 0)}")

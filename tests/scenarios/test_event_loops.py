@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -9,8 +10,29 @@ import pytest
 
 from milepost import App, Context, Event
 from milepost.errors import ConfigError
+from milepost.sending import EventBridgeTransport
+from milepost_engine.intake.envelopes import read_envelope
 
 from .rig import rig
+
+
+class Bus:
+    """Stands in for a client of EventBridge: keeps what is put on the bus, as the intake's queue would get it."""
+
+    def __init__(self) -> None:
+        self.envelopes: list[dict[str, Any]] = []
+
+    def put_events(self, *, Entries: list[dict[str, str]]) -> dict[str, Any]:  # noqa: N803 - boto3's word
+        for entry in Entries:
+            self.envelopes.append({
+                "id": f"on the bus {len(self.envelopes)}",
+                "source": entry["Source"],
+                "detail-type": entry["DetailType"],
+                "time": "2026-03-02T09:00:00Z",
+                "detail": json.loads(entry["Detail"]),
+            })  # fmt: skip
+        return {"FailedEntryCount": 0, "Entries": [{"EventId": "1"}] * len(Entries)}
+
 
 How = Literal["step.send_event", "app.send in a step", "app.send outside of steps"]
 
@@ -108,6 +130,24 @@ async def test_functions_that_invoke_each_other_are_stopped_at_the_limit():
         assert len(runs) == 9
         assert {run["status"] for run in runs} == {"Failed"}
         assert "number 9 of a chain" in runs[0]["error"]["message"]
+
+
+async def test_a_circle_over_eventbridge_is_stopped_at_the_limit():
+    app, bodies = circle("app.send in a step", "step")
+    bus = Bus()
+    async with rig(app) as r:
+        with app.default_transport(EventBridgeTransport("bus", client=bus)):
+            await r.send("again", {"n": 0})
+            for _ in range(20):
+                waiting, bus.envelopes = bus.envelopes, []
+                for envelope in waiting:
+                    event = read_envelope(envelope, now=r.clock.now(), random_source=r.engine.random_source)
+                    await r.engine.intake.take(event, redelivered=False)
+                await r.settle()
+        assert bodies == list(range(9))
+        [failed] = [run for run in await r.runs() if run["status"] == "Failed"]
+        assert failed["error"]["name"] == "EventLoopError"
+        assert "in step 'again' of function 'a-f', run" in failed["error"]["message"]
 
 
 async def test_an_event_beyond_the_limit_starts_nothing_and_says_why():

@@ -126,10 +126,16 @@ class Endings:
     async def _cancel_children(self, run: Run) -> None:
         """Cancel the runs that a cancelled run waits for.
 
-        One that is about to be created is not found here; it finds its parent cancelled when it starts:
-            parent            is cancelled ── looks for the child
-            child                      created, its message sent ── looks at the parent
+        The records are read again, after the end was written: whoever ended the run may have read them before another
+        worker planned the invoke. What is planned later is found by nobody here, but by the child, when it starts:
+            cancel   reads the records ────────────────── writes the end ── reads the records again
+            parent                      plans the invoke, creates the child
+        or
+            cancel   writes the end ── reads the records again
+            parent                                             plans the invoke, creates the child
+            child                                                                                  looks at the parent
         """
+        run = await self.runs.load(run.run_id, run.function_id) or run
         messages = [
             CancelRun(
                 invoked_run_id(run, op.step_id, self._planned_at(run, op)),

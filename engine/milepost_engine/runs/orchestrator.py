@@ -123,7 +123,7 @@ class Orchestrator:
             case Next.READ_AGAIN_OWED:
                 return await self._act_on_owed(lease) if await lease.read(self.runs) is not None else None
             case Next.READ_AGAIN:
-                return await self._reread(lease, job=given.call.job if isinstance(given, _ANSWERS) else "")
+                return await self._reread(lease, job=given.call.job if isinstance(given, _ANSWERS) else "", stood=True)
             case Next.END:
                 return None
 
@@ -161,10 +161,11 @@ class Orchestrator:
             learned = True
         return learned
 
-    async def _reread(self, lease: Lease, *, job: str = "") -> Invoke | None:
+    async def _reread(self, lease: Lease, *, job: str = "", stood: bool = False) -> Invoke | None:
         """Read the run anew; the discovery that it waits for, if any, and if it may be this message's to begin.
 
-        `job`: the discovery whose record stood already. Its owner also asks for what that record planned.
+        `job`: the discovery whose record stood already. Its owner also asks for what that record planned. `stood`: some
+        record did, so that another message is at work for the same job, and what follows is to be claimed.
         """
         fresh = await lease.read(self.runs)
         if fresh is None:
@@ -172,6 +173,8 @@ class Orchestrator:
         # The header is read before the records: somebody may have claimed the run between the two.
         lease.fresh = False
         if lease.claim and lease.claim == fresh.owner:
+            if stood:
+                lease.asks_anew()
             return await self.acting.act(lease, outstanding(fresh, job, self.clock.now()))
         due = due_discovery(fresh, self.clock.now())
         mine = not lease.claim and (fresh.view.open or owes_a_discovery(fresh, lease.message.message_id))

@@ -236,6 +236,15 @@ class Lease:
         again = run.checkpoint and invoke.attempt > 0 and self.claimed_for != (invoke.job, invoke.attempt)
         return bool(self.claim) and not again
 
+    def asks_anew(self) -> None:
+        """Claim again before the next discovery: the run has moved on without this message.
+
+        worker 1   calls #1 ·········· writes step a, plans a wait
+        worker 2   (again) calls #1 ································ step a stands ── reads: the wait is closed
+        worker 3                                                     closes the wait: claims #2, calls
+        """
+        self.claim, self.claim_before = "", self.claim
+
     def _verify(self, invoke: Invoke) -> bool:
         """Whether the run still stands where it was claimed, now that it was read again; else it is claimed anew.
 
@@ -244,7 +253,7 @@ class Lease:
         """
         self.unverified = False
         if invoke.job != self.claimed_for[0]:
-            self.claim, self.claim_before = "", self.claim
+            self.asks_anew()
         # Nothing is read between the records and the call: what stands is found before the body begins again.
         self.fresh = bool(self.claim)
         return self.fresh

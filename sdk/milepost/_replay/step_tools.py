@@ -121,8 +121,9 @@ class Steps:
                 Default None: only later events.
 
         An event that has ended a wait of this run does not end a later one. A loop of waits with a look-back therefore
-        gets every event once, the oldest first, also those received between two waits. Waits that are open at the same
-        time may be ended by the same event.
+        gets every event once, also those received between two waits, and of those that are known the oldest first.
+        Events that arrive together while a wait is open may change places. Waits that are open at the same time may be
+        ended by the same event.
 
         Raises EventMismatchError if the data of the event does not match the model of its `Event`.
         """
