@@ -11,6 +11,7 @@ import json
 import os
 import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 from milepost import App, Cancel, Context, Event, Retries, StepError
@@ -30,8 +31,7 @@ def note(**line: object) -> None:
     os.close(ledger)
 
 
-with open(LEDGER + ".pid", "w") as pid_file:
-    pid_file.write(str(os.getpid()))
+Path(LEDGER + ".pid").write_text(str(os.getpid()))
 
 
 async def body(run_id: str, step: str, earlier: list[str], seconds: float = 0.0) -> str:
@@ -104,7 +104,7 @@ def declare(suffix: str, options: dict[str, Any]) -> None:
         got = [await ctx.step.run("charge", body, ctx.run_id, "charge", [], 0.4)]
         return [*got, await ctx.step.run("ship", body, ctx.run_id, "ship", got)]
 
-    @app.function(id="join" + suffix, **go)
+    @app.function(id="join" + suffix, **(go | {"trigger": None, "triggers": [Event("go"), Event("branches")]}))
     async def join(ctx: Context) -> list[str]:
         """Three branches of two steps end together."""
 

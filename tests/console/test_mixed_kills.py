@@ -33,7 +33,7 @@ STORIES = ("news", "late", "invoke", "race", "join", "retry", "stopped")
 MODES = ("", "-saved")
 RUNS_PER_EVENT = len(STORIES) * len(MODES)
 OPEN_EVENTS = 4
-"""New events are sent while fewer than the runs of so many events are open."""
+"""How many events' runs may be open at a time."""
 PROGRESS = 12
 """A kill comes after at most so many new lines in the ledger."""
 STILL_SECONDS = 90
@@ -49,7 +49,8 @@ class Storm:
         self.ledger.touch(mode=0o600)
         self.draw = random.Random(seed)
         self.events = 0
-        self.settled: set[str] = set()
+        self.most_open = OPEN_EVENTS * RUNS_PER_EVENT
+        """New events are sent while fewer runs are open."""
         self.owed: list[list[dict[str, Any]]] = []
         """Requests with events that are still to be sent, in order."""
 
@@ -114,9 +115,9 @@ class Storm:
         """One request at most, until it is accepted: the same events again if it is not known whether they were."""
         try:
             if not self.owed:
-                if self._open_runs() >= OPEN_EVENTS * RUNS_PER_EVENT:
+                if self._open_runs() >= self.most_open:
                     return
-                self._next_event()
+                self.next_event()
             self.server.call("/e/test", self.owed[0])
             del self.owed[0]
             if self.draw.random() < 0.1:
@@ -124,14 +125,15 @@ class Storm:
         except (OSError, HTTPException, ValueError):
             pass
 
-    def _next_event(self) -> None:
+    def next_event(self) -> None:
         n = self.events
         self.events += 1
         first, second = ({"name": "paid", "id": f"{w}-{n}", "data": {"n": n, "which": w}} for w in ("first", "second"))
         self.owed.append([{"name": "go", "id": f"go-{n}", "data": {"n": n}}])
         self.owed += [[first, second]] if n % 2 else [[first], [second]]
         if n % 3 == 0:
-            self.owed.insert(self.draw.randint(1, len(self.owed)), [{"name": "stop", "id": f"s-{n}", "data": {"n": n}}])
+            stop = [{"name": "stop", "id": f"stop-{n}", "data": {"n": n}}]
+            self.owed.insert(self.draw.randint(1, len(self.owed)), stop)
 
     def _open_runs(self) -> int:
         return len(self.server.runs(status="Running")) + len(self.server.runs(status="Queued"))
@@ -143,8 +145,9 @@ class Storm:
 
     # -- the end
 
-    def finish(self) -> list[dict[str, Any]]:
-        """All runs, when all have ended."""
+    def finish(self, expected: int = 0) -> list[dict[str, Any]]:
+        """All runs, when all have ended; `expected`: how many runs events start, if not the storm's own."""
+        expected = expected or self.events * RUNS_PER_EVENT
         while self.owed:
             self.send_something()
         rows: list[dict[str, Any]] = []
@@ -153,11 +156,11 @@ class Storm:
         while True:
             rows = self._all_runs()
             ended = sum(bool(row["ended_at"]) for row in rows)
-            if ended == len(rows) and len(_starts(rows)) >= self.events * RUNS_PER_EVENT:
+            if ended == len(rows) and len(_starts(rows)) >= expected:
                 return rows
             if (ended, self.ledger.stat().st_size) != seen:
                 seen, since = (ended, self.ledger.stat().st_size), time.monotonic()
-            assert time.monotonic() < since + STILL_SECONDS, self._what_stands_still(rows)
+            assert time.monotonic() < since + STILL_SECONDS, self._what_stands_still(rows, expected)
             time.sleep(0.1)
 
     def _all_runs(self) -> list[dict[str, Any]]:
@@ -169,10 +172,10 @@ class Storm:
             if not page["next"]:
                 return found
 
-    def _what_stands_still(self, rows: list[dict[str, Any]]) -> str:
+    def _what_stands_still(self, rows: list[dict[str, Any]], expected: int) -> str:
         stuck = [row for row in rows if not row["ended_at"]]
         names = Counter(f"{row['function_id']} {row['status']}" for row in stuck)
-        lost = self.events * RUNS_PER_EVENT - len(_starts(rows))
+        lost = expected - len(_starts(rows))
         first = [self.server.run(row["run_id"]) for row in stuck[:2]]
         return f"stuck: {dict(names)}; runs that never began: {lost}; {first}; {self.server.log()}"
 
@@ -207,7 +210,7 @@ def test_no_mixture_of_kills_doubles_a_recorded_step_or_loses_a_run(server: Fork
             time.sleep(storm.draw.random())
             if storm.draw.random() < 0.7:
                 resume()
-        storm.progress(0 if server.pid and storm.draw.random() < 0.2 else storm.draw.randint(1, PROGRESS), 2)
+        storm.progress(storm.draw.choice([0, 1, PROGRESS // 2, PROGRESS]), 2)
         time.sleep(storm.draw.random() * 0.1)
         storm.kill_server()
         resume()
@@ -218,9 +221,43 @@ def test_no_mixture_of_kills_doubles_a_recorded_step_or_loses_a_run(server: Fork
     report(storm, rows, _judge(storm, rows))
 
 
+def test_without_a_kill_each_body_runs_once_whatever_comes_twice(server: Forked):
+    storm = Storm(server, 1)
+    server.spawn()
+    until(server.is_up, seconds=60, details=server.log)
+    until(storm.code_pid, seconds=60, details=server.log)
+    for _ in range(5):
+        storm.next_event()
+    rows = storm.finish()
+    assert _judge(storm, rows).repeated == 5 * len(MODES), "only the step that fails once runs again"
+
+
+def test_branches_that_a_kill_leaves_in_the_queue_are_joined_once(server: Forked):
+    """The code is killed three times and then the server, with many parallel branches in the queue."""
+    storm = Storm(server, 2)
+    storm.most_open = 0
+    server.spawn()
+    until(server.is_up, seconds=60, details=server.log)
+    until(storm.code_pid, seconds=60, details=server.log)
+    server.call("/e/test", [{"name": "branches", "data": {"n": n}} for n in range(40)])
+    for _ in range(3):
+        storm.progress(40, 20)
+        until(storm.kill_code, seconds=60, details=server.log)
+    storm.progress(40, 20)
+    storm.kill_server()
+    server.spawn()
+    until(server.is_up, seconds=60, details=server.log)
+    rows = storm.finish(40 * len(MODES))
+    verdict = _verdict(storm, rows)
+    assert verdict.faults() == []
+    assert Counter((row["function_id"], row["status"]) for row in rows) == {
+        (f"load-join{mode}", "Completed"): 40 for mode in MODES
+    }
+    assert verdict.repeated, "the kills cut nothing off"
+
+
 def _judge(storm: Storm, rows: list[dict[str, Any]]) -> Verdict:
-    outputs = {row["run_id"]: storm.server.run(row["run_id"])["output"] for row in rows if row["status"] == "Completed"}
-    verdict = judge(read_ledger(storm.ledger), outputs)
+    verdict = _verdict(storm, rows)
     assert verdict.faults() == []
     for row in rows:
         may_be_cancelled = row["function_id"].startswith(("load-stopped", "load-child"))
@@ -229,6 +266,11 @@ def _judge(storm: Storm, rows: list[dict[str, Any]]) -> Verdict:
     assert started == {f"load-{story}{mode}": storm.events for story in STORIES for mode in MODES}
     assert storm.server.call("/api/dead-letters")["dead_letters"] == []
     return verdict
+
+
+def _verdict(storm: Storm, rows: list[dict[str, Any]]) -> Verdict:
+    outputs = {row["run_id"]: storm.server.run(row["run_id"])["output"] for row in rows if row["status"] == "Completed"}
+    return judge(read_ledger(storm.ledger), outputs)
 
 
 def report(storm: Storm, rows: list[dict[str, Any]], verdict: Verdict) -> None:
