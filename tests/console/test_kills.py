@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import os
 import random
-import shlex
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -24,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from .process import ROOT, DevProcess
+from .forked import Forked
 from .served import until
 
 KILLS = int(os.environ.get("KILLS", "200"))
@@ -69,42 +67,6 @@ async def story(ctx: Context) -> dict[str, str]:
 app.function(id="step", trigger=Event("go"), retries=QUICK)(story)
 app.function(id="checkpoint", trigger=Event("go"), retries=QUICK, mode="checkpoint")(story)
 """
-
-
-class Forked(DevProcess):
-    """A dev server that is forked from a process which has imported everything."""
-
-    def __init__(self, folder: Path, *arguments: str) -> None:
-        super().__init__(folder, *arguments, LEDGER=str(folder / "ledger.txt"))
-        command = [sys.executable, "-m", "tests.console.zygote"]
-        pipe = subprocess.PIPE
-        self.zygote = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdin=pipe, stdout=pipe, text=True)
-        self.pid = 0
-
-    def _tell(self, line: str) -> str:
-        assert self.zygote.stdin
-        assert self.zygote.stdout
-        self.zygote.stdin.write(line + "\n")
-        self.zygote.stdin.flush()
-        return self.zygote.stdout.readline().strip()
-
-    def spawn(self) -> None:
-        options = ["--port", str(self.port), "--db", str(self.folder / "dev.db"), *self.arguments]
-        self.pid = int(self._tell(shlex.join(["start", str(self.folder / "server.log"), "dev", *options])))
-
-    def kill(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
-        assert self._tell(f"reap {self.pid}") == "reaped"
-        self.pid = 0
-
-    def close(self) -> None:
-        if self.pid:
-            self.kill()
-        assert self.zygote.stdin
-        assert self.zygote.stdout
-        self.zygote.stdin.close()
-        self.zygote.wait(10)
-        self.zygote.stdout.close()
 
 
 class Sender(threading.Thread):
