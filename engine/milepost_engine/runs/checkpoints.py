@@ -50,7 +50,7 @@ class CheckpointSession:
     observer: Observer
     started_at: datetime
     fresh: bool = True
-    """Whether the run was read just now."""
+    """Whether the run was read just now, alive and under the session's claim."""
 
     async def save(self, ops: Json) -> CheckpointRefusal | None:
         """Save finished steps; None when they are kept. Raises ValueError for ops that cannot be read.
@@ -85,7 +85,7 @@ class CheckpointSession:
             return CheckpointRefusal.STALE
         if self.fresh:
             self.fresh = False
-            return CheckpointRefusal.STALE if self.run.owner != self.owner else _ended(self.run.status)
+            return None
         liveness = await self.runs.liveness(self.run)
         if liveness is None:
             return CheckpointRefusal.GONE
