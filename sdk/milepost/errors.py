@@ -16,6 +16,7 @@
     │   │   ├── BadDurationError, BadIdError, BadRetriesError, BadTriggerError,
     │   │   └── DuplicateFunctionError, FlowControlUnsupportedError, ReservedEventNameError
     │   ├── NestedStepError       a step inside a step
+    │   ├── UnawaitedStepError    a step that is called without await
     │   ├── NonDeterminismError   the code contradicts the run's history
     │   └── NotSerializableError  a value that JSON cannot represent
     ├── RequestError              a request that the app cannot serve
@@ -63,6 +64,7 @@ __all__ = [
     "SignatureError",
     "StepError",
     "TransientError",
+    "UnawaitedStepError",
 ]
 
 
@@ -292,6 +294,12 @@ class NestedStepError(CodeError):
     """A step was called inside the body of another step."""
 
     code = "nested_step"
+
+
+class UnawaitedStepError(CodeError):
+    """A step was called but never awaited, so its code did not run. Raised when the function returns."""
+
+    code = "unawaited_step"
 
 
 class NonDeterminismError(CodeError):

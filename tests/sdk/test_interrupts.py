@@ -148,7 +148,7 @@ async def test_tasks_left_behind_are_cancelled_with_the_invocation(app: App) -> 
     assert (called.json, ended) == ("ended", ["heartbeat"])
 
 
-async def test_a_step_in_a_task_that_outlives_the_function_is_not_run(app: App) -> None:
+async def test_a_step_in_a_task_that_outlives_the_function_is_not_run_and_the_run_fails(app: App) -> None:
     ran: list[int] = []
     kept: list[asyncio.Task[None]] = []
 
@@ -158,4 +158,4 @@ async def test_a_step_in_a_task_that_outlives_the_function_is_not_run(app: App) 
         return "ended"
 
     called = await FakeServer(app, "shop-f").call()
-    assert (called.json, ran) == ("ended", [])
+    assert (called.json["name"], ran) == ("UnawaitedStepError", [])

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from milepost._values.stepping import as_coroutine
-from milepost.errors import Interrupt
+from milepost.errors import Interrupt, UnawaitedStepError
 from milepost.protocol import DISCOVERY
 
 from .execute import Checkpointer, run_step
@@ -28,6 +28,8 @@ CLEANUP_SECONDS: Final = 5.0
 """How long `finally:` blocks may take once there is an answer."""
 
 _ROUNDS: Final = 5
+_MOST_CREATED: Final = 256
+"""Of the calls that are known, those that have ended are forgotten when there are more than these."""
 
 _QUIET_GRACE_SECONDS: Final = 1.0
 _BUSY_GRACE_SECONDS: Final = 30.0
@@ -54,6 +56,7 @@ class AsyncRunner:
         """Done when the function keeps catching the interrupt and will never stop."""
         self._woken: asyncio.Task[object] | None = None
         self._calls = self._timers = 0
+        self._created: list[tuple[Coroutine[object, object, object], object]] = []
 
     # --- the bridge ------------------------------------------------------------------------------------------------
 
@@ -114,7 +117,9 @@ class AsyncRunner:
         self, invocation: Invocation, function: Callable[[], object], finish: Callable[[object], bytes]
     ) -> None:
         try:
-            data = finish(await cast("Awaitable[object]", function()))
+            result = await cast("Awaitable[object]", function())
+            self._refuse_unawaited(invocation)
+            data = finish(result)
         except BaseException as error:
             if invocation.answer is not None:
                 raise
@@ -123,6 +128,26 @@ class AsyncRunner:
             if invocation.answer is not None:
                 invocation.warn_interrupt_caught()
             invocation.returned(data)
+
+    def created(self, made: Coroutine[object, object, object], name: object) -> None:
+        """A step was called; whoever called it has yet to await it."""
+        if len(self._created) >= _MOST_CREATED:
+            self._created = [pair for pair in self._created if pair[0].cr_frame is not None]  # type: ignore[attr-defined]
+        self._created.append((made, name))
+
+    def _refuse_unawaited(self, invocation: Invocation) -> None:
+        """Raise UnawaitedStepError for steps that were called but never awaited: their bodies would never run."""
+        forgotten = [pair for pair in self._created if inspect.getcoroutinestate(pair[0]) == inspect.CORO_CREATED]
+        if not forgotten:
+            return
+        for made, _ in forgotten:
+            made.close()
+        names = ", ".join(repr(name) for _, name in forgotten[:5])
+        raise UnawaitedStepError(
+            f"{'steps' if len(forgotten) > 1 else 'step'} {names} {invocation.call.place} "
+            f"{'were' if len(forgotten) > 1 else 'was'} called but never awaited, so the code of the step did not run: "
+            "write await before the call, or await several together with asyncio.gather"
+        )
 
     def recall(self, name: object, fn: object) -> object:
         """The value of a remembered step if nothing must be decided first; else UNKNOWN. See `Invocation.recall`."""

@@ -6,9 +6,10 @@ not depend on the time or on random numbers.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import functools
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 from milepost._declare.function import Function, FunctionRef
 from milepost._declare.retries import Retries
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Steps", "SyncSteps"]
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 T = TypeVar("T")
 T1 = TypeVar("T1")
 T2 = TypeVar("T2")
@@ -35,6 +37,19 @@ T4 = TypeVar("T4")
 D = TypeVar("D")
 
 # ruff: noqa: A002, ASYNC109 - `id` is the public word for a step's name; the server enforces time-outs
+
+
+def tracked(method: Callable[Q, Coroutine[Any, Any, T]]) -> Callable[Q, Coroutine[Any, Any, T]]:
+    """A step tool whose calls the runner knows, so that one that is never awaited is not skipped in silence."""
+
+    @functools.wraps(method)
+    def call(*args: Q.args, **kwargs: Q.kwargs) -> Coroutine[Any, Any, T]:
+        made = method(*args, **kwargs)
+        steps = cast("Steps", args[0])
+        steps.note(made, args[1] if len(args) > 1 else kwargs.get("id"))
+        return made
+
+    return call
 
 
 class Steps:
@@ -50,6 +65,10 @@ class Steps:
         self._runner = runner
         self._send = send
 
+    def note(self, made: Coroutine[Any, Any, Any], name: object) -> None:
+        """For Milepost itself: a step was called, and is to be awaited."""
+        self._runner.created(made, name)
+
     @overload
     async def run(
         self, id: str, fn: Callable[..., Awaitable[T]], *args: object, retries: Retries | int, **kwargs: object
@@ -62,6 +81,7 @@ class Steps:
     async def run(self, id: str, fn: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T: ...
     @overload
     async def run(self, id: str, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @tracked
     async def run(self, id: str, fn: Callable[..., object], *args: object, **kwargs: object) -> object:
         """Run your code until it succeeds once, and remember its result.
 
@@ -80,10 +100,12 @@ class Steps:
         known = self._runner.recall(id, fn)
         return known if known is not UNKNOWN else await self._runner.take(run_call(id, fn, args, kwargs))
 
+    @tracked
     async def sleep(self, id: str, duration: Duration) -> None:
         """Sleep for a timedelta, a string such as `"1h30m"`, or seconds; at most 366 days. No code runs meanwhile."""
         await self._runner.take(sleep_call(id, duration))
 
+    @tracked
     async def sleep_until(self, id: str, until: datetime | str) -> None:
         """Sleep until an aware datetime, or ISO 8601 text with an offset. A moment in the past ends at once."""
         await self._runner.take(sleep_until_call(id, until))
@@ -98,6 +120,7 @@ class Steps:
         self, id: str, event: str, *, timeout: Duration, if_: str | None = None, match: str | None = None,
         lookback: Duration | None = None,
     ) -> ReceivedEvent[EventData] | None: ...  # fmt: skip
+    @tracked
     async def wait_for_event(
         self,
         id: str,
@@ -130,6 +153,7 @@ class Steps:
         call = wait_call(id, event, timeout=timeout, if_=if_, match=match, lookback=lookback)
         return cast("ReceivedEvent[object] | None", await self._runner.take(call))
 
+    @tracked
     async def invoke(
         self,
         id: str,
@@ -159,6 +183,7 @@ class Steps:
             await self._runner.take(invoke_call(id, function, data, timeout, cancel_with_parent=cancel_with_parent)),
         )
 
+    @tracked
     async def send_event(self, id: str, events: Sendable | Sequence[Sendable]) -> list[str]:
         """Send one event or several; returns their ids in order. A retry uses the same ids and starts no second run."""
         return cast("list[str]", await self._runner.take(send_call(id, events, self._send)))
