@@ -8,7 +8,7 @@ from datetime import datetime
 from .inputs import TimerKind
 from .run import OpenOp
 
-__all__ = ["Command", "FinishRun", "Invoke", "OpenWait", "SetTimer", "StartRunFor"]
+__all__ = ["Command", "FinishRun", "Invoke", "OpenWait", "SetTimer", "StartAgain", "StartRunFor"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,15 @@ class StartRunFor:
 
 
 @dataclass(frozen=True, slots=True)
+class StartAgain:
+    """Send once more the message of the run that an invoke started; nothing if it started none."""
+
+    op: OpenOp
+
+
+@dataclass(frozen=True, slots=True)
 class FinishRun:
     """The run has ended: close its waits, notify its parent, publish the event."""
 
 
-Command = Invoke | SetTimer | OpenWait | StartRunFor | FinishRun
+Command = Invoke | SetTimer | OpenWait | StartRunFor | StartAgain | FinishRun

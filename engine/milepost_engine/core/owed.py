@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from .commands import Command, FinishRun, Invoke
+from milepost.protocol import Opcode
+
+from .commands import Command, FinishRun, Invoke, StartAgain
 from .outstanding import after_closing, commands_for
-from .run import Run, RunStatus
+from .run import OpenOp, Run, RunStatus, StepStatus
 
 __all__ = ["closed_unseen", "owed", "owes_a_discovery"]
 
@@ -18,10 +20,10 @@ __all__ = ["closed_unseen", "owed", "owes_a_discovery"]
 def owed(run: Run, message_id: str, now: datetime) -> tuple[Command, ...]:
     """The commands that follow from the records that a message wrote, as far as they are still outstanding."""
     if run.status.ended:
-        return (FinishRun(),)
+        return (FinishRun(), *_children_of(run, message_id, now))
     if run.status is not RunStatus.RUNNING or not message_id:
         return ()
-    commands: list[Command] = []
+    commands: list[Command] = [*_children_of(run, message_id, now)]
     for plan in run.plans:
         if plan.by == message_id:
             for op in plan.ops:
@@ -34,6 +36,29 @@ def owed(run: Run, message_id: str, now: datetime) -> tuple[Command, ...]:
         closed = [step_id for step_id in run.unseen if run.closed[step_id].by == message_id]
         commands += after_closing(run, closed, now)
     return tuple(commands)
+
+
+def _children_of(run: Run, message_id: str, now: datetime) -> list[StartAgain]:
+    """The runs that a message may have created without sending their messages, and that nobody waits for any more:
+    worker    plans the invoke ── creates the child ── dies
+    time-out                                                closes the invoke, or is about to
+    worker                                                                       again: the child is there
+    """
+    return [
+        StartAgain(op)
+        for plan in run.plans
+        if plan.by == message_id and message_id
+        for op in plan.ops
+        if op.kind is Opcode.INVOKE_FUNCTION and _abandoned(run, op, now)
+    ]
+
+
+def _abandoned(run: Run, op: OpenOp, now: datetime) -> bool:
+    """Whether an invoke no longer waits for its child, although it has not heard of its end."""
+    closed = run.closed.get(op.step_id)
+    if closed is not None:
+        return closed.status is StepStatus.TIMED_OUT
+    return run.status.ended or (op.due_at is not None and op.due_at <= now)
 
 
 def owes_a_discovery(run: Run, message_id: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Final
 from milepost.protocol import DISCOVERY
 from milepost_engine.cel import ExpressionError
 from milepost_engine.codec import Json
-from milepost_engine.core.commands import Command, FinishRun, Invoke, OpenWait, SetTimer, StartRunFor
+from milepost_engine.core.commands import Command, FinishRun, Invoke, OpenWait, SetTimer, StartAgain, StartRunFor
 from milepost_engine.core.opcodes import failure_text
 from milepost_engine.core.run import Run
 from milepost_engine.ports import Clock
@@ -58,6 +58,8 @@ class Acting:
                     found |= await self._open_wait(run, command)
                 case StartRunFor():
                     await self.endings.invoke(run, command.op)
+                case StartAgain():
+                    await self.endings.invoke_again(run, command.op)
                 case FinishRun():
                     await self.endings.finish(run)
         return inline

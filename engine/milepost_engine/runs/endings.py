@@ -19,7 +19,7 @@ from milepost_engine.core.run import OpenOp, Outcome, Parent, Run, RunStatus
 from milepost_engine.ports import Clock
 from milepost_engine.store.events import Event, EventStore
 from milepost_engine.store.manifest import FunctionSpec, too_long_a_chain
-from milepost_engine.store.messages import CancelRun, ChildEnded, MessageSender, StepRefused
+from milepost_engine.store.messages import CancelRun, ChildEnded, MessageSender, StartRun, StepRefused
 from milepost_engine.store.registry import Registry
 from milepost_engine.store.runs import RunStore
 from milepost_engine.store.values import Values
@@ -78,6 +78,14 @@ class Endings:
             await self._refuse(
                 parent, op, f"the idempotency key of function {function_id} was used within 24 hours before"
             )
+
+    async def invoke_again(self, parent: Run, op: OpenOp) -> None:
+        """Send the message of an invoked run once more, if the run was created and lives."""
+        function_id = str(op.opts["function_id"])
+        run_id = invoked_run_id(parent, op.step_id, self._planned_at(parent, op))
+        status = await self.runs.status_of(run_id, function_id)
+        if status is not None and not status.ended:
+            await self.sender.send(StartRun(run_id, function_id, again=True))
 
     async def _refuse(self, parent: Run, op: OpenOp, message: str) -> None:
         error: dict[str, Json] = {"name": "Error", "message": message}
