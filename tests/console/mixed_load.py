@@ -81,7 +81,7 @@ def declare(suffix: str, options: dict[str, Any]) -> None:
         """The time-out of the wait passes while the step after it runs."""
         event = await ctx.step.wait_for_event("paid", "paid", timeout="1s", match="data.n")
         got = [paid(event)]
-        got.append(await ctx.step.run("charge", body, ctx.run_id, "charge", got, 1.5))
+        got.append(await ctx.step.run("charge", body, ctx.run_id, "charge", got, 1.2))
         return [*got, await ctx.step.run("ship", body, ctx.run_id, "ship", got)]
 
     @app.function(id="invoke" + suffix, **go)
@@ -92,7 +92,7 @@ def declare(suffix: str, options: dict[str, Any]) -> None:
         except StepError:
             answer = "too late"
         got = [f"call:{answer}"]
-        got.append(await ctx.step.run("charge", body, ctx.run_id, "charge", got, 1.5))
+        got.append(await ctx.step.run("charge", body, ctx.run_id, "charge", got, 1.2))
         return [*got, await ctx.step.run("ship", body, ctx.run_id, "ship", got)]
 
     @app.function(id="race" + suffix, **go)
