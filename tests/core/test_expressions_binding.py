@@ -160,7 +160,24 @@ def test_equal_values_share_a_hash_and_others_do_not() -> None:
     assert index_hash("data.id", 7) == index_hash("data.id", 7.0)
     assert index_hash("data.id", 0.0) == index_hash("data.id", -0.0)
     assert index_hash("data.id", 2**60) == index_hash("data.id", float(2**60))
-    different: list[Scalar] = [7, "7", 8, 7.5, True, 1, False, 0, "true", "", 2**53 + 1, float(2**53)]
+    different: list[Scalar] = [
+        7,
+        "7",
+        8,
+        7.5,
+        True,
+        1,
+        False,
+        0,
+        "true",
+        "",
+        2**53 + 1,
+        float(2**53),
+        2**64,
+        2**64 + 1,
+        10**30,
+        1e30,
+    ]
     assert len({index_hash("data.id", value) for value in different}) == len(different)
     assert index_hash("data.id", 7) != index_hash("data.ip", 7)
     assert index_hash("a", "b\nc") != index_hash("a\nb", "c")
