@@ -51,6 +51,11 @@ def test_an_event_that_lacks_a_part_of_the_key_has_none(written: str, gap: str):
     assert key_of(written.format(gap)) is None
 
 
+@pytest.mark.parametrize("text", ["json_parse('null')", "lowercase('')", "event.data.cart == 'x'", "!true"])
+def test_a_key_whose_value_is_null_false_or_empty_is_none(text: str):
+    assert key_of(text) is None
+
+
 def test_an_event_whose_key_cannot_be_computed_has_none():
     assert key_of("event.data.user / 0") is None
     assert key_of("event.data.cart * 2") is None
