@@ -176,8 +176,9 @@ class App:
             triggers: Several triggers, at most 10; an empty list for a function that is only invoked.
             **options: `name`, shown instead of the id; `retries`, a number or `Retries`; `on_failure`, a function that
                 is called when a run has failed; `cancel_on`, one `Cancel` or up to 5; `timeouts`; `idempotency`, an
-                expression: events with the same value start only one run in 24 hours; `middleware`; `mode`;
-                `max_steps`, the most steps of a run (default 10 000, at most 100 000): with one more, the run fails.
+                expression: events with the same value start only one run in 24 hours, and one without a value always
+                starts one; `middleware`; `mode`; `max_steps`, the most steps of a run
+                (default 10 000, at most 100 000): with one more, the run fails.
 
         Raises ConfigError, which names the function, for an invalid value or an option that this version does not
         support.

@@ -54,7 +54,12 @@ def bound_to(text: str) -> Bound:
         ("async.data == event.data.map", 'async.data == {"first name": "Ada", "n": -1.0}'),
         ("event.data.tags.exists(x, x == async.data.tag)", '["a", 1.0].exists(x, x == async.data.tag)'),
         ("async.data.tags.exists(event, event == 'a')", 'async.data.tags.exists(event, event == "a")'),
-        ("has(event.data.id) && has(async.data.id)", "true && has(async.data.id)"),
+        ("has(event.data.id) && has(async.data.id)", "has(async.data.id)"),
+        ("event.data.id != null && event.data.id == async.data.id", "async.data.id == 7.0"),
+        ("(event.data.id != null && event.data.id == async.data.id) && (async.x == 1)",
+         "async.data.id == 7.0 && async.x == 1"),
+        ("event.data.no != null && event.data.no == async.data.no", "null != null && async.data.no == null"),
+        ("async.data.x && true", "async.data.x && true"),
         ("has(event.data.no) || async.data.x", "false || async.data.x"),
         ("event.data[async.data.field] == 7", '{"id": 7.0, "price": 9.5}[async.data.field] == 7'),
         ("async.data.n - (event.data.id - 1) * 2 > -event.data.id", "async.data.n - (7.0 - 1) * 2 > -(7.0)"),
@@ -160,7 +165,24 @@ def test_equal_values_share_a_hash_and_others_do_not() -> None:
     assert index_hash("data.id", 7) == index_hash("data.id", 7.0)
     assert index_hash("data.id", 0.0) == index_hash("data.id", -0.0)
     assert index_hash("data.id", 2**60) == index_hash("data.id", float(2**60))
-    different: list[Scalar] = [7, "7", 8, 7.5, True, 1, False, 0, "true", "", 2**53 + 1, float(2**53)]
+    different: list[Scalar] = [
+        7,
+        "7",
+        8,
+        7.5,
+        True,
+        1,
+        False,
+        0,
+        "true",
+        "",
+        2**53 + 1,
+        float(2**53),
+        2**64,
+        2**64 + 1,
+        10**30,
+        1e30,
+    ]
     assert len({index_hash("data.id", value) for value in different}) == len(different)
     assert index_hash("data.id", 7) != index_hash("data.ip", 7)
     assert index_hash("a", "b\nc") != index_hash("a\nb", "c")

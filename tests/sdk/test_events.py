@@ -110,7 +110,7 @@ async def test_a_wait_gives_the_event_as_the_model_or_none(app: App) -> None:
     assert (op["op"], op["name"], op["displayName"]) == ("WaitForEvent", "t/a", "paid")
     assert op["opts"] == {
         "event": "t/a", "timeout": "86400s", "lookback": "300s",
-        "if": "(event.data.id == async.data.id) && (async.data.total > 1)",
+        "if": "(event.data.id != null && event.data.id == async.data.id) && (async.data.total > 1)",
     }  # fmt: skip
 
 

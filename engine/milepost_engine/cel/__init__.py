@@ -16,6 +16,7 @@ from .errors import ExpressionError
 if TYPE_CHECKING:
     from .binding import Bound, bind, restore
     from .evaluation import evaluate
+    from .event_keys import event_key
     from .keys import Scalar, equality_keys, index_hash, lookup
     from .match import MatchResult, explain, matches
     from .parser import compile_expression
@@ -36,6 +37,7 @@ else:
 
     bind, restore = _late("binding", "bind"), _late("binding", "restore")
     evaluate = _late("evaluation", "evaluate")
+    event_key = _late("event_keys", "event_key")
     equality_keys, index_hash, lookup = (
         _late("keys", "equality_keys"),
         _late("keys", "index_hash"),
@@ -56,6 +58,7 @@ __all__ = [
     "compile_expression",
     "equality_keys",
     "evaluate",
+    "event_key",
     "explain",
     "free_names",
     "index_hash",

@@ -132,6 +132,8 @@ def _put_in(node: Node, event: Mapping[str, object], inner: frozenset[str]) -> N
                 _put_in(body, event, within),
                 None if transform is None else _put_in(transform, event, within),
             )
+        case And(operands=operands):
+            return _shorter([put(operand) for operand in operands])
         case Compare(operator="==" | "!=" as operator, left=left, right=right):
             left, right = put(left), put(right)
             if isinstance(left, Literal) and not isinstance(right, Literal):
@@ -139,6 +141,12 @@ def _put_in(node: Node, event: Mapping[str, object], inner: frozenset[str]) -> N
             return Compare(operator, left, right)
         case _:
             return rebuilt(node, put)
+
+
+def _shorter(operands: list[Node]) -> Node:
+    """A conjunction without those conditions, except the last, that always hold."""
+    kept = [part for part in operands[:-1] if (found := constant(part)) is None or not is_truthy(found.value)]
+    return And((*kept, operands[-1])) if kept else operands[-1]
 
 
 def _frozen(value: object, depth: int = 0) -> object:

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from .errors import ExpressionError
 from .functions import FUNCTIONS, METHODS, call
-from .operators import ARITHMETIC, COMPARISONS, checked_number
+from .operators import ARITHMETIC, COMPARISONS
 from .tree import (
     And,
     CallNode,
@@ -142,7 +142,7 @@ def _negate(node: Negate, work: Work) -> object:
     if value is None or isinstance(value, Missing):
         return False
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return checked_number(-value)
+        return -value
     if isinstance(value, timedelta):
         return -value
     return ErrorValue(f"- does not work on {kind_of(value)}")

@@ -99,7 +99,10 @@ def _double(arguments: Arguments, _work: Work) -> object:
         number = float(value)
         return number if abs(number) != float("inf") else ErrorValue(f"double() of {_described(value)} is too large")
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            return ErrorValue(f"double() of {_described(value)} is too large")
     return ErrorValue(f"double() cannot read {_described(value)}")
 
 

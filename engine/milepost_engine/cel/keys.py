@@ -48,7 +48,7 @@ def index_hash(path: str, value: Scalar) -> str:
     if isinstance(value, bool):
         written = f"bool:{value}"
     elif isinstance(value, int | float):
-        written = f"number:{int(value) if float(value).is_integer() else value!r}"
+        written = f"number:{int(value) if isinstance(value, int) or value.is_integer() else value!r}"
     else:
         written = f"string:{value}"
     # Lone surrogates are legal in JSON strings, so they must be hashable too.

@@ -1,7 +1,7 @@
 """The binary operators, as two tables.
 
 Laws: rules 2 to 6 and 8 of the dialect (see evaluation.py); what an operator cannot compute is an ErrorValue, never an
-exception.
+exception. Comparisons are exact for numbers of any size; arithmetic is done in 64 bits or doubles, as in Go.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from .values import (
     too_long,
 )
 
-__all__ = ["ARITHMETIC", "COMPARISONS", "checked_number"]
+__all__ = ["ARITHMETIC", "COMPARISONS"]
 
 _INT64: Final = 2**63
+_TOO_LARGE: Final = "the result is too large for a double"
 
 
 def _equals(left: object, right: object, work: Work) -> object:
@@ -94,7 +95,7 @@ def _add(left: object, right: object, work: Work) -> object:
     kinds = kind_of(left), kind_of(right)
     match kinds:
         case (Kind.NUMBER, Kind.NUMBER):
-            return checked_number(left + right)  # type: ignore[operator]  # numbers
+            return _computed(operator.add, left, right)
         case (Kind.LIST, Kind.LIST):
             work.spend(len(left) + len(right))  # type: ignore[arg-type]  # lists
             return [*left, *right]  # type: ignore[misc]  # lists
@@ -116,7 +117,7 @@ def _joined(left: str, right: str, work: Work) -> str:
 def _subtract(left: object, right: object, _work: Work) -> object:
     match kind_of(left), kind_of(right):
         case (Kind.NUMBER, Kind.NUMBER):
-            return checked_number(left - right)  # type: ignore[operator]  # numbers
+            return _computed(operator.sub, left, right)
         case (Kind.MOMENT, Kind.MOMENT) | (Kind.MOMENT, Kind.DURATION) | (Kind.DURATION, Kind.DURATION):
             return _moved(left, right, -1)
         case kinds:
@@ -134,38 +135,54 @@ def _multiply(left: object, right: object, _work: Work) -> object:
     kinds = kind_of(left), kind_of(right)
     if kinds != (Kind.NUMBER, Kind.NUMBER):
         return _no_arithmetic("*", kinds)
-    return checked_number(left * right)  # type: ignore[operator]  # numbers
+    return _computed(operator.mul, left, right)
 
 
 def _divide(left: Any, right: Any, _work: Work) -> object:
     kinds = kind_of(left), kind_of(right)
     if kinds != (Kind.NUMBER, Kind.NUMBER):
         return _no_arithmetic("/", kinds)
-    if right == 0:
-        return ErrorValue("division by zero")
+    return ErrorValue("division by zero") if right == 0 else _computed(_quotient, left, right)
+
+
+def _quotient(left: float, right: float) -> float:
     if isinstance(left, int) and isinstance(right, int):
         quotient = abs(left) // abs(right)  # towards zero, as in Go
-        return checked_number(quotient if (left < 0) is (right < 0) else -quotient)
-    return checked_number(left / right)
+        return quotient if (left < 0) is (right < 0) else -quotient
+    return left / right
 
 
 def _remainder(left: Any, right: Any, _work: Work) -> object:
     kinds = kind_of(left), kind_of(right)
     if kinds != (Kind.NUMBER, Kind.NUMBER):
         return _no_arithmetic("%", kinds)
-    if right == 0:
-        return ErrorValue("division by zero")
+    return ErrorValue("division by zero") if right == 0 else _computed(_rest, left, right)
+
+
+def _rest(left: float, right: float) -> float:
     if isinstance(left, int) and isinstance(right, int):
         rest = abs(left) % abs(right)  # the sign of the left side, as in Go
         return -rest if left < 0 else rest
     return math.fmod(left, right)
 
 
-def checked_number(value: float) -> object:
+def _computed(calculate: Callable[[Any, Any], float], left: object, right: object) -> object:
+    """The result for two numbers; one that does not fit into 64 bits is a double here."""
+    try:
+        return _checked(calculate(*(_sized(number) for number in (left, right))))
+    except OverflowError:
+        return ErrorValue(_TOO_LARGE)
+
+
+def _sized(number: object) -> object:
+    return float(number) if isinstance(number, int) and not -_INT64 <= number < _INT64 else number
+
+
+def _checked(value: float) -> object:
     """A result within 64 bits or a finite double; else an ErrorValue."""
     if isinstance(value, int):
         return value if -_INT64 <= value < _INT64 else ErrorValue("the integer result does not fit into 64 bits")
-    return value if math.isfinite(value) else ErrorValue("the result is too large for a double")
+    return value if math.isfinite(value) else ErrorValue(_TOO_LARGE)
 
 
 def _no_arithmetic(symbol: str, kinds: tuple[Kind, Kind]) -> object:

@@ -53,7 +53,8 @@ USER_LIMITS: Final = Limits(characters=4_096, depth=64, nodes=2_000)
 BOUND_LIMITS: Final = Limits(characters=65_536, depth=96, nodes=20_000)
 """For a user's expression after the trigger event's values were filled in."""
 
-_INT64: Final = 2**63
+_MAX_DIGITS: Final = 4_300
+"""Of a whole number: what JSON readers accept, so a bound condition can hold every number of an event."""
 _POWERS: Final = {
     "||": 1, "&&": 2,
     "==": 3, "!=": 3, "<": 3, "<=": 3, ">": 3, ">=": 3, "in": 3,
@@ -330,17 +331,15 @@ class _Parser:
         text = token.text.rstrip("uU")
         sign = -1 if negative else 1
         if text[:2] in {"0x", "0X"}:
-            whole = sign * int(text, 16)
-        elif text.isdecimal():
-            whole = sign * int(text)
-        else:
-            number = sign * float(text)
-            if number in {float("inf"), float("-inf")}:
-                raise self.error(token, "the number is too large for a double")
-            return number
-        if not -_INT64 <= whole < _INT64:
-            raise self.error(token, "the integer does not fit into 64 bits; add .0 to make it a double")
-        return whole
+            return sign * int(text, 16)
+        if text.isdecimal():
+            if len(text) > _MAX_DIGITS:
+                raise self.error(token, f"the number has {len(text)} digits; at most {_MAX_DIGITS} are allowed")
+            return sign * int(text)
+        number = sign * float(text)
+        if number in {float("inf"), float("-inf")}:
+            raise self.error(token, "the number is too large for a double")
+        return number
 
     def check_call(self, name: Token, known: object, count: int, kind: str) -> None:
         """Raises ExpressionError for an unknown name or a wrong number of arguments."""

@@ -1,7 +1,7 @@
 """The values of expressions: JSON values, moments, durations, and the two kinds of missing value.
 
-Laws: numbers are compared by value and everything else only within its kind; a number read from an event is a
-double, as in JSON, and stays an exact integer only beyond 2^53; every walk over a value is charged in steps.
+Laws: numbers are compared by value and everything else only within its kind; a whole number read from an event is a
+double up to 2^53 and an exact integer beyond, however large; every walk over a value is charged in steps.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ __all__ = [
 ]
 
 _EXACT: Final = 2**53
-_INT64: Final = 2**63
 MAX_STEPS: Final = 100_000
 """Nodes evaluated plus elements visited, for one evaluation: about 50 ms of work."""
 MAX_TEXT: Final = 1_000_000
@@ -122,17 +121,13 @@ def kind_of(value: object) -> Kind:
 
 
 def as_number(value: object) -> object:
-    """A value as read from an event: integers become doubles where those are exact; other values are unchanged."""
-    if type(value) is not int:
-        return value
-    if -_EXACT <= value <= _EXACT:
+    """A value as read from an event: integers become doubles where those are exact; other values are unchanged.
+
+    Larger integers stay as they are: as doubles, two different numbers would be equal.
+    """
+    if type(value) is int and -_EXACT <= value <= _EXACT:
         return float(value)
-    if -_INT64 <= value < _INT64:
-        return value
-    try:
-        return float(value)
-    except OverflowError:
-        return UNKNOWN
+    return value
 
 
 def is_truthy(value: object) -> bool:

@@ -22,7 +22,7 @@ from datetime import datetime, timedelta
 from typing import Final, cast
 
 from milepost.protocol import EventName
-from milepost_engine.cel import ExpressionError, bind, compile_expression, evaluate
+from milepost_engine.cel import ExpressionError, bind, compile_expression, evaluate, event_key
 from milepost_engine.codec import Json
 from milepost_engine.core.ids import derived_ulid, from_ms, short_hash, to_ms
 from milepost_engine.core.run import CancelOn, Outcome, Parent, Run, RunStatus, View
@@ -255,12 +255,9 @@ class Intake:
         )
 
     async def _claim(self, spec: FunctionSpec, event: Event, run_id: str, now: datetime) -> bool:
-        """Claim the idempotency key of a function for a run; True when it is this run's."""
-        try:
-            value = evaluate(compile_expression(spec.idempotency), {"event": event.wire()}, now=now)
-        except ExpressionError:
-            value = False
-        if value is False:
+        """Claim the idempotency key of a function for a run; True when it is this run's, or the event has no key."""
+        value = event_key(compile_expression(spec.idempotency), event.wire(), now=now)
+        if value is None:
             return True
         seconds = int(now.timestamp())
         item: Item = {

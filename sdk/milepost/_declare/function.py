@@ -17,6 +17,7 @@ from milepost.errors import BadIdError, BadTriggerError, ConfigError, FlowContro
 from milepost.middleware import Middleware, Middlewares
 from milepost.protocol import MAX_CHAIN_CEILING, MAX_STEPS_CEILING
 
+from .matching import check_key, check_match, match_condition
 from .retries import DEFAULT_RETRIES, Retries, to_retries
 from .triggers import MAX_TRIGGERS, AnyEvent, Cron, Event, Trigger
 
@@ -55,7 +56,8 @@ class Cancel:
     Args:
         event: The name of the event, or its `Event`.
         if_: Expression over `event` (the event that started the run) and `async` (the cancelling event); default None.
-        match: A path that must have the same value in both events, such as `"data.order_id"`; default None.
+        match: A path that must have the same value in both events, such as `"data.order_id"`; a missing value or null
+            never matches. Default None.
         timeout: How long after its start the run can be cancelled by this event; default a year, at most 366 days.
 
     The function that uses it raises BadTriggerError or BadDurationError for values that are not valid.
@@ -194,17 +196,6 @@ def event_name(event: str | AnyEvent, where: str) -> str:
     return event.name
 
 
-def match_condition(if_: str | None, match: str | None) -> str | None:
-    """One expression from a condition and a path that must have the same value in both events."""
-    for name, text in (("if_", if_), ("match", match)):
-        if text is not None:
-            check_text(text, name, BadTriggerError)
-    equal = f"event.{match} == async.{match}" if match else None
-    if if_ and equal:
-        return f"({equal}) && ({if_})"
-    return equal or if_
-
-
 def refuse_unknown(where: str, options: Mapping[str, object]) -> None:
     """Refuse options that do not exist; those of flow control with FlowControlUnsupportedError."""
     flow = sorted(_FLOW_CONTROL & options.keys())
@@ -251,6 +242,7 @@ def build_function(
     if mode not in {"step", "checkpoint"}:
         raise ConfigError(f"{where} has mode {mode!r}: write 'step' or 'checkpoint'")
     failure = options.get("on_failure")
+    listened = _check_triggers(where, triggers)
     with Named(where):
         name = check_text(checked.get("name") or id, "its name")
         retries = to_retries(checked.get("retries", DEFAULT_RETRIES))
@@ -259,11 +251,11 @@ def build_function(
         idempotency = _check_key(checked.get("idempotency"))
         middleware = Middlewares(checked.get("middleware", ())).members
         max_steps = _check_max_steps(checked.get("max_steps"))
-    return Function(
+    function = Function(
         app_id=app_id,
         id=id,
         handler=handler,
-        triggers=_check_triggers(where, triggers),
+        triggers=listened,
         name=name,
         retries=retries,
         cancel_on=cancels,
@@ -274,6 +266,22 @@ def build_function(
         max_steps=max_steps,
         failure_handler=_failure_function(app_id, id, failure, options, defaults) if failure is not None else None,
     )
+    check_paths(function)
+    return function
+
+
+def check_paths(function: AnyFunction) -> None:
+    """Check the paths that a function uses against the models of its events. Raises BadTriggerError, which names it.
+
+    A model whose types are not all defined yet is checked when the app is registered.
+    """
+    with Named(f"function {function.id!r} of app {function.app_id!r}"):
+        for cancel in function.cancel_on:
+            if cancel.match is not None:
+                with Named(f"Cancel({event_name(cancel.event, 'Cancel')!r})"):
+                    check_match(cancel.match, cancel.event, function.triggers)
+        if function.idempotency is not None:
+            check_key(function.idempotency, function.triggers)
 
 
 def _failure_function(

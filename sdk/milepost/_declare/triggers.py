@@ -27,8 +27,10 @@ __all__ = [
     "Cron",
     "Event",
     "Trigger",
+    "data_schemas",
     "find_events",
     "list_triggers",
+    "model_name",
     "read_tick",
     "received_event",
 ]
@@ -78,7 +80,7 @@ class Event(Generic[D]):
     def __repr__(self) -> str:
         parts = [
             repr(self.name),
-            *([_model_name(self.model)] if self.model else []),
+            *([model_name(self.model)] if self.model else []),
             *([f"if_={self.if_!r}"] if self.if_ else []),
         ]
         return f"Event({', '.join(parts)})"
@@ -117,7 +119,7 @@ class Event(Generic[D]):
             return cast("D", _model_adapter(cast("Hashable", self.model)).validate_python(data))
         except ValidationError as error:
             raise EventMismatchError(
-                f"the data of event {self.name!r} does not match {_model_name(self.model)}: {_fields(error)}"
+                f"the data of event {self.name!r} does not match {model_name(self.model)}: {_fields(error)}"
             ) from None
         except PydanticUserError as error:
             raise _no_model(self.name, self.model, error) from None
@@ -136,7 +138,7 @@ class Event(Generic[D]):
         adapter = _checked_adapter(self.name, self.model)
         if not adapter.pydantic_complete:
             raise BadTriggerError(
-                f"the model {_model_name(self.model)} of event {self.name!r} refers to types that cannot be found: "
+                f"the model {model_name(self.model)} of event {self.name!r} refers to types that cannot be found: "
                 "define or import them in its module, and not only under TYPE_CHECKING"
             )
         try:
@@ -184,12 +186,33 @@ def _checked_adapter(name: str, model: object) -> Adapter:
 def _no_model(name: str, model: object, error: Exception) -> BadTriggerError:
     said = str(error).partition("\n")[0] or type(error).__name__
     return BadTriggerError(
-        f"event {name!r} has {_model_name(model)} as its model, which is not one ({said}): "
+        f"event {name!r} has {model_name(model)} as its model, which is not one ({said}): "
         "pass a pydantic model, a dataclass or a TypedDict"
     )
 
 
-def _model_name(model: object) -> str:
+def data_schemas(event: AnyEvent) -> list[JsonObject]:
+    """JSON schemas of an event's data as it is read and as it is written, which may differ in the names of fields.
+
+    None without a model, with one that has no schema, or while it refers to types that are not defined yet.
+    """
+    if event.model is None:
+        return []
+    adapter = _checked_adapter(event.name, event.model)
+    return list(_both_schemas(cast("Hashable", event.model))) if adapter.pydantic_complete else []
+
+
+@functools.lru_cache(maxsize=512)
+def _both_schemas(model: Hashable) -> tuple[JsonObject, ...]:
+    adapter = _model_adapter(model)
+    try:
+        return adapter.json_schema(mode="validation"), adapter.json_schema(mode="serialization")
+    except Exception:  # noqa: BLE001 - models may have fields of types without a schema
+        return ()
+
+
+def model_name(model: object) -> str:
+    """A model as errors name it."""
     return str(getattr(model, "__name__", None) or repr(model))
 
 

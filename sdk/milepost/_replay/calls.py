@@ -11,9 +11,10 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final, NamedTuple, cast
 
-from milepost._declare.function import AnyFunction, Function, FunctionRef, event_name, match_condition
+from milepost._declare.function import AnyFunction, Function, FunctionRef, event_name
+from milepost._declare.matching import check_match, match_condition
 from milepost._declare.retries import Retries, to_retries
-from milepost._declare.triggers import AnyEvent, Event, received_event
+from milepost._declare.triggers import AnyEvent, Event, Trigger, received_event
 from milepost._values.current import Named, check_text, here
 from milepost._values.durations import Duration, open_duration, wire_duration, wire_moment
 from milepost._values.events import Sendable
@@ -118,13 +119,16 @@ def wait_call(
     if_: str | None,
     match: str | None,
     lookback: Duration | None,
+    triggers: Sequence[Trigger],
 ) -> StepCall:
-    """A wait for an event."""
+    """A wait for an event; `triggers` are those of the function."""
     with Named(f"wait {check_name(name)!r}"):
         awaited = event_name(event, "wait_for_event")
         opts: dict[str, object] = {"event": awaited, "timeout": wire_duration(open_duration(timeout, "the timeout"))}
         if condition := match_condition(if_, match):
             opts["if"] = condition
+        if match is not None:
+            check_match(match, event, triggers)
         if lookback is not None:
             opts["lookback"] = wire_duration(open_duration(lookback, "the lookback"))
     return StepCall(

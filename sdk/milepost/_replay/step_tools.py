@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 from milepost._declare.function import Function, FunctionRef
 from milepost._declare.retries import Retries
-from milepost._declare.triggers import AnyEvent, Event
+from milepost._declare.triggers import AnyEvent, Event, Trigger
 from milepost._values.durations import Duration
 from milepost._values.events import ReceivedEvent, Sendable
 from milepost._values.json_types import EventData
@@ -59,11 +59,12 @@ class Steps:
     subclasses) for an invalid argument, and NestedStepError inside the body of another step.
     """
 
-    __slots__ = ("_runner", "_send")
+    __slots__ = ("_runner", "_send", "_triggers")
 
-    def __init__(self, runner: AsyncRunner, send: Callable[..., object]) -> None:
+    def __init__(self, runner: AsyncRunner, send: Callable[..., object], triggers: Sequence[Trigger]) -> None:
         self._runner = runner
         self._send = send
+        self._triggers = triggers
 
     def note(self, made: Coroutine[Any, Any, Any], name: object) -> None:
         """For Milepost itself: a step was called, and is to be awaited."""
@@ -139,7 +140,8 @@ class Steps:
             timeout: How long to wait, at most 366 days. With 0 and a `lookback` the step takes an event that was
                 received before, or None.
             if_: Expression over `event` (the event that started the run) and `async` (the awaited event); default None.
-            match: A path that must have the same value in both events, such as `"data.order_id"`; default None.
+            match: A path that must have the same value in both events, such as `"data.order_id"`; a missing value or
+                null never matches. Default None.
             lookback: Also accept an event received up to this long before the wait started; at most 366 days.
                 Default None: only later events.
 
@@ -148,9 +150,10 @@ class Steps:
         Events that arrive together while a wait is open may change places. Waits that are open at the same time may be
         ended by the same event.
 
-        Raises EventMismatchError if the data of the event does not match the model of its `Event`.
+        Raises EventMismatchError if the data of the event does not match the model of its `Event`, and BadTriggerError
+        if that model, or the one of the event that started the run, does not have the path of `match`.
         """
-        call = wait_call(id, event, timeout=timeout, if_=if_, match=match, lookback=lookback)
+        call = wait_call(id, event, timeout=timeout, if_=if_, match=match, lookback=lookback, triggers=self._triggers)
         return cast("ReceivedEvent[object] | None", await self._runner.take(call))
 
     @tracked
@@ -192,11 +195,12 @@ class Steps:
 class SyncSteps:
     """The steps of a sync function. `Steps` documents each method; `parallel` runs several steps in parallel."""
 
-    __slots__ = ("_runner", "_send")
+    __slots__ = ("_runner", "_send", "_triggers")
 
-    def __init__(self, runner: SyncRunner, send: Callable[..., object]) -> None:
+    def __init__(self, runner: SyncRunner, send: Callable[..., object], triggers: Sequence[Trigger]) -> None:
         self._runner = runner
         self._send = send
+        self._triggers = triggers
 
     @overload
     def run(
@@ -242,7 +246,7 @@ class SyncSteps:
         lookback: Duration | None = None,
     ) -> ReceivedEvent[object] | None:
         """Wait for an event; returns None if none arrives in time. See `Steps.wait_for_event`."""
-        call = wait_call(id, event, timeout=timeout, if_=if_, match=match, lookback=lookback)
+        call = wait_call(id, event, timeout=timeout, if_=if_, match=match, lookback=lookback, triggers=self._triggers)
         return cast("ReceivedEvent[object] | None", self._runner.take(call))
 
     def invoke(

@@ -280,8 +280,8 @@ class _Serving:
         tick = read_tick(events[0]) if events else None
         send = self._sending(invocation)
         if isinstance(runner, AsyncRunner):
-            return Context(*common, tick, Steps(runner, send))
-        return SyncContext(*common, tick, SyncSteps(runner, send))
+            return Context(*common, tick, Steps(runner, send, function.triggers))
+        return SyncContext(*common, tick, SyncSteps(runner, send, function.triggers))
 
     def _sending(self, invocation: Invocation) -> Callable[[Sendable | Sequence[Sendable]], Awaitable[list[str]]]:
         def send(events: Sendable | Sequence[Sendable]) -> Awaitable[list[str]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from urllib.parse import urlencode
 
-from milepost._declare.function import AnyFunction, Timeouts
+from milepost._declare.function import AnyFunction, Timeouts, check_paths
 from milepost._declare.triggers import Cron, Event, Trigger
 from milepost._values.current import Named
 from milepost._values.durations import to_duration, wire_duration
@@ -128,6 +128,7 @@ def _describe_function(function: AnyFunction, serve_url: str, settings: AppSetti
 
 
 def _extension(function: AnyFunction, settings: AppSettings) -> dict[str, object]:
+    check_paths(function)
     with Named(f"function {function.id!r} of app {function.app_id!r}"):
         schemas = {
             trigger.name: schema
