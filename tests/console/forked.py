@@ -44,5 +44,5 @@ class Forked(DevProcess):
         assert self.zygote.stdin
         assert self.zygote.stdout
         self.zygote.stdin.close()
-        self.zygote.wait(10)
+        self.zygote.wait(60)
         self.zygote.stdout.close()
