@@ -244,7 +244,8 @@ class RunStore:
         """Make a message the one that may call user code for an attempt of a planned step; False when another is.
 
         free     nobody has claimed the step, or only an earlier attempt of it
-        again    the message made the claim itself and is delivered again
+        again    the message made the claim itself and is delivered again; for this attempt, or for the next one, which
+                 it had yet to ask for when its worker died
         handed   the holder of the claim sent the message to succeed it: a retry, or a call that the platform refused
         """
         item: Item = {
@@ -259,7 +260,7 @@ class RunStore:
         elif claimant.succeeds:
             ways.append(Equals("owner", claimant.succeeds))
         if claimant.redelivered and claimant.message_id:
-            ways.append(AllOf((Equals("by", claimant.message_id), Equals("attempt", attempt))))
+            ways.append(AllOf((Equals("by", claimant.message_id), LessThan("attempt", attempt + 1))))
         try:
             await self._table.put(item, AnyOf(tuple(ways)))
         except ConditionFailed:

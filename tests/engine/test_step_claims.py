@@ -1,0 +1,69 @@
+"""Who may call user code for an attempt of a planned step: every way to the claim, and what closes it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.scenarios.rig import Rig, rig
+
+from milepost import App, Context
+from milepost_engine.core.run import Run
+from milepost_engine.store.runs import Claimant
+
+FIRST = Claimant("m1", succeeds="")
+AGAIN = Claimant("m1", redelivered=True, succeeds="")
+
+
+async def planned(r: Rig) -> tuple[Run, str]:
+    """A run, and a step of it that nobody has claimed."""
+    await r.send("go")
+    run = await r.engine.runs.load((await r.only_run())["run_id"], "a-f")
+    assert run is not None
+    return run, "a step"
+
+
+def waiting() -> App:
+    app = App("a")
+
+    @app.function(id="f", trigger="go")
+    async def f(ctx: Context) -> None:
+        await asyncio.gather(ctx.step.sleep("a", "1d"), ctx.step.sleep("b", "1d"))
+
+    return app
+
+
+async def test_a_redelivered_message_may_ask_for_the_attempt_after_the_one_that_it_recorded():
+    """Its worker recorded a failed attempt and died before it asked for the next one."""
+    async with rig(waiting()) as r:
+        run, job = await planned(r)
+        claim = r.engine.runs.claim_step
+        assert await claim(run, job, 1, "owner 1", FIRST)
+        assert await claim(run, job, 2, "owner 2", AGAIN)
+
+
+async def test_a_redelivered_message_gets_no_attempt_that_another_message_has():
+    async with rig(waiting()) as r:
+        run, job = await planned(r)
+        claim = r.engine.runs.claim_step
+        assert await claim(run, job, 1, "owner 1", FIRST)
+        assert await claim(run, job, 2, "owner 2", Claimant("m2", succeeds="owner 1"))
+        assert not await claim(run, job, 2, "owner 3", AGAIN)
+        assert not await claim(run, job, 1, "owner 4", AGAIN)
+
+
+async def test_only_one_of_the_redelivered_message_and_the_retry_that_it_sent_gets_the_next_attempt():
+    async with rig(waiting()) as r:
+        run, job = await planned(r)
+        claim = r.engine.runs.claim_step
+        assert await claim(run, job, 1, "owner 1", FIRST)
+        assert await claim(run, job, 2, "owner 2", AGAIN)
+        assert not await claim(run, job, 2, "owner 3", Claimant("m2", succeeds="owner 1"))
+
+
+async def test_a_message_that_was_not_delivered_before_gets_no_claim_of_another():
+    async with rig(waiting()) as r:
+        run, job = await planned(r)
+        claim = r.engine.runs.claim_step
+        assert await claim(run, job, 1, "owner 1", FIRST)
+        assert not await claim(run, job, 2, "owner 2", Claimant("m1", succeeds=""))
+        assert not await claim(run, job, 2, "owner 2", Claimant("m2", redelivered=True, succeeds=""))
