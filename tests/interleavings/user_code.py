@@ -45,6 +45,9 @@ class _Runner:
 
     # --- what steps and bodies ask --------------------------------------------------------------------------------
 
+    def created(self, made: object, name: object) -> None:
+        """Not noted: the stories await every step."""
+
     def recall(self, name: object, fn: object) -> object:
         return UNKNOWN
 
@@ -163,7 +166,7 @@ def _read_call(function: Function[Any, Any], body: dict[str, Any], target: str) 
 
 def _context(function: Function[Any, Any], call: CallRequest, body: dict[str, Any], runner: _Runner) -> Context[Any]:
     events = tuple(received_event(raw, (), "the explorer") for raw in body["events"])
-    steps = Steps(runner, lambda _: None)  # type: ignore[arg-type]  # a runner of its own, and no events sent
+    steps = Steps(runner, lambda _: None, ())  # type: ignore[arg-type]  # a runner of its own, and no events sent
     most = call.max_attempts or 0
     no_logger: Any = None
     return Context(events[0], events, call.run_id, call.attempt, most, function.slug, no_logger, None, steps)
