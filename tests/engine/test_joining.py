@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,11 +13,13 @@ import pytest
 from milepost import App, Context, Event
 from milepost.protocol import Header, Request, Response
 from milepost_engine.adapters.clock import WoundClock
+from milepost_engine.adapters.local.invoke_inprocess import InProcessInvoker
 from milepost_engine.adapters.local.sqlite import SqliteStore
 from milepost_engine.adapters.random_source import SeededRandom
+from milepost_engine.core.inputs import TimerKind
 from milepost_engine.engine import Engine
 from milepost_engine.ports import Changes, Invoker, Item, Key, Message, Page, Target
-from milepost_engine.store.messages import WatchRun, encode
+from milepost_engine.store.messages import TimerFired, WatchRun, encode
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 STEPS = ("a", "b", "c", "d")
@@ -394,4 +396,94 @@ async def test_a_worker_that_has_lost_the_run_cannot_end_it():
     assert run is not None
     assert run.ended is not None
     assert (run.status.value, run.ended.output) == ("Completed", b"1")
+    store.close()
+
+
+class Held:
+    """A table of one process, whose next read or write of a run's records waits to be let go."""
+
+    def __init__(self, table: Any) -> None:
+        self.table = table
+        self.hold = ""
+        """`query` or `put`: the next one of these is held."""
+        self.held = asyncio.Event()
+        self.go = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.table, name)
+
+    def next(self, kind: str) -> tuple[asyncio.Event, asyncio.Event]:
+        """Hold the next such call; the events say that it waits, and let it go."""
+        self.hold, self.held, self.go = kind, asyncio.Event(), asyncio.Event()
+        return self.held, self.go
+
+    async def _wait(self, kind: str, partition: object) -> None:
+        if self.hold == kind and str(partition).startswith("R#"):
+            self.hold, go = "", self.go
+            self.held.set()
+            await go.wait()
+
+    async def query(self, partition: str, **bounds: Any) -> Page:
+        await self._wait("query", partition)
+        return await self.table.query(partition, **bounds)
+
+    async def put(self, item: Any, *more: Any) -> None:
+        await self._wait("put", item["pk"])
+        await self.table.put(item, *more)
+
+
+async def test_a_reader_that_saw_no_owner_yet_does_not_keep_another_message_from_continuing():
+    """Two naps end together. The first copy of the start has read the header before the run had an owner, and is slow:
+
+    start            reads the header ─────────────────────────────────────── reads the records
+    start (copy)          claims the run, plans two naps
+    nap b                                    is read here ······················ closes its nap: who owns the run?
+    nap a (elsewhere)                                                    closes its nap, finds nothing new
+    """
+    clock = WoundClock(START)
+    store = SqliteStore.open(":memory:", clock=clock)
+    letters, app, bodies = Letters(), App("a"), list[str]()
+
+    @app.function(id="f", trigger="go")
+    async def f(ctx: Context) -> None:
+        await asyncio.gather(ctx.step.sleep("nap a", "1m"), ctx.step.sleep("nap b", "1m"))
+        await ctx.step.run("charge", bodies.append, "charge")
+
+    invoker, table = InProcessInvoker({"a": app}), Held(store.table)
+    (here,) = await engines(1, store, table, letters, invoker, ours=True)
+    (elsewhere,) = await engines(1, store, store.table, letters, invoker, ours=True)
+    await here.accept({"name": "go"})
+    (event,) = letters.take()
+    await here.handle(event)
+    (start,) = letters.take()
+
+    reads, go_on_reading = table.next("query")
+    slow = asyncio.create_task(here.handle(start))
+    await reads.wait()
+    await here.handle(start)
+    run = await elsewhere.runs.load(json.loads(start)["run"], "a-f")
+    assert run is not None
+    assert run.owner
+    naps = sorted((op.name, op.step_id) for op in run.open_ops)
+    first, second = (encode(TimerFired(run.run_id, "a-f", timer=TimerKind.STEP, step_id=step)) for _, step in naps)
+    later = START + timedelta(minutes=1)
+    for engine in (here, elsewhere):
+        assert isinstance(engine.clock, WoundClock)
+        await engine.clock.advance_to(later)
+
+    writes, go_on_writing = table.next("put")
+    closing = asyncio.create_task(here.handle(second))
+    await writes.wait()
+    go_on_reading.set()
+    await slow
+    await elsewhere.handle(first)
+    go_on_writing.set()
+    await closing
+    while due := letters.take():
+        for body in due:
+            await elsewhere.handle(body)
+    assert bodies == ["charge"]
+    ended = await elsewhere.runs.load(run.run_id, "a-f")
+    assert ended is not None
+    assert ended.status.value == "Completed"
     store.close()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from typing import Any
 
 from tests.scenarios.rig import Rig, rig
 
-from milepost import App, Context
+from milepost import App, Context, Retries
 from milepost_engine.core.run import Run
 from milepost_engine.store.runs import Claimant
 
@@ -39,6 +41,43 @@ async def test_a_redelivered_message_may_ask_for_the_attempt_after_the_one_that_
         claim = r.engine.runs.claim_step
         assert await claim(run, job, 1, "owner 1", FIRST)
         assert await claim(run, job, 2, "owner 2", AGAIN)
+
+
+async def test_the_retry_of_a_parallel_step_is_made_when_its_worker_died_before_it_asked_for_it():
+    """The message of the failed attempt comes again when the retry is due: its body runs once more, and no other."""
+    app, bodies = App("a"), list[str]()
+
+    @app.function(id="f", trigger="go", retries=Retries(max_retries=2, first_delay="10s", factor=1, jitter=0))
+    async def f(ctx: Context) -> None:
+        def flaky() -> None:
+            bodies.append("flaky")
+            if bodies.count("flaky") < 3:
+                raise RuntimeError("not yet")
+
+        await asyncio.gather(ctx.step.run("flaky", flaky), ctx.step.run("other", bodies.append, "other"))
+        await ctx.step.run("end", bodies.append, "end")
+
+    async with rig(app) as r:
+        sent: list[str] = []
+
+        async def handle(received: Any) -> None:
+            message = json.loads(received.body)
+            if message.get("attempt") != 2:  # the second retry is as if it had never been sent
+                sent.append(received.body)
+                await r.engine.handle(received.body)
+
+        await r.engine.accept({"name": "go"})
+        await r.queue.drain(handle)
+        for _ in range(2):
+            await r.clock.advance(11)
+            await r.queue.drain(handle)
+        assert sorted(bodies) == ["flaky", "flaky", "other"]
+        [body] = [each for each in sent if json.loads(each).get("attempt") == 1]
+        for _ in range(2):
+            await r.engine.handle(body, redelivered=True)
+            await r.settle()
+        assert (await r.only_run())["status"] == "Completed"
+        assert sorted(bodies) == ["end", "flaky", "flaky", "flaky", "other"]
 
 
 async def test_a_redelivered_message_gets_no_attempt_that_another_message_has():

@@ -10,6 +10,8 @@ from typing import Final
 
 import pytest
 
+from milepost_engine.core.run import RunStatus
+
 from .explore import Explored, Limits, explore, words_of
 from .setting import FAULTS, Setup
 from .stories import STORIES
@@ -96,7 +98,9 @@ def _judge(found: Explored) -> None:
     if found.shortest:
         _, _, choices = found.shortest[0]
         pytest.fail("\n".join([str(found), *words_of(found.setup, choices)]), pytrace=False)
-    assert found.endings, found
+    # No story may fail, and in each some schedule comes to its end: else nothing of it was explored.
+    assert RunStatus.FAILED.value not in found.endings, found
+    assert {RunStatus.COMPLETED.value, RunStatus.CANCELLED.value} & found.endings.keys(), found
     assert found.complete >= 0 or found.points > LEAST_POINTS, found
     if found.setup.faults != FAULTS["none"] and found.setup.faults != FAULTS["late"]:
         # The fault can strike at the first message, so that there is always more than one schedule.

@@ -218,8 +218,14 @@ class Orchestrator:
                 invoke = await self._reread(lease)
                 continue
             liveness = await self._liveness(lease, invoke.job)
-            if liveness is None or liveness.status.ended or self._is_anothers(lease, run, invoke, liveness):
+            if liveness is None or liveness.status.ended:
                 return None
+            if self._is_anothers(lease, run, invoke, liveness):
+                if lease.claim:
+                    return None
+                # A peek has no claim to lose: the owner that is known here may only be an older one.
+                invoke = await self._reread(lease)
+                continue
             if liveness.closed:
                 return None if not lease.redelivered else await self._owed_after(lease, deadline)
             if self._current(lease.run, invoke) != invoke:
