@@ -136,8 +136,14 @@ class App:
         )
         self._defaults: FunctionOptions = {"retries": policy, "mode": mode}
         self._functions: dict[str, AnyFunction] = {}
-        self._sender = EventSender(wiring.transport, self._settings.middlewares, now, given=transport is not None,
-            max_chain=longest_chain, logger=self._settings.logger)  # fmt: skip
+        self._sender = EventSender(
+            wiring.transport,
+            self._settings.middlewares,
+            now,
+            given=transport is not None,
+            max_chain=longest_chain,
+            logger=self._settings.logger,
+        )
         self._webhooks: dict[str, Webhook] = {}
         self._endpoint = Endpoint(self._settings, self._functions, self._webhooks, self._sender)
 

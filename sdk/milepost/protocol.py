@@ -55,6 +55,7 @@ __all__ = [
     "format_duration",
     "hash_step_id",
     "nests_deeper",
+    "next_millisecond",
     "normalize_key",
     "parse_duration",
     "seeded_ulid",
@@ -258,6 +259,11 @@ def parse_duration(text: str) -> timedelta:
         return timedelta(milliseconds=round(total))
     except OverflowError:
         raise ValueError(f"{text!r} is too long for a duration") from None
+
+
+def next_millisecond(moment: datetime) -> datetime:
+    """The moment, or the next whole millisecond: the wire has milliseconds, and nothing is to come early."""
+    return moment + timedelta(microseconds=-moment.microsecond % 1000)
 
 
 def format_duration(duration: timedelta) -> str:

@@ -96,16 +96,8 @@ async def test_a_child_that_is_created_after_its_parent_was_cancelled_never_star
     """The worker that planned the invoke is slow: the cancellation comes between its plan and the child."""
     app, bodies = family()
     async with rig(app) as r:
-        await r.send("go")
-        parent = await r.only_run("a-parent")
-        before = await r.engine.runs.load(parent["run_id"], "a-parent")
-        assert before is not None
-        [op] = before.open_ops
-        await r.send("stop")
-        [child] = await r.runs("a-child")
-        await forget(r, child)
+        await cancel_before_the_child_is_created(r)
         bodies.clear()
-        await r.engine.orchestrator.acting.endings.invoke(before, op)
         await r.settle()
         [child] = await r.runs("a-child")
         assert (child["status"], child["outcome"], bodies) == ("Cancelled", "parent", [])
@@ -114,20 +106,25 @@ async def test_a_child_that_is_created_after_its_parent_was_cancelled_never_star
 async def test_the_sweeper_does_not_start_a_child_whose_parent_was_cancelled():
     app, bodies = family()
     async with rig(app) as r:
-        await r.send("go")
-        parent = await r.only_run("a-parent")
-        before = await r.engine.runs.load(parent["run_id"], "a-parent")
-        assert before is not None
-        [op] = before.open_ops
-        await r.send("stop")
-        [child] = await r.runs("a-child")
-        await forget(r, child)
+        await cancel_before_the_child_is_created(r)
         bodies.clear()
-        await r.engine.orchestrator.acting.endings.invoke(before, op)
         await r.queue.drain(lost)
         await r.wind(timedelta(hours=2))
         [child] = await r.runs("a-child")
         assert (child["status"], child["outcome"], bodies) == ("Cancelled", "parent", [])
+
+
+async def cancel_before_the_child_is_created(r: Rig) -> None:
+    """Its parent has planned the invoke and is cancelled; only then a slow worker creates the child."""
+    await r.send("go")
+    parent = await r.only_run("a-parent")
+    before = await r.engine.runs.load(parent["run_id"], "a-parent")
+    assert before is not None
+    [op] = before.open_ops
+    await r.send("stop")
+    [child] = await r.runs("a-child")
+    await forget(r, child)
+    await r.engine.orchestrator.acting.endings.invoke(before, op)
 
 
 async def lost(_: object) -> None:

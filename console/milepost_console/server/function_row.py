@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final, cast
 
-from milepost.protocol import format_duration
+from milepost.protocol import EXTENSION, format_duration
 from milepost_engine.codec import Json
 from milepost_engine.cron import next_after
 from milepost_engine.operations.queries import iso
@@ -72,6 +72,6 @@ def _trigger_row(trigger: EventTrigger | CronTrigger, now: datetime) -> dict[str
 
 def _plain_retries(raw: Mapping[str, Json]) -> dict[str, Json]:
     """The retry policy as declared; only Milepost's own SDK sends more than a number of attempts."""
-    extra = raw.get("milepost")
+    extra = raw.get(EXTENSION)
     policy = extra.get("retries") if isinstance(extra, Mapping) else None
     return dict(cast("Mapping[str, Json]", policy)) if isinstance(policy, Mapping) else {}

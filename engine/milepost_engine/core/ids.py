@@ -14,7 +14,7 @@ from milepost.protocol import ULID_LETTERS, seeded_ulid, ulid
 
 __all__ = [
     "derived_ulid", "first_ulid", "from_ms", "is_ulid", "last_ulid", "seeded_ulid", "short_hash", "to_ms", "ulid",
-    "ulid_moment", "whole_ms_from",
+    "ulid_moment",
 ]  # fmt: skip
 
 _VALUES: Final = {letter: value for value, letter in enumerate(ULID_LETTERS)}
@@ -25,11 +25,6 @@ _MS: Final = timedelta(milliseconds=1)
 def to_ms(moment: datetime) -> int:
     """Whole milliseconds since 1970."""
     return (moment - _EPOCH) // _MS
-
-
-def whole_ms_from(moment: datetime) -> datetime:
-    """The moment, or the next whole millisecond: what is stored in milliseconds never comes early."""
-    return from_ms(-((_EPOCH - moment) // _MS))
 
 
 def from_ms(milliseconds: int) -> datetime:

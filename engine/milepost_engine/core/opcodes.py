@@ -11,11 +11,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from milepost.protocol import DISCOVERY, MAX_NESTING, MAX_OPEN_DAYS, Opcode, nests_deeper, parse_duration
+from milepost.protocol import (
+    DISCOVERY,
+    MAX_NESTING,
+    MAX_OPEN_DAYS,
+    Opcode,
+    nests_deeper,
+    next_millisecond,
+    parse_duration,
+)
 from milepost_engine.cel import ExpressionError, compile_expression
 
 from .commands import Command, OpenWait, SetTimer, StartRunFor
-from .ids import whole_ms_from
 from .inputs import Call, Op, TimerKind
 from .retries import RetryPolicy
 from .run import ClosedStep, Json, OpenOp, Run, StepStatus, Stored
@@ -244,7 +251,7 @@ def _due(run: Run, op: Op, now: datetime, text: Json, what: str) -> OpenOp | Ref
             "InngestErrTimeoutTooLong",
             f"has a {what} of more than {MAX_OPEN_DAYS} days; use a shorter one",
         )
-    return OpenOp(op.step_id, op.kind, op.name, whole_ms_from(max(due, now)), op.opts)
+    return OpenOp(op.step_id, op.kind, op.name, next_millisecond(max(due, now)), op.opts)
 
 
 def _moment(text: str, now: datetime) -> datetime:

@@ -71,7 +71,7 @@ class Endings:
             await self._refuse(parent, op, f"function {function_id} was not started: {why}")
             return
         await self.events.put_listed(event, spec.retention)
-        run_id = invoked_run_id(parent, op.step_id, event.received_at)
+        run_id = self._child_id(parent, op)
         origin = Parent(parent.run_id, op.step_id, parent.function_id, cancelled_with_parent(op))
         run = await self.starter.start(spec, event, run_id=run_id, parent=origin)
         if run is None:
@@ -82,7 +82,7 @@ class Endings:
     async def invoke_again(self, parent: Run, op: OpenOp) -> None:
         """Send the message of an invoked run once more, if the run was created and lives."""
         function_id = str(op.opts["function_id"])
-        run_id = invoked_run_id(parent, op.step_id, self._planned_at(parent, op))
+        run_id = self._child_id(parent, op)
         status = await self.runs.status_of(run_id, function_id)
         if status is not None and not status.ended:
             await self.sender.send(StartRun(run_id, function_id, again=True))
@@ -100,6 +100,9 @@ class Endings:
             data["_inngest"] = _correlation(parent, op, spec)
         event_id = derived_ulid(to_ms(at), parent.run_id, op.step_id, "invoked")
         return Event(event_id, event_id, EventName.INVOKED.value, data, to_ms(at), at, {}, parent.chain_at(at) + 1)
+
+    def _child_id(self, parent: Run, op: OpenOp) -> str:
+        return invoked_run_id(parent, op.step_id, self._planned_at(parent, op))
 
     def _planned_at(self, parent: Run, op: OpenOp) -> datetime:
         plan = parent.plan_of(op.step_id)
@@ -146,7 +149,7 @@ class Endings:
         run = await self.runs.load(run.run_id, run.function_id) or run
         messages = [
             CancelRun(
-                invoked_run_id(run, op.step_id, self._planned_at(run, op)),
+                self._child_id(run, op),
                 str(op.opts["function_id"]),
                 outcome=Outcome.PARENT,
                 reason=run.run_id,
@@ -161,9 +164,9 @@ class Endings:
         """The cancellation of a run whose parent was cancelled before it started."""
         if run.parent is None or not run.parent.cancels or run.discovered:
             return None
-        status = await self.runs.status_of(run.parent.run_id, run.parent.function_id)
-        cancelled = status is RunStatus.CANCELLED
-        return CancelRequested(Outcome.PARENT, run.parent.run_id) if cancelled else None
+        if await self.runs.status_of(run.parent.run_id, run.parent.function_id) is not RunStatus.CANCELLED:
+            return None
+        return CancelRequested(Outcome.PARENT, run.parent.run_id)
 
     async def close_waits(self, run: Run) -> None:
         """Take a run out of the index of waits and cancellations."""

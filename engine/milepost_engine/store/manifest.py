@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Final, cast
 
 from milepost.protocol import (
+    EXTENSION,
     MAX_CHAIN_CEILING,
     MAX_CHAIN_DEFAULT,
     MAX_OPEN_DAYS,
@@ -177,7 +178,7 @@ class _Reader:
                     f"it asks for {word} ({key}), which Milepost does not support yet. "
                     "It is refused rather than run without the limit; remove the setting."
                 )
-        extra = _mapping(raw.get("milepost"))
+        extra = _mapping(raw.get(EXTENSION))
         return FunctionSpec(
             function_id=self._id,
             app_id=self._app_id,

@@ -200,7 +200,7 @@ class RunStore:
 
     async def status_of(self, run_id: str, function_id: str) -> RunStatus | None:
         """Whether a run lives or how it ended: one small read."""
-        header = await self._table.get(Key(list_of_runs(function_id), run_id))
+        header = await self._header_of(run_id, function_id)
         return None if header is None else RunStatus(str(header["status"]))
 
     async def closed_step(self, run_id: str, step_id: str) -> ClosedStep | None:

@@ -29,7 +29,7 @@ CLEANUP_SECONDS: Final = 5.0
 
 _ROUNDS: Final = 5
 _MOST_CREATED: Final = 256
-"""Of the calls that are known, those that have ended are forgotten when there are more than these."""
+"""Calls that have ended are forgotten when there are more than these, or twice as many as were left the last time."""
 
 _QUIET_GRACE_SECONDS: Final = 1.0
 _BUSY_GRACE_SECONDS: Final = 30.0
@@ -57,6 +57,7 @@ class AsyncRunner:
         self._woken: asyncio.Task[object] | None = None
         self._calls = self._timers = 0
         self._created: list[tuple[Coroutine[object, object, object], object]] = []
+        self._most_created = _MOST_CREATED
 
     # --- the bridge ------------------------------------------------------------------------------------------------
 
@@ -131,8 +132,12 @@ class AsyncRunner:
 
     def created(self, made: Coroutine[object, object, object], name: object) -> None:
         """A step was called; whoever called it has yet to await it."""
-        if len(self._created) >= _MOST_CREATED:
-            self._created = [pair for pair in self._created if pair[0].cr_frame is not None]  # type: ignore[attr-defined]
+        if len(self._created) >= self._most_created:
+            self._created = [
+                pair for pair in self._created if inspect.getcoroutinestate(pair[0]) != inspect.CORO_CLOSED
+            ]
+            # Doubled: of thousands of parallel steps each would look through all the others.
+            self._most_created = max(_MOST_CREATED, 2 * len(self._created))
         self._created.append((made, name))
 
     def _refuse_unawaited(self, invocation: Invocation) -> None:

@@ -45,8 +45,9 @@ def tracked(method: Callable[Q, Coroutine[Any, Any, T]]) -> Callable[Q, Coroutin
     @functools.wraps(method)
     def call(*args: Q.args, **kwargs: Q.kwargs) -> Coroutine[Any, Any, T]:
         made = method(*args, **kwargs)
-        steps = cast("Steps", args[0])
-        steps.note(made, args[1] if len(args) > 1 else kwargs.get("id"))
+        # Not a method of Steps: users would see it.
+        runner = cast("Steps", args[0])._runner  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        runner.created(made, args[1] if len(args) > 1 else kwargs.get("id"))
         return made
 
     return call
@@ -65,10 +66,6 @@ class Steps:
         self._runner = runner
         self._send = send
         self._triggers = triggers
-
-    def note(self, made: Coroutine[Any, Any, Any], name: object) -> None:
-        """For Milepost itself: a step was called, and is to be awaited."""
-        self._runner.created(made, name)
 
     @overload
     async def run(

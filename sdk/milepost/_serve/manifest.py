@@ -12,7 +12,7 @@ from milepost._declare.triggers import Cron, Event, Trigger
 from milepost._values.current import Named
 from milepost._values.durations import to_duration, wire_duration
 from milepost._version import SDK_NAME, VERSION
-from milepost.protocol import DISCOVERY, MAX_CHAIN_DEFAULT, normalize_key
+from milepost.protocol import DISCOVERY, EXTENSION, MAX_CHAIN_DEFAULT, normalize_key
 
 from .settings import AppSettings
 
@@ -116,7 +116,7 @@ def _describe_function(function: AnyFunction, serve_url: str, settings: AppSetti
                 "retries": {"attempts": function.retries.max_retries},
             }
         },
-        "milepost": _extension(function, settings),
+        EXTENSION: _extension(function, settings),
     }
     if function.idempotency is not None:
         wire["idempotency"] = function.idempotency

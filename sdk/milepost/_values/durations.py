@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, cast
 
 from milepost.errors import BadDurationError
-from milepost.protocol import MAX_OPEN_DAYS, MAX_RETENTION_DAYS, MIN_RETENTION_DAYS, parse_duration
+from milepost.protocol import MAX_OPEN_DAYS, MAX_RETENTION_DAYS, MIN_RETENTION_DAYS, next_millisecond, parse_duration
 
 __all__ = ["Duration", "open_duration", "retention_duration", "to_duration", "wire_duration", "wire_moment"]
 
@@ -89,8 +89,6 @@ def wire_moment(value: datetime | str, what: str) -> str:
             f"{what} {given.isoformat()} has no time zone: add an offset such as 'Z', or use datetime.now(UTC)"
         )
     try:
-        # The next whole millisecond: what is asked for never comes early, not by half a millisecond.
-        whole = given.astimezone(UTC) + timedelta(microseconds=-given.microsecond % 1000)
-        return whole.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return next_millisecond(given.astimezone(UTC)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     except OverflowError:
         raise BadDurationError(f"{what} {given.isoformat()} is out of range in UTC: pass an earlier one") from None

@@ -115,14 +115,19 @@ class LocalQueue:
         self._bodies: dict[int, str] = {}
         """Small messages that were just sent: reading them again would take longer than writing them did."""
         statement = "SELECT due_at, id, receive_count FROM messages WHERE queue = ? AND dead_at IS NULL"
-        now = self._now()
-        latest = now + int(MAX_BACKOFF_SECONDS * 1000)
         self._waiting: list[tuple[int, int]] = [
-            (min(due_at or now, latest) if failures or not due_at else due_at, id_)
+            (self._due_at_start(due_at, failures), id_)
             for due_at, id_, failures in store.connection.execute(statement, (name,))
         ]
         heapq.heapify(self._waiting)
         self._received_before = {id_ for _, id_ in self._waiting}
+
+    def _due_at_start(self, due_at: int, failures: int) -> int:
+        """When a stored message is due, by the clock that this process has."""
+        now = self._now()
+        if due_at == _AT_ONCE:
+            return now
+        return min(due_at, now + int(MAX_BACKOFF_SECONDS * 1000)) if failures else due_at
 
     @property
     def in_flight(self) -> int:
@@ -149,8 +154,10 @@ class LocalQueue:
             check_message(message, self._longest_delay_seconds)
         now = self._clock.now()
         due = [_after(now, m.delay_seconds) for m in messages]
-        stored = [due_at if m.delay_seconds else _AT_ONCE for m, due_at in zip(messages, due, strict=True)]
-        rows = [(self._name, m.body, due_at) for m, due_at in zip(messages, stored, strict=True)]
+        rows = [
+            (self._name, m.body, due_at if m.delay_seconds else _AT_ONCE)
+            for m, due_at in zip(messages, due, strict=True)
+        ]
 
         def insert(connection: sqlite3.Connection) -> list[tuple[int, int]]:
             statement = "INSERT INTO messages (queue, body, due_at) VALUES (?, ?, ?)"

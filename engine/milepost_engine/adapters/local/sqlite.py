@@ -246,8 +246,7 @@ def _put(item: Item, when: Condition | None) -> Callable[[sqlite3.Connection], N
             if when is not None:
                 _check(connection, key, when)
             connection.execute(_UPSERT, row)
-        for blob in blobs:
-            connection.execute(_NAME_BLOB, blob)
+        connection.executemany(_NAME_BLOB, blobs)
 
     return work
 
@@ -267,8 +266,7 @@ def _update(key: Key, changes: Changes, when: Condition | None) -> Callable[[sql
             raise ConditionFailed(key, existing)
         updated = _changed(key, existing, changes)
         connection.execute(_UPSERT, row_of(updated))
-        for blob in _named_blobs(updated):
-            connection.execute(_NAME_BLOB, blob)
+        connection.executemany(_NAME_BLOB, _named_blobs(updated))
         return updated
 
     return work
