@@ -44,7 +44,7 @@ from .inputs import (
 )
 from .opcodes import failure_text
 from .outstanding import When, after_closing, commands_for, discover, discovery_follows, outstanding, peek_due
-from .retries import RetryPolicy, clip_retry_after
+from .retries import RetryPolicy
 from .run import (
     ClosedStep,
     FailedAttempt,
@@ -246,13 +246,13 @@ def _retry(
     run: Run, job: str, attempt: int, given: InvocationReturned, op: opcodes.Op, now: datetime
 ) -> FailedAttempt | None:
     """The record of a failed attempt that another follows; None when it was the last one."""
-    policy = _policy(run, job, op)
     error = op.error or {}
-    if given.no_retry or error.get("noRetry") is True or attempt + 1 >= policy.max_attempts:
-        return None
     # The header counts seconds from the response; the op's date is by the SDK's clock, which may differ from ours.
-    wait = given.retry_after if given.retry_after is not None else opcodes.retry_after_of(op, now)
-    delay = clip_retry_after(wait) if wait is not None else policy.delay(attempt, salt=f"{run.run_id}{job}{attempt}")
+    asked = given.retry_after if given.retry_after is not None else opcodes.retry_after_of(op, now)
+    final = given.no_retry or error.get("noRetry") is True
+    delay = _policy(run, job, op).retry_after(attempt, final=final, asked=asked, salt=f"{run.run_id}{job}{attempt}")
+    if delay is None:
+        return None
     return FailedAttempt(
         job,
         attempt,
@@ -342,14 +342,9 @@ def _failed(run: Run, given: Input, now: datetime) -> Decision:
     if not given.counts:
         return Decision(run, commands=(Invoke(call.job, call.attempt, now + _THROTTLE_DELAY),))
     planned = run.open_op(call.target) if call.target != DISCOVERY else None
-    policy = _policy(run, call.job)
-    if not given.no_retry and call.attempt + 1 < policy.max_attempts:
-        salt = f"{run.run_id}{call.job}{call.attempt}"
-        delay = (
-            clip_retry_after(given.retry_after)
-            if given.retry_after is not None
-            else policy.delay(call.attempt, salt=salt)
-        )
+    salt = f"{run.run_id}{call.job}{call.attempt}"
+    delay = _policy(run, call.job).retry_after(call.attempt, final=given.no_retry, asked=given.retry_after, salt=salt)
+    if delay is not None:
         step_id, name = (planned.step_id, planned.name) if planned else ("", "")
         failed = FailedAttempt(call.job, call.attempt, step_id, name, given.error, call.started_at, now, now + delay)
         return _settle(run, [failed], now)

@@ -1,4 +1,4 @@
-"""The retry policy: how many attempts a job has and how long it waits between them."""
+"""Whether a failed attempt is retried, and when: decided here, for a step and for a function's body alike."""
 
 from __future__ import annotations
 
@@ -31,6 +31,15 @@ class RetryPolicy:
     factor: float = 2.0
     cap_seconds: float = 7200.0
     jitter: float = 0.2
+
+    def retry_after(self, failed_attempt: int, *, final: bool, asked: timedelta | None, salt: str) -> timedelta | None:
+        """How long after the given attempt (from 0) the next one follows; None when it was the last.
+
+        `final`: user code says that a retry cannot help. `asked`: the wait that it asks for.
+        """
+        if final or failed_attempt + 1 >= self.max_attempts:
+            return None
+        return clip_retry_after(asked) if asked is not None else self.delay(failed_attempt, salt=salt)
 
     def delay(self, failed_attempt: int, *, salt: str) -> timedelta:
         """The wait after the given attempt (from 0) failed.
