@@ -41,7 +41,7 @@ check: .venv/.test  ## format, lint, types, import laws
 	$(BIN)/pyright sdk
 	$(BIN)/lint-imports
 
-fix: .venv/.test  ## format and mend what can be mended
+fix: .venv/.test  ## format, and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 

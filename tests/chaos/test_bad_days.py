@@ -65,7 +65,7 @@ async def _story(made: World) -> None:
     await made.live(timedelta(minutes=10))
     await made.accept("signal", {"n": 1}, b"0000000005")
     await made.live(timedelta(minutes=10))
-    made.storm.share = 0.0  # the day after: what was held up continues by itself
+    made.storm.share = 0.0  # the day after: what was held up continues without help
     await made.live(timedelta(minutes=75))
 
 

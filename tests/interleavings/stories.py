@@ -323,7 +323,7 @@ def loop_of_waits_checkpoint() -> Story:
 
 
 def _family(name: str, *, checkpoint: bool = False) -> Story:
-    """A run that is cancelled, and the run that it invokes, which can never end by itself while this is explored."""
+    """A run that is cancelled, and the run that it invokes, which does not end while this is explored."""
     app = App("a")
     mode: dict[str, Any] = {"mode": "checkpoint"} if checkpoint else {}
 

@@ -5,7 +5,7 @@
     PutEvents by anybody else      detail-type               detail
     a service of AWS               source/detail-type        detail        aws.s3/Object Created
 
-The event's id follows from the envelope's: an envelope that comes twice starts nothing twice.
+The event's id follows from the envelope's: an envelope that is delivered twice starts each function once.
 Source: "AWS service event metadata" in the Amazon EventBridge user guide.
 """
 

@@ -22,7 +22,7 @@ LARGE_EVENT_BYTES: Final = 768 * 1024
 
 
 class EventQueue:
-    """Hands accepted events to the intake through the queue. Done twice, it starts nothing twice."""
+    """Hands accepted events to the intake through the queue. Doing it twice starts each function once."""
 
     def __init__(self, events: EventStore, sender: MessageSender) -> None:
         self._events = events
