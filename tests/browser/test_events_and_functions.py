@@ -70,7 +70,7 @@ def test_a_function_shows_its_configuration_in_words_is_paused_resumed_and_run_b
     limits = page.locator("section", has=page.get_by_role("heading", name="Limits"))
     expect(limits).to_contain_text("A run may be queued without a time limit.")
     expect(limits).to_contain_text("One call of the app may take up to 15 min")
-    expect(limits).to_contain_text("A run has at most 1,000 steps.")
+    expect(limits).to_contain_text("A run has at most 10,000 steps.")
     expect(limits).to_contain_text("Runs and their events are kept for 30 days")
     expect(limits).to_contain_text("concurrency limits (flow control) do not exist yet")
     page.get_by_role("button", name="Pause").click()
