@@ -1,8 +1,8 @@
 """Processes a batch of queue messages concurrently; failed ones are redelivered after a growing pause.
 
     receive 1   fails ── hidden for 5 s ──► receive 2 fails ── hidden for 10 s ──► … ──► dead letter after the tenth
-Without these pauses a message would be redelivered only after the queue's visibility time-out, which covers a crash of
-the Lambda and is six times its time-out.
+Without these pauses a message would be redelivered only after the queue's visibility timeout, which covers a crash of
+the Lambda and is six times its timeout.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class _Batch(AsyncBatchProcessor):
 
 
 async def _failed(here: Deployment, record: SQSRecord, error: BaseException | None) -> None:
-    """Log the error, and have the message redelivered before its visibility time-out ends."""
+    """Log the error, and have the message redelivered before its visibility timeout ends."""
     number = receives(record)
     logger.error(
         "message failed",
@@ -96,6 +96,6 @@ async def _failed(here: Deployment, record: SQSRecord, error: BaseException | No
         await here.sqs.call("ChangeMessageVisibility", request, repeatable=True)
     except (AwsRefused, AwsUnreachable) as refusal:
         logger.warning(
-            "could not shorten the pause of a failed message; it is redelivered after the visibility time-out",
+            "could not shorten the pause of a failed message; it is redelivered after the visibility timeout",
             exc_info=refusal,
         )

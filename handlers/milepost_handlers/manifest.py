@@ -36,7 +36,7 @@ def handler(event: Mapping[str, Any], context: Any) -> None:  # noqa: ARG001 - L
     try:
         here = deployment()
         resource, attributes = here.run(_apply(here, event, resource))
-    except Exception as error:  # noqa: BLE001 - without an answer the deployment hangs until its time-out
+    except Exception as error:  # noqa: BLE001 - without an answer the deployment hangs until its timeout
         logger.exception("registration failed")
         reason = str(error) or type(error).__name__
     _answer(event, resource, reason, attributes)

@@ -40,8 +40,8 @@ class Milepost(Construct):
 
     Args:
         longest_invocation: Longest invocation that the orchestrator waits for. 60 s by default, at most 870 s. An app
-            with a longer time-out is invoked asynchronously. A run whose orchestrator dies resumes after six times
-            the orchestrator's time-out, which is this value plus 30 s.
+            with a longer timeout is invoked asynchronously. A run whose orchestrator dies resumes after six times
+            the orchestrator's timeout, which is this value plus 30 s.
         retention: How long ended runs and their events are kept. 30 days by default.
         max_concurrency: Maximum number of concurrent orchestrators, each with up to ten runs: 2 to 1000. 50 by
             default.

@@ -46,7 +46,7 @@ class MilepostApp(Construct):
         environment: Environment variables.
         requirements: Requirements in addition to `requirements.txt`.
         memory_mb: 256 by default.
-        timeout: Longest invocation, at most 900 s; 60 s by default. An app with `entry` and a time-out above the
+        timeout: Longest invocation, at most 900 s; 60 s by default. An app with `entry` and a timeout above the
             Milepost's `longest_invocation` is invoked asynchronously and reports its results.
         versioning: `"pinned"`: a run stays on the code that it started with. `"latest"`: it continues with the newest.
         layers, vpc: As for any Lambda.
@@ -195,13 +195,13 @@ class MilepostApp(Construct):
         if seconds > _LAMBDA_LONGEST_SECONDS:
             raise InfraError(
                 "MP608",
-                f"The app {construct_id!r} has a time-out of {seconds:g} s, but a Lambda runs for at most "
+                f"The app {construct_id!r} has a timeout of {seconds:g} s, but a Lambda runs for at most "
                 f"{_LAMBDA_LONGEST_SECONDS} s: split longer work into steps.",
             )
         if seconds > longest and not self._reports:
             raise InfraError(
                 "MP608",
-                f"The app {construct_id!r} has a time-out of {seconds:g} s, but its Milepost waits at most "
+                f"The app {construct_id!r} has a timeout of {seconds:g} s, but its Milepost waits at most "
                 f"{longest:g} s for an invocation, and apps with function= cannot be invoked asynchronously: use "
-                "entry=, raise Milepost(longest_invocation=…), or shorten the time-out.",
+                "entry=, raise Milepost(longest_invocation=…), or shorten the timeout.",
             )

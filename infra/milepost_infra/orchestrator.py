@@ -25,7 +25,7 @@ _LAMBDA_LONGEST_SECONDS: Final = 900
 
 
 def orchestrator_timeout(longest_invocation: Duration) -> Duration:
-    """The orchestrator's time-out, which covers the longest synchronous invocation. Raises InfraError above 870 s."""
+    """The orchestrator's timeout, which covers the longest synchronous invocation. Raises InfraError above 870 s."""
     seconds = longest_invocation.to_seconds() + _SPARE_SECONDS
     if seconds > _LAMBDA_LONGEST_SECONDS:
         most = _LAMBDA_LONGEST_SECONDS - _SPARE_SECONDS

@@ -19,12 +19,12 @@ _KEPT: Final = Duration.days(14)
 
 
 def visibility_for(timeout: Duration) -> Duration:
-    """Six times the consumer's time-out, as AWS recommends for queues that a Lambda reads in batches."""
+    """Six times the consumer's timeout, as AWS recommends for queues that a Lambda reads in batches."""
     return Duration.seconds(timeout.to_seconds() * 6)
 
 
 class QueuePair(Construct):
-    """A queue for one Lambda with the given time-out, and its dead-letter queue."""
+    """A queue for one Lambda with the given timeout, and its dead-letter queue."""
 
     def __init__(self, scope: Construct, construct_id: str, *, consumer_timeout: Duration) -> None:
         super().__init__(scope, construct_id)

@@ -198,7 +198,7 @@ class World:
         self._begin(self._any(), delivery)
         dice = self.storm.draw.random()
         if dice < self.storm.share:
-            # Twice at once: to somebody else, or since its visibility time-out ran out while it was under way.
+            # Twice at once: to somebody else, or since its visibility timeout ran out while it was under way.
             count = self.storm.draw.choice((1, delivery.receive_count + 1))
             self._begin(self._any(), Delivery(delivery.body, count, ghost=True))
         elif dice < 1.5 * self.storm.share:

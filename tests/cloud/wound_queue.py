@@ -1,6 +1,6 @@
 """The consumer's side of an SQS queue on a wound clock, as Lambda's event source mapping is.
 
-Batches of at most ten are handled at once; what raised comes again after its visibility time-out, with its receive
+Batches of at most ten are handled at once; what raised comes again after its visibility timeout, with its receive
 count, and after too many receives it is a dead letter.
 """
 

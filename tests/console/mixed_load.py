@@ -78,7 +78,7 @@ def declare(suffix: str, options: dict[str, Any]) -> None:
 
     @app.function(id="late" + suffix, **go)
     async def late(ctx: Context) -> list[str]:
-        """The time-out of the wait passes while the step after it runs."""
+        """The timeout of the wait passes while the step after it runs."""
         event = await ctx.step.wait_for_event("paid", "paid", timeout="1s", match="data.n")
         got = [paid(event)]
         got.append(await ctx.step.run("charge", body, ctx.run_id, "charge", got, 1.2))
@@ -86,7 +86,7 @@ def declare(suffix: str, options: dict[str, Any]) -> None:
 
     @app.function(id="invoke" + suffix, **go)
     async def invoke(ctx: Context) -> list[str]:
-        """The time-out of the invoke passes while the step after it runs."""
+        """The timeout of the invoke passes while the step after it runs."""
         try:
             answer = await ctx.step.invoke("call", child, {}, timeout="1s")
         except StepError:

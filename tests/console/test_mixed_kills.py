@@ -1,7 +1,7 @@
 """Both kinds of kill, and stopped processes, under a load that hears of everything twice.
 
 `kill -9` of the dev server and of the process with the user's code, SIGSTOP and SIGCONT of either, at random moments,
-while waits get second events, time-outs pass during later steps, and runs are cancelled. The verdict comes from the
+while waits get second events, timeouts pass during later steps, and runs are cancelled. The verdict comes from the
 ledger that the bodies write (see `verdict.py`).
 
 The load follows the kills: new events are sent only while few runs are open. Each kill waits for progress in the
@@ -215,7 +215,7 @@ def test_no_mixture_of_kills_doubles_a_recorded_step_or_loses_a_run(server: Fork
             if storm.draw.random() < 0.7:
                 resume()
         if storm.draw.random() < 0.2:
-            # Long enough for the step that is longer than the time-outs, so that runs end between the kills, too.
+            # Long enough for the step that is longer than the timeouts, so that runs end between the kills, too.
             storm.progress(20 * PROGRESS, 5)
         storm.progress(storm.draw.choice([0, 1, PROGRESS // 2, PROGRESS]), 2)
         time.sleep(storm.draw.random() * 0.1)

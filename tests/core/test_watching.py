@@ -1,4 +1,4 @@
-"""When a run is called overdue: one whose app reports back itself has its time-out, and the time to begin, besides."""
+"""When a run is called overdue: one whose app reports back itself has its timeout, and the time to begin, besides."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ _ENTRIES = {
     "broken": Path(__file__).parent / "apps" / "broken" / "app.py",
 }
 _SECONDS = {"patient": 7}
-"""Time-outs of Lambdas; one longer than `longest_invocation` is not waited for."""
+"""Timeouts of Lambdas; one longer than `longest_invocation` is not waited for."""
 _BOOTSTRAP = """#!/bin/sh
 export PYTHONPATH="$LAMBDA_TASK_ROOT"
 [ -z "$EMULATOR_CERTIFICATE" ] || export AWS_CA_BUNDLE="$EMULATOR_CERTIFICATE" SSL_CERT_FILE="$EMULATOR_CERTIFICATE"

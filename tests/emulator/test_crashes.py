@@ -13,7 +13,7 @@ pytestmark = pytest.mark.emulator
 GONE = "exited before returning a response"
 
 
-@pytest.mark.parametrize(("how", "said"), [("exit", GONE), ("memory", GONE), ("time-out", "timed out after 3")])
+@pytest.mark.parametrize(("how", "said"), [("exit", GONE), ("memory", GONE), ("timeout", "timed out after 3")])
 def test_a_lambda_that_dies_in_a_step_costs_an_attempt_and_nothing_else(cloud: Cloud, how: str, said: str):
     name = f"fall-by-{how}"
     cloud.send("trial/crash", {"name": name, "how": how})

@@ -1,6 +1,6 @@
 """Scenarios run on the deployed stack: the same functions as in `tests/scenarios`, with real time in between.
 
-Not run here: what winds the clock over minutes, days or months (long sleeps, time-outs, cron, retention, the default
+Not run here: what winds the clock over minutes, days or months (long sleeps, timeouts, cron, retention, the default
 pauses between attempts), what loses, holds back or repeats a message within the test's own queue, and runs of hundreds
 of steps, which take the emulator minutes. SQLite, moto and DynamoDB Local run those.
 """

@@ -91,7 +91,7 @@ def traces(h: Any, *words: str) -> list[str]:
 
 async def test_nothing_of_a_cancelled_run_remains(h: Any):
     run_id = await start(h)
-    assert any("T#" in row for row in traces(h, run_id)), "its time-out is a timer in the table"
+    assert any("T#" in row for row in traces(h, run_id)), "its timeout is a timer in the table"
     assert any("W#" in row for row in traces(h, run_id)), "its wait and its cancellation are in the index"
     await h.engine.operations.cancel(run_id)
     await h.until_idle()

@@ -49,7 +49,7 @@ def failing(error: Exception) -> Callable[[Any], Any]:
 
 FAILURES = [
     (FunctionError("Sandbox.Timedout", "RequestId: 1 Error: Task timed out after 3.00 seconds"),
-     ProblemKind.TIMEOUT, "Split the step, or give the function a longer time-out"),
+     ProblemKind.TIMEOUT, "Split the step, or give the function a longer timeout"),
     (FunctionError("", "2026-03-02T09:00:00.000Z 1 Task timed out after 3.00 seconds"),
      ProblemKind.TIMEOUT, "Task timed out after 3.00 seconds"),
     (FunctionError("Runtime.ExitError", "RequestId: 1 Error: Runtime exited with error: exit status 3"),

@@ -20,7 +20,7 @@ EVENT = {"version": "2.0", "body": "{}", "milepost": TOKEN.wire()}
 
 FAILURES: list[tuple[str, Mapping[str, str] | None, str, str]] = [
     ("RetriesExhausted", {"errorType": "Sandbox.Timedout", "errorMessage": "Task timed out after 900.00 seconds"},
-     ProblemKind.TIMEOUT, "give the function a longer time-out"),
+     ProblemKind.TIMEOUT, "give the function a longer timeout"),
     ("RetriesExhausted", {"errorMessage": "2026-03-02T09:00:00.000Z 1 Task timed out after 900.00 seconds"},
      ProblemKind.TIMEOUT, "Task timed out"),
     ("RetriesExhausted", {"errorType": "Runtime.OutOfMemory", "errorMessage": "signal: killed"},

@@ -1,7 +1,7 @@
 """An asyncio event loop without threads, sockets or time: callbacks run in the order in which they became ready.
 
 The engine and the SDK run on it as on any other loop. `drain` returns when nothing is ready any more; then the
-scheduler chooses what happens next. A time-out set on this loop never expires.
+scheduler chooses what happens next. A timeout set on this loop never expires.
 """
 
 from __future__ import annotations

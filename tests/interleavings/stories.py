@@ -260,7 +260,7 @@ def wait_two_events() -> Story:
 
 @story
 def wait_timeout() -> Story:
-    """The event and the time-out of one wait: either may come while or after the next step runs."""
+    """The event and the timeout of one wait: either may come while or after the next step runs."""
     return _told("wait_timeout", _waiting, "paid, charge", _PAID)
 
 
@@ -281,7 +281,7 @@ def wait_then_two() -> Story:
 
 @story
 def invoke_timeout() -> Story:
-    """The child's end and the time-out of one invoke."""
+    """The child's end and the timeout of one invoke."""
     app = App("a")
 
     @app.function(id="child", trigger="never")
@@ -309,7 +309,7 @@ async def _looped(ctx: Context) -> dict[str, object]:
 def loop_of_waits() -> Story:
     """Two events of one millisecond for a loop of two waits that look back: each event is charged once.
 
-    The time-out is not explored, so that a lost event leaves the run waiting. The names of the steps say which event
+    The timeout is not explored, so that a lost event leaves the run waiting. The names of the steps say which event
     came: a second step for the same event has the same name.
     """
     return _told("loop_of_waits", _looped, "paid, charge paid 1, charge paid 0", _PAID, _PAID)

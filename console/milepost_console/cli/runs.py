@@ -40,8 +40,8 @@ CHUNK: Final = 50
 _CANCELLED: Final = {
     Outcome.API.value: "by hand",
     Outcome.EVENT.value: "by an event",
-    Outcome.START_TIMEOUT.value: "it was queued longer than its start time-out",
-    Outcome.FINISH_TIMEOUT.value: "it took longer than its finish time-out",
+    Outcome.START_TIMEOUT.value: "it was queued longer than its start timeout",
+    Outcome.FINISH_TIMEOUT.value: "it took longer than its finish timeout",
     Outcome.PARENT.value: "together with the run that invoked it",
 }
 _COLUMNS: Final = (

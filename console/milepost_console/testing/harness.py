@@ -153,7 +153,7 @@ class Harness:
         return accepted[-1]
 
     async def advance(self, span: str | float | timedelta) -> None:
-        """Wind the clock forward ("3d", seconds, timedelta): sleeps and time-outs end, retries and crons run."""
+        """Wind the clock forward ("3d", seconds, timedelta): sleeps and timeouts end, retries and crons run."""
         if isinstance(span, str):
             span = parse_duration(span)
         end = self.clock.now() + (span if isinstance(span, timedelta) else timedelta(seconds=span))

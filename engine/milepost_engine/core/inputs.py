@@ -108,7 +108,7 @@ class TimerKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TimerDue:
-    """A timer may be due: a sleep, a time-out, a delayed start, a peek."""
+    """A timer may be due: a sleep, a timeout, a delayed start, a peek."""
 
     kind: TimerKind
     step_id: str = ""

@@ -41,7 +41,7 @@ def owed(run: Run, message_id: str, now: datetime) -> tuple[Command, ...]:
 def _children_of(run: Run, message_id: str, now: datetime) -> list[StartAgain]:
     """The runs that a message may have created without sending their messages, and that nobody waits for any more:
     worker    plans the invoke ── creates the child ── dies
-    time-out                                                closes the invoke, or is about to
+    timeout                                                 closes the invoke, or is about to
     worker                                                                       again: the child is there
     """
     return [

@@ -82,7 +82,7 @@ Stored = bytes | BlobRef
 class OpenOp:
     """One piece of open work of a plan.
 
-    `due_at` is the end of a sleep, or the time-out of a wait or invoke. `opts` is what the SDK sent.
+    `due_at` is the end of a sleep, or the timeout of a wait or invoke. `opts` is what the SDK sent.
     """
 
     step_id: str

@@ -172,7 +172,7 @@ class View:
             if op.step_id not in self.closed:
                 self.open[op.step_id] = op
                 self.in_flight += op.kind is Opcode.STEP_PLANNED
-            # An invoke without a time-out of its own has one of a year: the sweeper extends what lives that long.
+            # An invoke without a timeout of its own has one of a year: the sweeper extends what lives that long.
             if op.due_at is not None and (op.kind is not Opcode.INVOKE_FUNCTION or op.opts.get("timeout")):
                 self._due(op.due_at)
 

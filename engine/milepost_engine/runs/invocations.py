@@ -1,6 +1,6 @@
 """Calls user code for a run: waits for the answer, or hands the call over to an app that reports its answer.
 
-the app's time-out is short, or the call only looks     called, and waited for
+the app's timeout is short, or the call only looks     called, and waited for
 the app reports                                         handed over: its report is a message of its own
 """
 

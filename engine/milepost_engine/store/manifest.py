@@ -127,7 +127,7 @@ def read_manifest(manifest: Mapping[str, Json], *, stored: bool = False) -> tupl
     """The app id and its functions. Raises ManifestError with every problem.
 
     A `stored` manifest was registered before, perhaps by an earlier version: unknown variables are accepted, and
-    time-outs that are too long are cut to the limit.
+    timeouts that are too long are cut to the limit.
     """
     app_id = str(manifest.get("appName") or manifest.get("appname") or "")
     if not app_id:
@@ -300,7 +300,7 @@ class _Reader:
         return span
 
     def _limited(self, raw: Json, where: str) -> timedelta | None:
-        """A time-out: no longer than a sleep, else it may lie beyond the calendar or the run's retention."""
+        """A timeout: no longer than a sleep, else it may lie beyond the calendar or the run's retention."""
         span = self._duration(raw, where)
         if span is None or span <= _LONGEST:
             return span

@@ -218,7 +218,7 @@ class RunStore:
                        worker 2     closes b ── none open ────────── claims position 2: too late
           again    the message made the claim itself and is delivered again, so whoever had it is taken for dead:
                        worker 1   claims ── calls discovery #3 ─────────────── sees another owner: stops
-                       worker 2            (visibility time-out) claims again ── calls discovery #3
+                       worker 2            (visibility timeout) claims again ── calls discovery #3
           handed   the owner sent the message to succeed it
         None of them holds while somebody has planned what the claimant does not know: it must read again.
         """

@@ -104,7 +104,7 @@ class WaitIndex:
     async def open_cancels(
         self, run: Run, cancels: Iterable[tuple[CancelOn, datetime]], since: datetime, now: datetime
     ) -> list[Event]:
-        """Subscribe a run to the events that cancel it, each until its time-out.
+        """Subscribe a run to the events that cancel it, each until its timeout.
 
         Returns those already received since `since`: a queue does not keep events in order.
         """

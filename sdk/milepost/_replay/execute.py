@@ -74,7 +74,7 @@ async def run_step(invocation: Invocation, step: Step, bridge: Bridge) -> object
         data = pack(value, call.adapter, what)
         value = unpack(data, call.adapter, what)
     except BaseException as error:
-        # A body that is cancelled (by a time-out around the step) is a failed attempt like any other, unless the
+        # A body that is cancelled (by a timeout around the step) is a failed attempt like any other, unless the
         # invocation already has its answer.
         in_body.reset(token)
         invocation.failed(step, error, started_at)

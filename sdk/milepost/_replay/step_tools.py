@@ -36,7 +36,7 @@ T3 = TypeVar("T3")
 T4 = TypeVar("T4")
 D = TypeVar("D")
 
-# ruff: noqa: A002, ASYNC109 - `id` is the public word for a step's name; the server enforces time-outs
+# ruff: noqa: A002, ASYNC109 - `id` is the public word for a step's name; the server enforces timeouts
 
 
 def tracked(method: Callable[Q, Coroutine[Any, Any, T]]) -> Callable[Q, Coroutine[Any, Any, T]]:

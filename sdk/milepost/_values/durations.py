@@ -39,7 +39,7 @@ def to_duration(value: Duration, what: str) -> timedelta:
 
 
 def open_duration(value: Duration, what: str) -> timedelta:
-    """Read the length of a sleep, wait or time-out: at most 366 days, or BadDurationError."""
+    """Read the length of a sleep, wait or timeout: at most 366 days, or BadDurationError."""
     read = to_duration(value, what)
     if read > _LONGEST_OPEN:
         raise BadDurationError(f"{what} is {read.days} days: at most {MAX_OPEN_DAYS} are allowed")

@@ -5,7 +5,7 @@ an invocation dies, Lambda's on-failure destination reports it (`failure_destina
 
     what Lambda answers                                  kind          counts    retried
     TooManyRequestsException (429)                       throttled     no        later, without limit
-    time-out of the function                             timeout       yes       yes
+    timeout of the function                             timeout       yes       yes
     exit, import error, out of memory, a raised error    crashed       yes       yes
     no such function or version                          missing       yes       yes
     a permission is missing                              forbidden     yes       yes
@@ -39,7 +39,7 @@ MAX_HANDED_OVER_BYTES: Final = 1024 * 1024
 """Lambda's limit for an asynchronous call, and SQS's for the failure record, which contains the call."""
 
 _GRACE_SECONDS: Final = 5.0
-"""Added to the function's own time-out, for its start and the answer's way back."""
+"""Added to the function's own timeout, for its start and the answer's way back."""
 
 _ACCEPT_SECONDS: Final = 10.0
 """How long Lambda may take to accept an asynchronous call."""
@@ -73,7 +73,7 @@ class Lambdas(Protocol):
 class LambdaInvoker:
     """Implements the ports Invoker and Handover for `Target("lambda", ARN)` of a function, a version or an alias.
 
-    `longest_seconds` limits every synchronous call, whatever the app's own time-out.
+    `longest_seconds` limits every synchronous call, whatever the app's own timeout.
     """
 
     def __init__(self, lambdas: Lambdas, longest_seconds: float = 900.0) -> None:
@@ -159,7 +159,7 @@ def problem_of(payload: object) -> InvocationProblem:
     kind, message = str(error.get("errorType") or ""), str(error.get("errorMessage") or payload or "no details")
     if kind == "Sandbox.Timedout" or "Task timed out after" in message:
         return InvocationProblem(
-            ProblemKind.TIMEOUT, f"{message}. Split the step, or give the function a longer time-out"
+            ProblemKind.TIMEOUT, f"{message}. Split the step, or give the function a longer timeout"
         )
     if kind == "Runtime.OutOfMemory" or "signal: killed" in message:
         return InvocationProblem(

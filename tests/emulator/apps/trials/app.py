@@ -33,7 +33,7 @@ def fall_once(name: str, how: str) -> str:
         match how:
             case "exit":
                 os._exit(7)
-            case "time-out":
+            case "timeout":
                 time.sleep(60)
             case "memory":  # what Lambda does to a process that takes too much
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -28,8 +28,8 @@ const CANCELLED = {
   event: "An event listed in the function's cancel_on arrived.",
   api: "It was cancelled by hand or through the API.",
   parent: "The run that invoked it was cancelled, and its invoke has cancel_with_parent.",
-  "start timeout": "It was queued for longer than its start time-out allows. Check that the app answers, then replay it.",
-  "finish timeout": "It ran for longer than its finish time-out allows. If the work needs more time, raise the time-out, then replay.",
+  "start timeout": "It was queued for longer than its start timeout allows. Check that the app answers, then replay it.",
+  "finish timeout": "It ran for longer than its finish timeout allows. If the work needs more time, raise the timeout, then replay.",
 };
 
 /** @param {Failure|null|undefined} error */
