@@ -77,7 +77,7 @@ def _follows() -> list[str]:
         When.WAIT: "not before another step closes",
     }
     return [
-        "| What no discovery has seen yet | Planned steps in flight | The SDK can peek | A discovery follows |",
+        "| What no discovery has seen yet | Planned steps in flight | The SDK can use it | A discovery follows |",
         "|---|---|---|---|",
         *(
             f"| {row.unseen} | {_yes_no(row.in_flight)} | {_yes_no(row.peeks)} | {said[row.when]} |"
@@ -119,8 +119,8 @@ A step that runs at once is recorded when it finishes. The steps below are open 
 _FOLLOWS = """
 ## When a discovery follows
 
-A discovery is a call of the function that looks for steps. This table says when the next one follows a closed step. If
-several kinds of step are unseen, the soonest answer applies. A discovery that follows "soon" is called a peek.
+A discovery is a call to the function that looks for its next steps. This table says when one follows a closed step. If
+several kinds of step are unseen, the soonest answer applies. A discovery that follows "soon" is always a peek.
 """
 
 _RULES = """

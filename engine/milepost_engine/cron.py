@@ -88,7 +88,7 @@ def parse_cron(text: str) -> CronLine:
     if len(words) != len(_FIELDS):
         raise ValueError(
             f"the cron line {text!r} has {len(words)} fields instead of 5 (minute, hour, day of month, month, day of "
-            "week); write for example '0 9 * * mon-fri'"
+            "week); write, for example, '0 9 * * mon-fri'"
         )
     minutes, hours, days, months, weekdays = (_expand(*pair, text) for pair in zip(_FIELDS, words, strict=True))
     weekdays = sorted({day % 7 for day in weekdays})
@@ -257,7 +257,7 @@ def _split_zone(text: str) -> tuple[str, str]:
     prefix = _PREFIX.match(text)
     if prefix is None:
         if "TZ=" in text:
-            raise ValueError(f"the cron line {text!r} names no zone; write for example 'TZ=Europe/Paris 0 9 * * *'")
+            raise ValueError(f"the cron line {text!r} names no zone; write, for example, 'TZ=Europe/Paris 0 9 * * *'")
         return "UTC", text
     name = prefix[1]
     if not _ZONE.fullmatch(name) or not _is_known(name):
@@ -323,7 +323,7 @@ def _number(field: _Field, word: str, text: str, written: str) -> int:
 def _bad(field: _Field, word: str, text: str, why: str) -> ValueError:
     return ValueError(
         f"the {field.name} field {word!r} of the cron line {text!r} is wrong: {why}; "
-        f"write for example {field.example!r}"
+        f"write, for example, {field.example!r}"
     )
 
 

@@ -184,7 +184,7 @@ class App:
                 is called when a run has failed; `cancel_on`, one `Cancel` or up to 5; `timeouts`; `idempotency`, an
                 expression: events with the same value start only one run in 24 hours, and one without a value always
                 starts one; `middleware`; `mode`; `max_steps`, the most steps of a run
-                (default 10 000, at most 100 000): with one more, the run fails.
+                (default 10,000, at most 100,000): with one more, the run fails.
 
         Raises ConfigError, which names the function, for an invalid value or an option that this version does not
         support.
@@ -247,7 +247,7 @@ class App:
         return register
 
     async def send(self, events: Sendable | Sequence[Sendable]) -> list[str]:
-        """Send one event or several, in requests of up to 5 000; returns their ids in order.
+        """Send one event or several, in requests of up to 5,000; returns their ids in order.
 
         An event is the result of `Event.create`, or a mapping with `name` and `data`. Raises SendError if the server
         cannot be reached, EventRefusedError if it refuses an event, PayloadTooLargeError for an event over 3 MiB, and

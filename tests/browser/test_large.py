@@ -91,7 +91,7 @@ def test_the_first_of_ten_thousand_runs_is_there_at_once_and_scrolling_is_smooth
 ):
     page = open_page(f"{crowded.url}/apps")
     took = first_row_ms(page, f"{crowded.url}/runs")
-    measured("first row of 10 000 runs", took, FIRST_ROW_MS)
+    measured("first row of 10,000 runs", took, FIRST_ROW_MS)
     scroller = page.locator(".scroller")
     frame = scroller.evaluate(_SCROLL)
     measured("a frame while scrolling through runs", frame, 16.7)
@@ -107,7 +107,7 @@ def test_a_run_of_a_thousand_steps_opens_at_once_and_can_be_searched(
     [run] = crowded.runs(function="large-long")
     page = open_page(f"{crowded.url}/apps")
     took = first_row_ms(page, f"{crowded.url}/runs/{run['run_id']}")
-    measured("trace of 1 000 steps", took, TRACE_MS)
+    measured("trace of 1,000 steps", took, TRACE_MS)
     frame = page.locator(".trace-scroller").evaluate(_SCROLL)
     measured("a frame while scrolling through the trace", frame, 16.7)
     expect(page.locator(".trace-tools")).to_contain_text("1,000 steps")

@@ -114,6 +114,6 @@ def test_the_logs_of_a_stack_are_read_when_asked_for_and_a_refusal_says_what_is_
         logs.refusal = ""
         card.get_by_role("button", name="Load logs").click()
         expect(card.locator(".log-line")).to_contain_text("from afar")
-        expect(card).to_contain_text("There are more lines than are shown here.")
+        expect(card).to_contain_text("Some lines are not shown here.")
         expect(card.get_by_role("button", name="Reload")).to_be_visible()
         assert logs.asked == 2

@@ -137,7 +137,7 @@ def test_why_an_event_started_nothing_is_still_shown_after_a_restart_and_what_is
         reasons = panel.locator(".skipped li")
         expect(reasons).to_have_count(2)
         expect(reasons.filter(has_text="picky-large")).to_contain_text("'event.data.cents > 100' is false")
-        expect(reasons.filter(has_text="picky-once")).to_contain_text("was used within 24 hours before")
+        expect(reasons.filter(has_text="picky-once")).to_contain_text("was already used in the last 24 hours")
         expect(panel).to_contain_text("This server does not know whether the event ended a wait")
         expect(page.locator(".event-row").first).to_contain_text("2 skipped")
         [earlier, _] = server.runs()

@@ -22,7 +22,7 @@ from milepost_engine.store.runs import RunStore
 from milepost_engine.store.values import Values
 from tests.cloud.wound_queue import Delivery, WoundQueue
 
-from .ledger import LOOK, LOOKS, Witness
+from .ledger import LAST_READ, LAST_READS, Witness
 
 if TYPE_CHECKING:
     from .world import World
@@ -70,7 +70,7 @@ class Later:
                 self.queue.take(delivery.body, storm.draw.uniform(0, 900))
         return bool(batch)
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Report those that failed; let one die, now and then."""
         storm = self._world.storm
         if self.tasks and storm.draw.random() < storm.share / 5:
@@ -86,7 +86,7 @@ class Later:
                 self._world.queue.take(report, storm.draw.uniform(0, 2))
 
     async def _serve(self, delivery: Delivery) -> None:
-        LOOKS.set({})
+        LAST_READS.set({})
         world, invocation = self._world, json.loads(delivery.body)
         ports, token = world.open_ports(world.storm), CallToken.read(invocation["token"])
         values = Values(ports.blobs, 64)
@@ -97,7 +97,7 @@ class Later:
         request = Request("POST", invocation["query"], invocation["headers"], base64.b64decode(invocation["body"]))
 
         async def call(checkpointer: CheckpointWriter) -> Response:
-            LOOK.set(LOOKS.get()[token.run])
+            LAST_READ.set(LAST_READS.get()[token.run])
             answer = await app.handle(request, checkpointer=checkpointer)
             return Response(answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.body)
 

@@ -1,10 +1,10 @@
 """Who knew what, and when: the witness of "no recorded step runs again".
 
-A message looks at a run by reading its whole partition, or by a write of its own that nobody had made before it. An
-invocation may run a step that another worker records after that last look: between a look and a body there is always
+A message reads a run by a query of its whole partition, or by a write of its own that nobody had made before it. An
+invocation may run a step that another worker records after that last read: between a read and a body there is always
 a moment. It may never run one that was recorded before.
 
-    message   looks ───────── calls user code ── body of X          X recorded before the look: a broken promise
+    message   reads ───────── calls user code ── body of X          X recorded before the read: a broken promise
     another         records X                                       X recorded after it: at least once, as promised
 """
 
@@ -21,12 +21,12 @@ from milepost_engine.core.run import Run
 from milepost_engine.observe import Silent
 from milepost_engine.ports import Condition, Item, Page
 
-__all__ = ["LOOK", "LOOKS", "Ledger", "Recorder", "Watch", "Witness"]
+__all__ = ["LAST_READ", "LAST_READS", "Ledger", "Recorder", "Watch", "Witness"]
 
-LOOKS: ContextVar[dict[str, int]] = ContextVar("LOOKS")
-"""When the message being handled has last looked at which run."""
-LOOK: ContextVar[int] = ContextVar("LOOK", default=0)
-"""The moment of the last look before the invocation under way; it travels with it to its thread."""
+LAST_READS: ContextVar[dict[str, int]] = ContextVar("LAST_READS")
+"""When the message being handled last read which run."""
+LAST_READ: ContextVar[int] = ContextVar("LAST_READ", default=0)
+"""The moment of the last read before the invocation under way; it travels with it to its thread."""
 
 
 T = TypeVar("T")
@@ -59,7 +59,7 @@ class Ledger:
         def run() -> Any:
             self.bodies.append((ctx.run_id, name))
             before = self.recorded.get((ctx.run_id, name))
-            if before is not None and before < LOOK.get():
+            if before is not None and before < LAST_READ.get():
                 self.broken.append(f"{name} of {ctx.run_id} ran after its result was recorded and seen")
             return value
 
@@ -67,7 +67,7 @@ class Ledger:
 
 
 class Witness:
-    """A table as one worker uses it, faults and all: remembers when a message last looked at a run."""
+    """A table as one worker uses it, faults and all: remembers when a message last read a run."""
 
     def __init__(self, table: Any, ledger: Ledger) -> None:
         self._table = table
@@ -79,25 +79,25 @@ class Witness:
     async def put(self, item: Item, when: Condition | None = None) -> None:
         began = self._ledger.next()
         await self._table.put(item, when)
-        self._look(str(item["pk"]), began)
+        self._note_read(str(item["pk"]), began)
 
     async def query(self, partition: str, **more: Any) -> Page:
         began = self._ledger.next()
         page: Page = await self._table.query(partition, **more)
-        self._look(partition, began)
+        self._note_read(partition, began)
         return page
 
-    def _look(self, partition: str, began: int) -> None:
+    def _note_read(self, partition: str, began: int) -> None:
         """What stood when the call began was seen; what came while it was on its way may not have been."""
         if partition.startswith("R#"):
-            LOOKS.get({})[partition[2:]] = began
+            LAST_READS.get({})[partition[2:]] = began
 
 
 class Watch(Silent):
-    """Takes the last look down at the moment from which an invocation is under way."""
+    """Notes the last read at the moment from which an invocation is under way."""
 
     def invoked(self, run: Run, call: Call) -> None:
-        LOOK.set(LOOKS.get({}).get(run.run_id, 0))
+        LAST_READ.set(LAST_READS.get({}).get(run.run_id, 0))
 
 
 class Recorder:

@@ -86,7 +86,7 @@ def shop(notes: Notes) -> App:
         fifth = await ctx.step.invoke("call", child)
         found = await ctx.step.wait_for_event("signal", "signal", timeout="10m", lookback="10m")
         with suppress(StepError):
-            await ctx.step.run("hopeless", notes.body(ctx, "hopeless", object()), retries=0)
+            await ctx.step.run("unserializable", notes.body(ctx, "unserializable", object()), retries=0)
         return [first, left, right, fourth, fifth, found is not None]
 
     async def mourn(ctx: Context) -> object:

@@ -37,7 +37,7 @@ from tests.cloud.wound_queue import Delivery, WoundQueue
 from tests.scenarios.rig import START, TICK
 
 from .later import Later
-from .ledger import LOOKS, Ledger, Recorder, Watch, Witness
+from .ledger import LAST_READS, Ledger, Recorder, Watch, Witness
 
 __all__ = ["Worker", "World", "world"]
 
@@ -187,7 +187,7 @@ class World:
         for worker in self.workers:
             for task in [task for task in worker.tasks if task.done()]:
                 self._ended(task, worker.tasks.pop(task))
-        self.later.look()
+        self.later.check()
         if self.storm.draw.random() < self.storm.share / 20:
             await self._die()
 
@@ -234,7 +234,7 @@ class World:
 
 async def _work(engine: Engine, delivery: Delivery | None) -> None:
     """Handle a message, or tick."""
-    LOOKS.set({})
+    LAST_READS.set({})
     if delivery is None:
         await engine.timers.tick()
     else:

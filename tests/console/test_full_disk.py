@@ -75,9 +75,9 @@ def test_a_full_disk_holds_everything_and_loses_nothing(server: DevProcess, tmp_
         if answers[n] == 503:
             break
     assert list(answers.values())[-1] == 503
-    until(lambda: "there is no room on the disk" in server.log(), details=server.log)
+    until(lambda: "disk full: cannot write" in server.log(), details=server.log)
     room(server, resource.RLIM_INFINITY)
-    until(lambda: "there is room on the disk again" in server.log(), details=server.log)
+    until(lambda: "the disk has free space again" in server.log(), details=server.log)
     accepted = [n for n, status in answers.items() if status == 200]
     assert accepted
 

@@ -83,7 +83,7 @@ def test_even_without_stack_left_there_is_no_recursion_error() -> None:
     def at_depth(frames: int) -> object:
         if frames:
             return at_depth(frames - 1)
-        with pytest.raises(ExpressionError, match="nested too deep"):
+        with pytest.raises(ExpressionError, match="nested too deeply"):
             compile_expression(deep)
         return True
 

@@ -80,7 +80,7 @@ def stories(draw: st.DrawFn) -> Story:
     return tuple(stages)
 
 
-def answer(story: Story, call: Call, *, looks_only: bool) -> tuple[Op, ...]:
+def answer(story: Story, call: Call, *, is_peek: bool) -> tuple[Op, ...]:
     """What user code reports: it is given the steps in `call.order` and knows nothing else."""
     given = set(call.order)
     if call.target != DISCOVERY:
@@ -89,7 +89,7 @@ def answer(story: Story, call: Call, *, looks_only: bool) -> tuple[Op, ...]:
         left = [part for part in stage if part.step_id not in given]
         if left:
             alone = len(left) == len(stage) == 1 and left[0].kind is Opcode.STEP_PLANNED
-            if alone and not looks_only:
+            if alone and not is_peek:
                 return (left[0].op(call),)
             return tuple(part.planned() for part in left)
     return (COMPLETE,)
@@ -168,7 +168,7 @@ class World:
         run = self.run(reads)
         call = build_call(run, invoke.job, invoke.attempt, self.now)
         self.bases[call.order] = len(self.records)
-        return InvocationReturned(call, answer(self.story, call, looks_only=bool(run.in_flight)))
+        return InvocationReturned(call, answer(self.story, call, is_peek=bool(run.in_flight)))
 
     def check(self, before: int) -> None:
         """The laws, after the records from `before` on were added."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from milepost_engine.core.run import Run, RunStatus
-from milepost_engine.runs.sweeper import LATEST_START, WATCH_GRACE, Found, look, next_look
+from milepost_engine.runs.sweeper import LATEST_START, WATCH_GRACE, Found, check, next_check
 
 BEGUN = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -23,12 +23,12 @@ def a_run(target: dict[str, object]) -> Run:
 @pytest.mark.parametrize(("target", "grace"), [({}, WATCH_GRACE), (WAITED_FOR, WATCH_GRACE), (REPORTS, LONG)])
 def test_a_quiet_run_is_overdue_when_nothing_can_be_under_way(target: dict[str, object], grace: timedelta):
     run = a_run(target)
-    assert look(run, BEGUN + grace) is Found.WELL
-    assert look(run, BEGUN + grace + SECOND) is Found.OVERDUE
+    assert check(run, BEGUN + grace) is Found.WELL
+    assert check(run, BEGUN + grace + SECOND) is Found.OVERDUE
 
 
 def test_a_run_of_a_long_function_is_checked_as_soon_as_it_is_overdue():
     run = a_run(REPORTS)
-    assert next_look(run, BEGUN + WATCH_GRACE) == BEGUN + 2 * WATCH_GRACE
-    assert next_look(run, BEGUN + 2 * WATCH_GRACE) == BEGUN + LONG + SECOND
-    assert look(run, BEGUN + LONG + SECOND) is Found.OVERDUE
+    assert next_check(run, BEGUN + WATCH_GRACE) == BEGUN + 2 * WATCH_GRACE
+    assert next_check(run, BEGUN + 2 * WATCH_GRACE) == BEGUN + LONG + SECOND
+    assert check(run, BEGUN + LONG + SECOND) is Found.OVERDUE

@@ -175,11 +175,11 @@ class Cloud:
     def ended(self, function: str, word: str, *, seconds: float = _PATIENCE_SECONDS) -> dict[str, Any]:
         """The one run of a function whose event has this word, once it has ended."""
 
-        def look() -> dict[str, Any] | None:
+        def find() -> dict[str, Any] | None:
             found = self.runs(function, word)
             return self.run(found[0]["run_id"]) if found and found[0]["ended_at"] else None
 
-        run = eventually(look, f"a run of {function} for {word!r} ends", seconds=seconds, details=self.emulator.output)
+        run = eventually(find, f"a run of {function} for {word!r} ends", seconds=seconds, details=self.emulator.output)
         assert len(self.runs(function, word)) == 1
         return run
 
@@ -238,16 +238,16 @@ class Cloud:
 
 
 def eventually(
-    look: Callable[[], T | None],
+    find: Callable[[], T | None],
     what: str,
     *,
     seconds: float = _PATIENCE_SECONDS,
     details: Callable[[], str] = str,
 ) -> T:
-    """What `look` finds, as soon as it finds something."""
+    """What `find` returns, as soon as it returns something."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        found = look()
+        found = find()
         if found:
             return found
         time.sleep(0.1)

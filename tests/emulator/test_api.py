@@ -120,7 +120,7 @@ def test_an_app_of_the_official_sdk_registers_runs_and_sends_through_the_api(clo
         assert (run["status"], run["output"]) == (
             "Completed", {"paid": 42, "sides": ["l", "r"], "tries": 2, "child": 42, "answer": "yes"},
         )  # fmt: skip
-        failed = cloud.ended("official-py-hopeless", "official-fail")
+        failed = cloud.ended("official-py-failing", "official-fail")
         assert (failed["status"], failed["error"]["message"]) == ("Failed", "no way")
         # Sent by the SDK itself through the api, with the event key.
         assert eventually(

@@ -38,7 +38,7 @@ def test_an_invalid_event_is_logged_becomes_a_complete_dead_letter_and_blocks_no
     cloud.client("sqs").send_message(QueueUrl=queue, MessageBody="{ no event")
     cloud.send("trial/once", {"name": "behind-poison"})
     assert cloud.ended("trials-once", "behind-poison")["status"] == "Completed"
-    for said in ("must be a JSON object, it is list", "event name is reserved", "the message is not JSON"):
+    for said in ("must be a JSON object, but it is list", "event name is reserved", "the message is not JSON"):
         logged(cloud, "Intake", "[MP501] An event cannot be processed", said)
     letters: list[str] = []
 

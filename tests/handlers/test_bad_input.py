@@ -31,7 +31,7 @@ BAD = [
     ('["a list"]', "it is not a JSON object"),
     ('{"hello": "world"}', "it has no id, source, detail-type, detail"),
     (json.dumps(envelope("order/placed", ["a", "list"])), "the detail of 'order/placed' from 'shop.checkout' must be"),
-    (json.dumps(envelope("order/placed", None)), "must be a JSON object, it is NoneType"),
+    (json.dumps(envelope("order/placed", None)), "must be a JSON object, but it is NoneType"),
     (json.dumps(envelope("order/placed", {"text": "x" * 3_200_000})), "Event is over the max size"),
     (json.dumps(envelope("order/placed", {"deep": json.loads("[" * 100 + "]" * 100)})), "more than 100 levels deep"),
     (json.dumps(envelope("inngest/function.failed", {})), "event name is reserved for internal use"),
@@ -66,7 +66,7 @@ def test_good_events_of_the_same_batch_are_processed(world: World):
     assert sorted(run["output"]["n"] for run in world.runs()) == [1, 2]
 
 
-def test_a_hopeless_message_reaches_the_dead_letters_and_is_whole_there(world: World):
+def test_a_poison_message_reaches_the_dead_letters_and_is_whole_there(world: World):
     from milepost_handlers.intake import handler  # noqa: PLC0415 - after the environment is set
 
     sqs = world.client("sqs")

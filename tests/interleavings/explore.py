@@ -155,7 +155,7 @@ class _Search:
                 self._run_one(self._draw(stack), level)
                 if (found.schedules + found.cut) % _COLLECT_EVERY == 0:
                     gc.collect()
-                    gc.freeze()  # what is left is known states and schedules to come: it need not be looked at again
+                    gc.freeze()  # what is left is known states and schedules to come: it need not be scanned again
             found.complete = level
         found.exhausted = not self._levels[-1]
         found.seconds = time.process_time() - began

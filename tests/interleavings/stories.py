@@ -60,7 +60,7 @@ def story(make: Callable[[], Story]) -> Callable[[], Story]:
     return make
 
 
-def _told(name: str, f: Function, steps: str, *sends: Send, checkpoint: bool = False, replays_from: str = "") -> Story:
+def _story(name: str, f: Function, steps: str, *sends: Send, checkpoint: bool = False, replays_from: str = "") -> Story:
     """A story of one function; `steps` are names with commas between them."""
     app = App("a")
     mode: dict[str, Any] = {"mode": "checkpoint"} if checkpoint else {}
@@ -77,28 +77,28 @@ async def _three(ctx: Context) -> dict[str, object]:
 
 @story
 def sequence() -> Story:
-    return _told("sequence", _three, "one, two, three")
+    return _story("sequence", _three, "one, two, three")
 
 
 @story
 def sequence_checkpoint() -> Story:
-    return _told("sequence_checkpoint", _three, "one, two, three", checkpoint=True)
+    return _story("sequence_checkpoint", _three, "one, two, three", checkpoint=True)
 
 
 @story
 def sequence_cancel() -> Story:
-    return _told("sequence_cancel", _three, "one, two, three", _CANCEL)
+    return _story("sequence_cancel", _three, "one, two, three", _CANCEL)
 
 
 @story
 def checkpoint_cancel() -> Story:
-    return _told("checkpoint_cancel", _three, "one, two, three", _CANCEL, checkpoint=True)
+    return _story("checkpoint_cancel", _three, "one, two, three", _CANCEL, checkpoint=True)
 
 
 @story
 def replay() -> Story:
     """A replay of a run from its second step."""
-    return _told("replay", _three, "one, two, three", replays_from="two")
+    return _story("replay", _three, "one, two, three", replays_from="two")
 
 
 @story
@@ -112,7 +112,7 @@ def retry() -> Story:
         one = await ctx.step.run("one", flaky, "one")
         return {"one": one, "two": await ctx.step.run("two", work, "two")}
 
-    return _told("retry", f, "one, two")
+    return _story("retry", f, "one, two")
 
 
 # --- joins ------------------------------------------------------------------------------------------------------------
@@ -129,22 +129,22 @@ def _joined(branches: str) -> Function:
 
 @story
 def join2() -> Story:
-    return _told("join2", _joined("ab"), "a, b, end")
+    return _story("join2", _joined("ab"), "a, b, end")
 
 
 @story
 def join3() -> Story:
-    return _told("join3", _joined("abc"), "a, b, c, end")
+    return _story("join3", _joined("abc"), "a, b, c, end")
 
 
 @story
 def join2_checkpoint() -> Story:
-    return _told("join2_checkpoint", _joined("ab"), "a, b, end", checkpoint=True)
+    return _story("join2_checkpoint", _joined("ab"), "a, b, end", checkpoint=True)
 
 
 @story
 def join2_cancel() -> Story:
-    return _told("join2_cancel", _joined("ab"), "a, b, end", _CANCEL)
+    return _story("join2_cancel", _joined("ab"), "a, b, end", _CANCEL)
 
 
 @story
@@ -158,7 +158,7 @@ def join2_retry() -> Story:
         a, b = await asyncio.gather(ctx.step.run("a", flaky, "a"), ctx.step.run("b", work, "b"))
         return {"a": a, "b": b, "end": await ctx.step.run("end", work, "end")}
 
-    return _told("join2_retry", f, "a, b, end")
+    return _story("join2_retry", f, "a, b, end")
 
 
 @story
@@ -173,7 +173,7 @@ def branches2() -> Story:
         a, b = await asyncio.gather(branch("a"), branch("b"))
         return {**a, **b}
 
-    return _told("branches2", f, "a1, a2, b1, b2")
+    return _story("branches2", f, "a1, a2, b1, b2")
 
 
 @story
@@ -184,7 +184,7 @@ def naps() -> Story:
         await asyncio.gather(ctx.step.sleep("nap a", "1m"), ctx.step.sleep("nap b", "1m"))
         return {"charge": await ctx.step.run("charge", work, "charge")}
 
-    return _told("naps", f, "nap a, nap b, charge")
+    return _story("naps", f, "nap a, nap b, charge")
 
 
 # --- races ------------------------------------------------------------------------------------------------------------
@@ -202,7 +202,7 @@ def race() -> Story:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         return {"charge": await ctx.step.run("charge", work, "charge")}
 
-    return _told("race", f, "nap, paid, charge", _PAID)
+    return _story("race", f, "nap, paid, charge", _PAID)
 
 
 @story
@@ -215,7 +215,7 @@ def race_waits() -> Story:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         return {"charge": await ctx.step.run("charge", work, "charge")}
 
-    return _told("race_waits", f, "paid, refused, charge", _PAID, Send("refused"))
+    return _story("race_waits", f, "paid, refused, charge", _PAID, Send("refused"))
 
 
 @story
@@ -230,7 +230,7 @@ def step_beside_wait() -> Story:
         a, x = await asyncio.gather(ctx.step.run("a", work, "a"), waiting())
         return {"a": a, "x": x, "end": await ctx.step.run("end", work, "end")}
 
-    return _told("step_beside_wait", f, "paid, a, x, end", _PAID)
+    return _story("step_beside_wait", f, "paid, a, x, end", _PAID)
 
 
 @story
@@ -242,7 +242,7 @@ def race_steps() -> Story:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         return {"end": await ctx.step.run("end", work, "end")}
 
-    return _told("race_steps", f, "a, b, end")
+    return _story("race_steps", f, "a, b, end")
 
 
 # --- sleeps, waits and invokes ----------------------------------------------------------------------------------------
@@ -255,18 +255,18 @@ async def _waiting(ctx: Context) -> dict[str, object]:
 
 @story
 def wait_two_events() -> Story:
-    return _told("wait_two_events", _waiting, "paid, charge", _PAID, _PAID)
+    return _story("wait_two_events", _waiting, "paid, charge", _PAID, _PAID)
 
 
 @story
 def wait_timeout() -> Story:
     """The event and the timeout of one wait: either may come while or after the next step runs."""
-    return _told("wait_timeout", _waiting, "paid, charge", _PAID)
+    return _story("wait_timeout", _waiting, "paid, charge", _PAID)
 
 
 @story
 def wait_timeout_checkpoint() -> Story:
-    return _told("wait_timeout_checkpoint", _waiting, "paid, charge", _PAID, checkpoint=True)
+    return _story("wait_timeout_checkpoint", _waiting, "paid, charge", _PAID, checkpoint=True)
 
 
 @story
@@ -276,7 +276,7 @@ def wait_then_two() -> Story:
     async def f(ctx: Context) -> dict[str, object]:
         return {**await _waiting(ctx), "ship": await ctx.step.run("ship", work, "ship")}
 
-    return _told("wait_then_two", f, "paid, charge, ship", _PAID)
+    return _story("wait_then_two", f, "paid, charge, ship", _PAID)
 
 
 @story
@@ -312,12 +312,12 @@ def loop_of_waits() -> Story:
     The timeout is not explored, so that a lost event leaves the run waiting. The names of the steps say which event
     came: a second step for the same event has the same name.
     """
-    return _told("loop_of_waits", _looped, "paid, charge paid 1, charge paid 0", _PAID, _PAID)
+    return _story("loop_of_waits", _looped, "paid, charge paid 1, charge paid 0", _PAID, _PAID)
 
 
 @story
 def loop_of_waits_checkpoint() -> Story:
-    return _told(
+    return _story(
         "loop_of_waits_checkpoint", _looped, "paid, charge paid 1, charge paid 0", _PAID, _PAID, checkpoint=True
     )
 
@@ -358,9 +358,9 @@ async def _sleeping(ctx: Context) -> dict[str, object]:
 
 @story
 def sleep_step() -> Story:
-    return _told("sleep_step", _sleeping, "nap, charge")
+    return _story("sleep_step", _sleeping, "nap, charge")
 
 
 @story
 def sleep_cancel() -> Story:
-    return _told("sleep_cancel", _sleeping, "nap, charge", _CANCEL)
+    return _story("sleep_cancel", _sleeping, "nap, charge", _CANCEL)

@@ -56,7 +56,7 @@ def test_a_table_without_conditional_writes_is_found_out() -> None:
     }
 
 
-def test_a_finding_is_repeated_by_its_choices_and_told_in_words() -> None:
+def test_a_finding_is_repeated_by_its_choices_and_shown_in_words() -> None:
     found = explored("sequence", "twice", conditions=False)
     finding, _, choices = found.shortest[0]
     words = words_of(found.setup, choices)

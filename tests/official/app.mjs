@@ -38,9 +38,9 @@ const story = client.createFunction(
 
 const sent = client.createFunction({ id: "sent", triggers: [{ event: "js/sent" }] }, async ({ event }) => event.data.paid);
 
-const hopeless = client.createFunction(
+const failing = client.createFunction(
   {
-    id: "hopeless",
+    id: "failing",
     retries: 3,
     triggers: [{ event: "js/fail" }],
     onFailure: async ({ step, error }) => step.run("note", () => error.message),
@@ -52,4 +52,4 @@ const hopeless = client.createFunction(
   },
 );
 
-createServer({ client, functions: [story, double, sent, hopeless] }).listen(Number(process.argv[2]), "127.0.0.1");
+createServer({ client, functions: [story, double, sent, failing] }).listen(Number(process.argv[2]), "127.0.0.1");

@@ -72,9 +72,9 @@ async def after_failure(ctx: inngest.Context) -> object:
 
 
 @client.create_function(
-    fn_id="hopeless", trigger=inngest.TriggerEvent(event="py/fail"), retries=4, on_failure=after_failure
+    fn_id="failing", trigger=inngest.TriggerEvent(event="py/fail"), retries=4, on_failure=after_failure
 )
-async def hopeless(ctx: inngest.Context) -> None:
+async def failing(ctx: inngest.Context) -> None:
     async def fail() -> None:
         raise inngest.NonRetriableError("no way")
 
@@ -114,7 +114,7 @@ async def forgiving(ctx: inngest.Context) -> object:
 
 async def main() -> None:
     server = fastapi.FastAPI()
-    inngest.fast_api.serve(server, client, [story, child, sent, hopeless, patient, waiting, forgiving])
+    inngest.fast_api.serve(server, client, [story, child, sent, failing, patient, waiting, forgiving])
     config = uvicorn.Config(server, host="127.0.0.1", port=int(os.environ["PORT"]), log_level="warning")
     await uvicorn.Server(config).serve()
 

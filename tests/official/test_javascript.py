@@ -83,6 +83,6 @@ def test_steps_retry_sleep_wait_invoke_and_send_work_as_with_the_servers_it_was_
 
 def test_a_failure_for_good_ends_the_run_at_once_and_calls_its_failure_handler(server: DevProcess):
     server.call("/e/test", {"name": "js/fail", "data": {}})
-    run = until_ended(server, "official-js-hopeless")
+    run = until_ended(server, "official-js-failing")
     assert (run["status"], run["error"]["message"]) == ("Failed", "no way")
-    assert until_ended(server, "official-js-hopeless-failure")["output"] == "no way"
+    assert until_ended(server, "official-js-failing-failure")["output"] == "no way"

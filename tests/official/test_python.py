@@ -108,10 +108,10 @@ def test_an_official_app_steps_retries_sleeps_invokes_waits_sends_and_fails_as_i
     assert ended(server, "official-py-sent")["output"] == 42
 
     # A non-retriable error in a step ends the run at once, and the failure handler hears of it.
-    failed = ended(server, "official-py-hopeless")
+    failed = ended(server, "official-py-failing")
     assert (failed["status"], failed["error"]["message"]) == ("Failed", "no way")
     assert sum(len(span["attempts"]) for span in failed["trace"]) <= 1
-    assert ended(server, "official-py-hopeless-failure")["output"] == "no way"
+    assert ended(server, "official-py-failing-failure")["output"] == "no way"
 
 
 def test_a_plain_exception_in_a_step_is_tried_again_until_it_succeeds(wound: Wound):

@@ -52,7 +52,7 @@ async def test_a_reason_found_when_a_run_is_about_to_start_is_reported():
         assert await reasons_of(r, await r.send("order", {"cents": 500, "cart": 1})) == {}
         assert await reasons_of(r, await r.send("order", {"cents": 5, "cart": 1})) == {
             "a-large": "the expression 'event.data.cents > 100' is false",
-            "a-once": "the idempotency key 'event.data.cart' was used within 24 hours before",
+            "a-once": "the idempotency key 'event.data.cart' was already used in the last 24 hours",
         }
 
 
@@ -60,7 +60,7 @@ async def test_an_id_that_was_sent_before_is_a_reason_for_every_function():
     async with rig(listening()) as r:
         await r.send("order", {"cents": 5}, id="7")
         assert await reasons_of(r, await r.send("order", {"cents": 5}, id="7")) == {
-            "*": "the id '7' was sent within 24 hours before"
+            "*": "the id '7' was already sent in the last 24 hours"
         }
 
 

@@ -60,14 +60,14 @@ class FakeServer:
     complete_first: Callable[[list[str]], Sequence[str]] = list
     """Orders the planned steps of one answer, by name: as they are to finish."""
 
-    async def call(self, target: str = "step", *, attempt: int = 0, only_look: bool = False, **context: Any) -> Called:
+    async def call(self, target: str = "step", *, attempt: int = 0, peek: bool = False, **context: Any) -> Called:
         """One call, with what is remembered now."""
         ctx: Json = {
             "run_id": self.run_id,
             "fn_id": "fn",
             "attempt": attempt,
             "max_attempts": self.max_attempts,
-            "disable_immediate_execution": only_look,
+            "disable_immediate_execution": peek,
             "stack": {"stack": list(self.order), "current": len(self.order)},
             "use_api": False,
             **({"milepost": self.milepost} if self.milepost is not None else {}),
@@ -100,7 +100,7 @@ class FakeServer:
         while most:
             most -= 1
             target, attempt = jobs.pop(0)
-            called = await self.call(target, attempt=attempt, only_look=target == "step" and parallel > 0)
+            called = await self.call(target, attempt=attempt, peek=target == "step" and parallel > 0)
             if called.response.status != 206:
                 if self._retries(called, attempt):
                     jobs.insert(0, (target, attempt + 1))

@@ -81,7 +81,7 @@ async def test_retries_of_a_step_override_those_of_the_function(app: App) -> Non
 
 async def test_a_planned_step_reports_its_retries(app: App) -> None:
     decline_app(app, retries=7)
-    called = await FakeServer(app, "shop-f").call(only_look=True)
+    called = await FakeServer(app, "shop-f").call(peek=True)
     assert called.ops[0]["opts"] == {"retries": {"attempts": 7}}
 
 

@@ -1,6 +1,6 @@
 """A property over random programs: sequences and parallel branches, with names used again and again.
 
-However the steps of an answer are finished, looked at in between or checkpointed: every step gets the result of its
+However the steps of an answer are finished, peeked at in between or checkpointed: every step gets the result of its
 own body, and no body whose result was recorded runs again.
 """
 
@@ -83,15 +83,15 @@ def define(app: App, program: Any, kind: str, mode: Any, ran: Counter[int]) -> N
 
 
 async def serve(server: FakeServer, draw: Any) -> None:
-    """Finish planned steps in any order, with looks in between, until the function has returned."""
+    """Finish planned steps in any order, with peeks in between, until the function has returned."""
     planned: list[str] = []
     for _ in range(200):
-        look = bool(planned) and draw(st.booleans())
-        if planned and not look:
+        peek = bool(planned) and draw(st.booleans())
+        if planned and not peek:
             target = planned.pop(draw(st.integers(0, len(planned) - 1)))
             called = await server.call(target)
         else:
-            called = await server.call(only_look=bool(planned))
+            called = await server.call(peek=bool(planned))
         if called.response.status == 200:
             return
         for op in called.ops:

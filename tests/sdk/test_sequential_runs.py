@@ -72,10 +72,10 @@ async def test_a_server_that_is_not_milepost_gets_one_step_per_answer_and_200_at
 
 
 @both
-async def test_a_call_that_must_only_look_plans_the_step(app: App, define: Define) -> None:
+async def test_a_peek_plans_the_step(app: App, define: Define) -> None:
     ran: Ran = []
     define(app, ran)
-    called = await FakeServer(app, "shop-f").call(only_look=True)
+    called = await FakeServer(app, "shop-f").call(peek=True)
     assert (called.reported, ran) == (["StepPlanned a"], [])
 
 

@@ -106,7 +106,7 @@ async def test_dead_letters_are_seen_and_delivered_again_to_the_queue_that_they_
             for name, value in {"ERROR_CODE": "NO_PERMISSIONS", "ERROR_MESSAGE": "the queue refused"}.items()
         }
         sqs.send_message(QueueUrl=undelivered, MessageBody="never came", MessageAttributes=why)
-        for _ in range(2):  # a look changes nothing
+        for _ in range(2):  # listing changes nothing
             listed = (await milepost("dead-letters", "list", "--json")).json["dead_letters"]
             assert sorted(row["body"] for row in listed) == ["about a run", "from the bus", "never came"]
         by_body = {row["body"]: row for row in listed}

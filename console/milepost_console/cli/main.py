@@ -106,11 +106,11 @@ def dev(
     ] = False,
     concurrency: Annotated[
         int,
-        typer.Option(help="Calls of your code at the same time, by default 64.", min=1, max=1000, show_default=False),
+        typer.Option(help="Concurrent calls to your code. Default: 64.", min=1, max=1000, show_default=False),
     ] = 64,
     durability: Annotated[
         _Durability,
-        typer.Option(help="What is never lost: what was accepted before a kill (process), or also before a power cut."),
+        typer.Option(help="What accepted work survives: a killed process, or also a power cut."),
     ] = _Durability.PROCESS,
     allow_host: Annotated[list[str] | None, typer.Option(help="Another host name to accept in requests.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each line.")] = False,

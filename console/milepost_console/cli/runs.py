@@ -268,7 +268,7 @@ def replay(
     *,
     run_ids: RunIds = None,
     from_step: Annotated[
-        str | None, typer.Option("--from-step", help="Keep the results before this step and run from it on.")
+        str | None, typer.Option("--from-step", help="Keep the results of earlier steps and rerun from this one.")
     ] = None,
     data: Annotated[
         str | None, typer.Option("--data", help="Replacement for the event's data: JSON, @file or -.")

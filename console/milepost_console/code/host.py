@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING, Final
 from milepost.protocol import Header, Request, Response
 from milepost_engine.ports import InvocationProblem, ProblemKind, Target
 
-from .loader import AppLocation, Stamps, look_at
+from .loader import AppLocation, Stamps, stamps_of
 from .process import CodeProcess
 
 if TYPE_CHECKING:
     from milepost.serving import Checkpointer
 
-__all__ = ["KIND", "LOOK_SECONDS", "CodeHost"]
+__all__ = ["CHECK_SECONDS", "KIND", "CodeHost"]
 
 KIND: Final = "process"
 """The kind of target that a `CodeHost` serves."""
-LOOK_SECONDS: Final = 0.2
+CHECK_SECONDS: Final = 0.2
 """Interval of checking the user's files for changes; checking 50 files takes 0.1 ms."""
 
 
@@ -68,14 +68,14 @@ class CodeHost:
         Code that changes while it is loading is loaded again: the first load might never finish.
         """
         while True:
-            before = look_at(self._stamps)
+            before = stamps_of(self._stamps)
             process = await CodeProcess.start(
                 self._locations, self._folder, self._address, before, quiet_stdout=self._quiet_stdout
             )
             self._processes.add(process)
             process.ended.add_done_callback(self._forget(process))
             try:
-                while not await process.ready(LOOK_SECONDS) and look_at(before) == before:
+                while not await process.ready(CHECK_SECONDS) and stamps_of(before) == before:
                     pass
                 if process.is_ready:
                     return process

@@ -19,7 +19,7 @@ from typing import Final
 
 from milepost import App
 
-__all__ = ["AppLocation", "CodeProblem", "Loader", "Stamps", "look_at", "parse_location"]
+__all__ = ["AppLocation", "CodeProblem", "Loader", "Stamps", "parse_location", "stamps_of"]
 
 _FOREIGN: Final = tuple(
     {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")}
@@ -89,7 +89,7 @@ class Loader:
     """The user's files as they were when loaded, whether loading succeeded or not."""
 
     def __post_init__(self) -> None:
-        self.stamps = look_at(self.known)
+        self.stamps = stamps_of(self.known)
 
     @property
     def folders(self) -> tuple[Path, ...]:
@@ -176,7 +176,7 @@ def _ours() -> tuple[Path, ...]:
 _OURS: Final = _ours()
 
 
-def look_at(files: Iterable[str]) -> Stamps:
+def stamps_of(files: Iterable[str]) -> Stamps:
     """The current stamps of files."""
     return {file: _stamp(file) for file in files}
 

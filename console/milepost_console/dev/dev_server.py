@@ -20,8 +20,8 @@ from typing import Any, Final, cast
 import uvicorn
 from rich.console import Console
 
-from milepost_console.code.host import KIND, LOOK_SECONDS, CodeHost
-from milepost_console.code.loader import AppLocation, CodeProblem, look_at, parse_location
+from milepost_console.code.host import CHECK_SECONDS, KIND, CodeHost
+from milepost_console.code.loader import AppLocation, CodeProblem, parse_location, stamps_of
 from milepost_console.server.app import build_app
 from milepost_console.server.backend import Backend
 from milepost_engine.adapters.clock import SystemClock
@@ -30,12 +30,12 @@ from milepost_engine.ports import Invoker, Target
 from milepost_engine.store.manifest import ManifestError, read_manifest
 
 from .banner import welcome
-from .hands import CONCURRENCY, Hands
 from .http_apps import Remotes
 from .live import Live, Several
 from .local import LocalEngine, default_file, open_local
 from .log_origin import origin_of
 from .run_log import RunLogMemory, collect_lines
+from .slots import CONCURRENCY, FairSlots
 from .startup import keep_loaded, log_to
 from .terminal import JsonLines, Lines
 
@@ -195,7 +195,7 @@ class DevServer:
         assert self.code is not None
         seen, checks = self.code.stamps, 0
         while True:
-            await self.local.clock.sleep(LOOK_SECONDS)
+            await self.local.clock.sleep(CHECK_SECONDS)
             if how := self.code.take_loss():
                 self.lines.say(f"the process with your code {how}; restarting it", "red")
                 checks = 0
@@ -206,7 +206,7 @@ class DevServer:
                 checks += 1
             elif self.options.reload:
                 loaded = self.code.stamps
-                found = look_at(loaded)
+                found = stamps_of(loaded)
                 # Only when unchanged since the last check: an editor may write a file in several steps.
                 if found == seen and found != loaded:
                     await self.serve_code(again="the changed code")
@@ -268,9 +268,9 @@ async def _engine(
     options: DevOptions, code: CodeHost | None, live: Live, lines: Lines | JsonLines
 ) -> AsyncIterator[LocalEngine]:
     own: dict[str, Invoker] = {} if code is None else {KIND: code}
-    hands = Hands(options.concurrency, partial(_say_waiting, lines, options.concurrency))
+    slots = FairSlots(options.concurrency, partial(_say_waiting, lines, options.concurrency))
     async with open_local(
-        options.file, Several((live, lines)), own, slots=hands, durability=options.durability
+        options.file, Several((live, lines)), own, slots=slots, durability=options.durability
     ) as local:
         local.store.commits.on_full = partial(_say_full, lines, options.file)
         if code is not None:
@@ -280,22 +280,22 @@ async def _engine(
 
 def _say_waiting(lines: Lines | JsonLines, most: int, taken: Mapping[str, int]) -> None:
     if not taken:
-        lines.say("no call of your code waits any more", "green")
+        lines.say("no calls to your code are waiting", "green")
         return
     busiest = sorted(taken.items(), key=lambda pair: -pair[1])[:3]
     named = ", ".join(f"{count} of {function_id}" for function_id, count in busiest)
     lines.say(
-        f"{most} calls of your code run at the same time ({named}). Further ones wait; each function gets its turn. "
-        "--concurrency allows more",
+        f"{most} calls to your code are running ({named}), the limit. Others wait their turn. "
+        "Raise it with --concurrency",
         "yellow",
     )
 
 
 def _say_full(lines: Lines | JsonLines, file: Path | str, full: bool) -> None:  # noqa: FBT001 - a callback
     if full:
-        lines.say(f"there is no room on the disk for {file}: everything waits until there is; nothing is lost", "red")
+        lines.say(f"disk full: cannot write {file}. Work is paused until space is free; nothing is lost", "red")
     else:
-        lines.say("there is room on the disk again: work continues", "green")
+        lines.say("the disk has free space again: work continues", "green")
 
 
 def _backend(options: DevOptions, local: LocalEngine, live: Live, remotes: Remotes, memory: RunLogMemory) -> Backend:

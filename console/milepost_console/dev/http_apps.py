@@ -72,8 +72,9 @@ class Remotes:
             raise Refused(
                 502,
                 "MP321",
-                f"The app at {url} says that it registered, but not with this server. Set INNGEST_DEV or MILEPOST_DEV "
-                "in the app to this server's address, and register the app under the host name that is given here.",
+                f"The app at {url} says that it has registered, but this server did not hear from it. Set INNGEST_DEV "
+                "or MILEPOST_DEV in the app to this server's address, and let the app register under the host name in "
+                "this URL.",
             )
         return found
 

@@ -23,7 +23,7 @@ from milepost_engine.engine import Engine, EngineSettings
 from milepost_engine.observe import Observer
 from milepost_engine.timers import TICK
 
-from .hands import Hands
+from .slots import FairSlots
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["LocalEngine", "default_file", "open_local"]
 
 MESSAGES_AT_ONCE: Final = 5000
-"""Messages that are handled at the same time; most of them wait for a place in which user code can run."""
+"""Messages that are handled at the same time; most of them wait for a slot in which user code can run."""
 QUEUE: Final = "work"
 _SWEPT_AT_ONCE: Final = 1000
 _BETWEEN_SWEEPS: Final = 0.05
@@ -99,7 +99,7 @@ async def open_local(
     """Open the file (`:memory:` keeps nothing) and wire the engine. Raises DataFileError if another process uses it.
 
     `own`: more invokers by kind of target, besides the one for HTTP. `clock`: the system clock by default.
-    `slots` bounds the calls of user code, by default as `Hands` does. `durability`: what a
+    `slots` bounds the calls of user code, by default as `FairSlots` does. `durability`: what a
     returned write survives, the end of the process or also a power cut.
     """
     clock = clock or SystemClock()
@@ -116,7 +116,7 @@ async def open_local(
                 clock=clock,
                 random_source=SystemRandom(),
                 observer=observer,
-                slots=slots or Hands(),
+                slots=slots or FairSlots(),
                 settings=settings or EngineSettings(longest_delay_seconds=_UNLIMITED),
             )
             yield LocalEngine(store, queue, engine, invokers, http, clock)

@@ -229,7 +229,7 @@ def _open_line(op: OpenOp, now: datetime) -> Line | None:
             span = length(op.due_at - now) if op.due_at else ""
             return Line("◦", "blue", op.name, f"sleeping {span}, {until}")
         case Opcode.WAIT_FOR_EVENT:
-            return Line("◦", "blue", op.name, f"waiting for {op.opts.get('event')} {until}")
+            return Line("◦", "blue", op.name, f"waiting for {event_word(str(op.opts.get('event')))} {until}")
         case Opcode.INVOKE_FUNCTION:
             return Line("◦", "blue", op.name, f"invoking {op.opts.get('function_id')}")
         case _:

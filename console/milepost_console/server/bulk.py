@@ -54,7 +54,7 @@ def bulk_router(backend: Backend) -> APIRouter:
 
     @router.post("/bulk", summary="Cancel or replay many runs", responses=answers(BulkResult))
     async def bulk(body: BulkBody) -> JsonResponse:
-        """`run_ids` are the chosen runs, `done` the cancelled or the new ones. A filter may match at most 10 000 runs.
+        """`run_ids` are the chosen runs, `done` the cancelled or the new ones. A filter may match at most 10,000 runs.
 
         A dry run with `run_ids` lists in `failed` the runs that cannot be changed, and why.
         """

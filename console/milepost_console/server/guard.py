@@ -85,7 +85,11 @@ class Guard:
             if has_body and kind != "application/json":
                 return 415, "MP310", f"{method} {path} expects JSON: send the header 'Content-Type: application/json'."
         if method in _WRITES and self._on_hold():
-            return 503, "MP324", "The disk of the server is full. Make room, then send this again: it was not accepted."
+            return (
+                503,
+                "MP324",
+                "The server's disk is full. Free some disk space, then send this again: it was not accepted.",
+            )
         return None
 
     def _knows(self, name: str) -> bool:

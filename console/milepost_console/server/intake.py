@@ -34,7 +34,7 @@ def intake_router(backend: Backend) -> APIRouter:
 
     @router.post(
         "/e/{key}",
-        summary="Accept one event, or a list of up to 5 000 (10 MB)",
+        summary="Accept one event, or a list of up to 5,000 (10 MB)",
         response_class=TextJson,
         responses=answers(EventsTaken, 400, refused=EventsRefused),
         openapi_extra=takes(_EVENTS),

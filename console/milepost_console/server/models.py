@@ -143,7 +143,7 @@ class RunLogLine(BaseModel):
     at: datetime
     level: str
     source: str = Field(description="The logger, or the log group in CloudWatch.")
-    text: str = Field(description="Includes the traceback, if any; cut after 4 000 characters.")
+    text: str = Field(description="Includes the traceback, if any; cut after 4,000 characters.")
     step: str | None = Field(description="The step whose body logged the line; null for the function itself.")
     step_id: str | None
     attempt: int | None

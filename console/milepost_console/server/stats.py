@@ -29,7 +29,7 @@ class Stats:
         self._kept: dict[str, tuple[datetime, dict[str, Json]]] = {}
 
     async def of(self, function_id: str) -> dict[str, Json]:
-        """The statistics of one function. With more than 5 000 runs, only the latest count and `cut` is set."""
+        """The statistics of one function. With more than 5,000 runs, only the latest count and `cut` is set."""
         now = self._engine.clock.now()
         kept = self._kept.get(function_id)
         if kept is not None and now - kept[0] < timedelta(seconds=KEEP_SECONDS):

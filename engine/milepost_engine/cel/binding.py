@@ -63,7 +63,7 @@ class Bound:
 def bind(expression: Expression, event: Mapping[str, object]) -> Bound:
     """Replace every `event.…` by its value in the trigger event.
 
-    Raises ExpressionError when the result exceeds 65 536 characters or a value is nested more than 24 deep.
+    Raises ExpressionError when the result exceeds 65,536 characters or a value is nested more than 24 deep.
     """
     root = _put_in(expression.root, event, frozenset())
     text = text_of(root)

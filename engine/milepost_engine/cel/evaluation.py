@@ -62,7 +62,7 @@ def evaluate(expression: Expression, variables: Mapping[str, object], *, now: da
     """The value of the expression: JSON-like, moments and durations as text, UNKNOWN as false.
 
     Numbers of events come back as doubles (7.0 for 7). `now` is what `now()` gives. Raises ExpressionError for
-    a value that cannot be computed, and when the work exceeds 100 000 steps or a value a million characters.
+    a value that cannot be computed, and when the work exceeds 100,000 steps or a value a million characters.
     """
     work = Work(variables, now)
     try:
@@ -71,7 +71,7 @@ def evaluate(expression: Expression, variables: Mapping[str, object], *, now: da
             raise ExpressionError(value.reason)
         return value if value is True or value is False else plain(value, work)
     except RecursionError as error:
-        raise ExpressionError("the expression works on a value that is nested too deep; name one field") from error
+        raise ExpressionError("the expression works on a value that is nested too deeply; name one field") from error
 
 
 def run(node: Node, work: Work) -> object:
@@ -199,7 +199,7 @@ def _macro(node: Macro, work: Work) -> object:
     if target is None or isinstance(target, Missing):
         return False
     if not isinstance(target, list | tuple | Mapping):
-        return ErrorValue(f"{node.name} goes through lists and maps, not through {kind_of(target)}")
+        return ErrorValue(f"{node.name} works on lists and maps, not on {kind_of(target)}")
     shadowed = work.local.get(node.variable, _macro)
     try:
         return _MACROS[node.name](node, target, work)

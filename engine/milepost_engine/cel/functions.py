@@ -136,7 +136,11 @@ def _duration(arguments: Arguments, _work: Work) -> object:
     if isinstance(value, timedelta):
         return value
     found = parse_duration(value) if isinstance(value, str) else None
-    return found if found is not None else ErrorValue(f"{_described(value)} is no duration; write for example '1h30m'")
+    return (
+        found
+        if found is not None
+        else ErrorValue(f"{_described(value)} is not a duration; write, for example, '1h30m'")
+    )
 
 
 def _date(arguments: Arguments, _work: Work) -> object:
@@ -148,7 +152,9 @@ def _date(arguments: Arguments, _work: Work) -> object:
         found = parse_moment(value)
     elif isinstance(value, int | float) and not isinstance(value, bool):
         found = moment_from_number(value)
-    return found if found is not None else ErrorValue(f"{_described(value)} is no date; write '2020-01-31T12:00:00Z'")
+    return (
+        found if found is not None else ErrorValue(f"{_described(value)} is not a date; write '2020-01-31T12:00:00Z'")
+    )
 
 
 def _timestamp(arguments: Arguments, work: Work) -> object:

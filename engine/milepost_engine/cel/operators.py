@@ -57,7 +57,7 @@ def _ordered(symbol: str, test: Callable[[Any, Any], bool]) -> Callable[[object,
         if right is None:
             right = zero
         if zero is None or kind_of(left) is not kind_of(right):
-            return ErrorValue(f"{symbol} does not order {kind_of(left)} and {kind_of(right)}")
+            return ErrorValue(f"{symbol} cannot compare {kind_of(left)} and {kind_of(right)}")
         if isinstance(left, str):
             work.spend(len(left) >> 10)
         return test(left, right)
@@ -82,7 +82,7 @@ def _is_in(left: object, right: object, work: Work) -> object:
         return any(equal(left, item, work) for item in right)
     if isinstance(right, Mapping):
         return isinstance(left, str) and left in right
-    return ErrorValue(f"in looks into lists and maps, not into {kind_of(right)}; for text write text.contains(part)")
+    return ErrorValue(f"in works on lists and maps, not on {kind_of(right)}; for text write text.contains(part)")
 
 
 def _add(left: object, right: object, work: Work) -> object:
@@ -102,7 +102,7 @@ def _add(left: object, right: object, work: Work) -> object:
         case (Kind.MOMENT, Kind.DURATION) | (Kind.DURATION, Kind.MOMENT) | (Kind.DURATION, Kind.DURATION):
             return _moved(left, right, 1)
         case (one, other) if one is other:
-            return ErrorValue(f"+ does not add {one} to {other}")
+            return ErrorValue(f"+ cannot add {one} and {other}")
     return _joined(go_text(left, work), go_text(right, work), work)
 
 

@@ -95,7 +95,7 @@ def compile_within(text: str, limits: Limits) -> Expression:
     try:
         return Expression(text, _Parser(text, limits).parse())
     except RecursionError as error:
-        raise ExpressionError("the expression is nested too deep; split it with && and ||") from error
+        raise ExpressionError("the expression is nested too deeply; split it with && and ||") from error
 
 
 class _Parser:
@@ -112,7 +112,7 @@ class _Parser:
 
     def parse(self) -> Node:
         if self.tokens[0].kind == "end":
-            raise ExpressionError("the expression is empty; write for example event.data.plan == 'pro'", column=1)
+            raise ExpressionError("the expression is empty; write, for example, event.data.plan == 'pro'", column=1)
         node = self.expression()
         if self.tokens[self.next].kind != "end":
             raise self.unexpected("an operator such as == or &&")

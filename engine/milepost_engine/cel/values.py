@@ -200,7 +200,7 @@ def go_text(value: object, work: Work, depth: int = 0) -> str:
 def key_text(value: object) -> str:
     """The text of an evaluated value when it serves as a key of a limit: the same for 7 and 7.0.
 
-    Raises ExpressionError for values of more than 100 000 parts or a million characters.
+    Raises ExpressionError for values of more than 100,000 parts or a million characters.
     """
     return go_text(value, Work({}, _NO_MOMENT))
 

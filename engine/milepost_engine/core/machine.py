@@ -4,10 +4,10 @@ Rules
  1. A closed step never changes: its first result wins, whatever arrives later.
  2. An ended run accepts no input; a redelivered message only repeats its end-of-run actions.
  3. One discovery looks for steps at a time: its outcome is a plan, a closed step or the end, each written once.
- 4. While anything is open, a discovery only looks for steps and runs none: another branch may end at any moment, and
+ 4. While anything is open, a discovery runs no step and is called a peek: another branch may end at any moment, and
     the discovery that follows it would run the same step.
  5. The last planned step to close causes the next discovery. A discovery follows earlier, at once, when a sleep, a wait
-    or an invoke closes or when the steps race; otherwise soon, if the SDK can use it (a "peek").
+    or an invoke closes or when the steps race; otherwise soon, if the SDK can use it.
  6. Attempts belong to a job: a discovery at one position of the run, or one planned step. The next job starts at 0.
  7. A step that has failed for good does not fail the run: the function is called once more and decides.
  8. What is outstanding follows from the run alone; `RunResumed` asks for it again.

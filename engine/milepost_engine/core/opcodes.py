@@ -189,7 +189,7 @@ def open_ops(run: Run, ops: tuple[Op, ...], now: datetime) -> tuple[OpenOp, ...]
 
 
 def _refuse_deep(run: Run, op: Op) -> Refusal | None:
-    """Refuse options nested too deep: they are stored in the plan, the data of an invoke in an event as well."""
+    """Refuse options nested too deeply: they are stored in the plan, the data of an invoke in an event as well."""
     if not any(isinstance(value, dict | list) for value in op.opts.values()):
         return None
     if not nests_deeper(to_json(op.opts), MAX_NESTING + 2):  # the data of an invoke is in opts.payload

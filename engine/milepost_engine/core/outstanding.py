@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 PEEK_DELAY: Final = timedelta(milliseconds=250)
-"""How long a finished parallel step waits for its siblings before a discovery may look at it without them."""
+"""How long a finished parallel step waits for its siblings before a peek reads it without them."""
 
 
 class When(IntEnum):
@@ -43,7 +43,7 @@ class When(IntEnum):
 
     NOW = 0
     SOON = 1
-    """After `PEEK_DELAY`: a peek."""
+    """After `PEEK_DELAY`, as a peek."""
     WAIT = 2
     """Not before another step closes."""
 
@@ -64,7 +64,7 @@ _NO: Final = (False,)
 
 # fmt: off
 DISCOVERY_FOLLOWS: Final = (
-    #       what no discovery has seen   steps in flight   the SDK can peek   a discovery follows
+    #       what no discovery has seen   steps in flight   the SDK can use it a discovery follows
     Follows(Unseen.START,                _ANY,             _ANY,              When.NOW),
     Follows(Unseen.RAN,                  _ANY,             _ANY,              When.NOW),
     Follows(Unseen.AWAITED,              _ANY,             _ANY,              When.NOW),

@@ -58,7 +58,7 @@ async def accept_events(engine: Engine, raw: bytes, seed: str) -> Answer:
     except ValueError as error:
         if "recursion limit" in str(error):
             return _accepted(
-                [], f"[MP323] the JSON is nested too deep to be read; send data of at most {MAX_NESTING} levels"
+                [], f"[MP323] the JSON is nested too deeply to be read; send data of at most {MAX_NESTING} levels"
             )
         whole = "EOF" not in str(error)
         return _accepted([], f"the body is not JSON: {error}" if whole else "unexpected end of JSON input")

@@ -38,7 +38,7 @@ class WebhookRefused(Exception):
 async def receive_webhook(
     engine: Engine, invokers: Mapping[str, Invoker], name: str, headers: Mapping[str, str], body: bytes
 ) -> list[str]:
-    """Accept the events that an app makes of a request; returns their ids.
+    """Accept the events that an app makes from a request; returns their ids.
 
     Raises WebhookRefused: 401 for a missing or wrong signature, 404 for an unknown name, 422 when the app's code
     cannot read the payload, 502 when the app cannot be reached.
@@ -48,7 +48,7 @@ async def receive_webhook(
     try:
         answer = await invokers[app.target.kind].invoke(app.target, Request("POST", {"webhook": name}, forwarded, body))
     except InvocationProblem as problem:
-        message = f"App {app.app_id!r} could not read webhook {name!r}: {problem.detail}. Send it again."
+        message = f"App {app.app_id!r} could not be called for webhook {name!r}: {problem.detail}. Send it again."
         raise WebhookRefused(502, "MP321", message) from problem
     fields = _body(answer)
     if answer.status != 200:
@@ -60,7 +60,7 @@ async def receive_webhook(
     read = await engine.accept(events)
     ids = tuple(event.event_id for event in read.events)
     if read.problem:
-        message = f"An event that webhook {name!r} of app {app.app_id!r} made cannot be accepted: {read.problem}"
+        message = f"Webhook {name!r} of app {app.app_id!r} returned an event that cannot be accepted: {read.problem}"
         raise WebhookRefused(422, "MP318", message, ids)
     return list(ids)
 

@@ -32,14 +32,14 @@ _ABOUT_SERVICES: Final = ("account", "region", "resources")
 def read_envelope(envelope: Json, *, now: datetime, random_source: RandomSource) -> Event:
     """The event in an envelope. Raises EventProblem, which says what is wrong and who sent it."""
     if not isinstance(envelope, Mapping):
-        raise EventProblem("the message is no EventBridge event: it is not a JSON object")
+        raise EventProblem("the message is not an EventBridge event: it is not a JSON object")
     missing = [key for key in ("id", "source", "detail-type", "detail") if key not in envelope]
     if missing:
-        raise EventProblem(f"the message is no EventBridge event: it has no {', '.join(missing)}")
+        raise EventProblem(f"the message is not an EventBridge event: it has no {', '.join(missing)}")
     source, kind, detail = str(envelope["source"]), str(envelope["detail-type"]), envelope["detail"]
     if not isinstance(detail, Mapping):
         found = type(detail).__name__
-        raise EventProblem(f"the detail of {kind!r} from {source!r} must be a JSON object, it is {found}")
+        raise EventProblem(f"the detail of {kind!r} from {source!r} must be a JSON object, but it is {found}")
     taken_at = _moment(envelope.get("time"), now)
     body = _sent(detail) if source == EVENTBRIDGE_SOURCE else _put(envelope, source, kind, detail, taken_at)
     read = read_events(cast("Json", body), now=now, random_source=random_source)

@@ -85,7 +85,7 @@ class Intake:
             skipped = self._skipped(snapshot, event, now)
         if not await self.events.first_with_id(event, now):
             await self.events.list_alone(event, *retentions)
-            skipped = {EVERY_FUNCTION: f"the id {event.client_id!r} was sent within 24 hours before"}
+            skipped = {EVERY_FUNCTION: f"the id {event.client_id!r} was already sent in the last 24 hours"}
             await add_skipped(self.table, event.event_id, skipped)
             self.observer.event_received(event, (), skipped)
             return ()
@@ -195,7 +195,9 @@ class Intake:
         now = self.clock.now()
         run_id = run_id or derived_ulid(to_ms(event.received_at), event.event_id, spec.function_id)
         if spec.idempotency and origin is None and not await self._claim(spec, event, run_id, now):
-            skipped[spec.function_id] = f"the idempotency key {spec.idempotency!r} was used within 24 hours before"
+            skipped[spec.function_id] = (
+                f"the idempotency key {spec.idempotency!r} was already used in the last 24 hours"
+            )
             return None
         run = await self._run(spec, event, run_id, now, parent, origin, kept)
         subscriptions, refused = _subscriptions(spec, event, now)
@@ -311,13 +313,14 @@ def _mismatch(trigger: EventTrigger, event: Event, now: datetime) -> str:
         return f"the expression {trigger.expression!r} failed: {error}"
     if value is True:
         return ""
-    return f"the expression {trigger.expression!r} is {'false' if value is False else 'no truth value'}"
+    found = "is false" if value is False else "did not evaluate to true or false"
+    return f"the expression {trigger.expression!r} {found}"
 
 
 def _key_text(value: Json) -> str:
-    """A text that equal values of an idempotency key share: order of names and `1` or `1.0` make no difference within.
+    """The text shared by equal values of an idempotency key; in maps and lists, neither order nor `1` or `1.0` matters.
 
-    A key that is a plain text or number keeps the form that it always had, for claims stand for a day.
+    A key that is a plain text or number keeps the form that it always had, because claims stand for a day.
     """
     return json.dumps(_plain(value), sort_keys=True, default=repr) if isinstance(value, Mapping | list) else repr(value)
 

@@ -76,7 +76,7 @@ class Endings:
         run = await self.starter.start(spec, event, run_id=run_id, parent=origin)
         if run is None:
             await self._refuse(
-                parent, op, f"the idempotency key of function {function_id} was used within 24 hours before"
+                parent, op, f"the idempotency key of function {function_id} was already used in the last 24 hours"
             )
 
     async def invoke_again(self, parent: Run, op: OpenOp) -> None:
@@ -144,7 +144,7 @@ class Endings:
         or
             cancel   writes the end ── reads the records again
             parent                                             plans the invoke, creates the child
-            child                                                                                  looks at the parent
+            child                                                                                  reads the parent
         """
         run = await self.runs.load(run.run_id, run.function_id) or run
         messages = [

@@ -1,6 +1,6 @@
 """Calls user code for a run: waits for the answer, or hands the call over to an app that reports its answer.
 
-the app's timeout is short, or the call only looks     called, and waited for
+the app's timeout is short, or the call is a peek      called, and waited for
 the app reports                                         handed over: its report is a message of its own
 """
 
@@ -21,7 +21,7 @@ from milepost_engine.store.messages import CallToken
 from milepost_engine.store.registry import Registry
 from milepost_engine.store.values import Values
 
-from .requests import INLINE_CALL_BYTES, build_request, looks_only
+from .requests import INLINE_CALL_BYTES, build_request, is_peek
 from .responses import problem_input, read_answer
 
 __all__ = ["Invocations"]
@@ -87,7 +87,7 @@ class Invocations:
         return ulid(to_ms(self.clock.now()), self.random_source.random_bytes(10))
 
     def _handover(self, run: Run, job: str, target: Target) -> Handover | None:
-        return self.handovers.get(target.kind) if target.reports and not looks_only(run, job) else None
+        return self.handovers.get(target.kind) if target.reports and not is_peek(run, job) else None
 
     async def _target(self, run: Run) -> Target | None:
         if not run.target:

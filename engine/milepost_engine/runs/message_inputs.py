@@ -44,7 +44,7 @@ from .endings import Endings
 from .ownership import Lease
 from .reports import answer_of
 from .retention import extend_retention
-from .sweeper import Found, look, next_look
+from .sweeper import Found, check, next_check
 
 __all__ = ["MessageInputs"]
 
@@ -116,13 +116,13 @@ class MessageInputs:
         if run.status.ended:
             return None
         now = self.clock.now()
-        following = next_look(run, now)
+        following = next_check(run, now)
         await self.sender.send_at(WatchRun(run.run_id, run.function_id), following)
         known = lease.live.kept_until or run.kept_until or self.runs.keep_until(run)
         lease.live.kept_until = await extend_retention(self.runs, self.events, run, known, alive_at=following)
         if lease.live.calls:
             return None
-        found = look(run, now)
+        found = check(run, now)
         if found is not Found.WELL and (cancelled := await self.endings.cancelled_parent(run)):
             return cancelled
         if found is Found.OVERDUE:

@@ -35,7 +35,7 @@ from .invocations import Invocations
 from .message_inputs import MessageInputs
 from .ownership import NEXT, Lease, LiveRun, Next, Saved
 from .reports import rebased
-from .requests import build_call, looks_only
+from .requests import build_call, is_peek
 from .retention import extend_retention
 
 __all__ = ["Orchestrator"]
@@ -95,13 +95,13 @@ class Orchestrator:
     async def _turn(self, lease: Lease, given: Input, deadline: datetime | None) -> Input | None:
         """Decide, save, act, call; the next input, or None when this message is done."""
         before, lease.basis = lease.basis or lease.run, None
-        looked = _looked_only(before, given)
+        peeked = _from_peek(before, given)
         decision = advance(before, given, self.clock.now(), by=lease.message.message_id)
         await self._extend_retention(lease.live, before, decision.run)
-        saved = await self._save(lease, decision, given, looked=looked)
+        saved = await self._save(lease, decision, given, peeked=peeked)
         lease.fresh = lease.fresh and not decision.records
         # A peek has no claim: where it finds another's record, it was overtaken.
-        after = Next.READ_AGAIN if looked and saved is Saved.STOOD else NEXT[lease.part, saved]
+        after = Next.READ_AGAIN if peeked and saved is Saved.STOOD else NEXT[lease.part, saved]
         return await self._begin(lease, await self._follow(lease, after, given, before, decision), deadline)
 
     async def _follow(self, lease: Lease, after: Next, given: Input, before: Run, decision: Decision) -> Invoke | None:
@@ -184,11 +184,11 @@ class Orchestrator:
         known = live.kept_until or before.kept_until or self.runs.keep_until(before)
         live.kept_until = await extend_retention(self.runs, self.events, after, known)
 
-    async def _save(self, lease: Lease, decision: Decision, given: Input, *, looked: bool) -> Saved:
+    async def _save(self, lease: Lease, decision: Decision, given: Input, *, peeked: bool) -> Saved:
         if not decision.records:
             return Saved.NOTHING
         owner = lease.claim_of_answer() if isinstance(given, _ANSWERS) else None
-        if await self.runs.save(decision, looked=looked, owner=owner) is not None:
+        if await self.runs.save(decision, peeked=peeked, owner=owner) is not None:
             return Saved.STOOD
         for record in decision.records:
             self.observer.recorded(decision.run, record)
@@ -246,7 +246,7 @@ class Orchestrator:
         """Become the one who may call user code for a job (laws 1 and 2). A peek needs no claim."""
         if not invoke.job.startswith(DISCOVERY):
             return await self._claim_step(lease, run, invoke)
-        if looks_only(run, invoke.job) or lease.may_call(run, invoke):
+        if is_peek(run, invoke.job) or lease.may_call(run, invoke):
             return ClaimResult.MINE
         owner = self.invocations.fresh_id()
         # A step that a discovery has seen by now gives no right any more: whoever made that discovery continues.
@@ -298,7 +298,7 @@ class Orchestrator:
     async def _invoke(self, lease: Lease, run: Run, invoke: Invoke) -> Input | None:
         """Call user code with the run as given. None: the call was handed over, or the run has another owner now."""
         call = build_call(run, invoke.job, invoke.attempt, self.clock.now())
-        discovers, looks = call.target == DISCOVERY, looks_only(run, call.job)
+        discovers, peeks = call.target == DISCOVERY, is_peek(run, call.job)
         owner = (lease.claim or run.owner) if discovers else lease.step_claim
         self.observer.invoked(run, call)
         lease.live.calls += 1
@@ -308,11 +308,11 @@ class Orchestrator:
             lease.live.calls -= 1
         if answer is None or not discovers:
             return answer  # None: handed over, and its report continues
-        if run.checkpoint and not looks:
+        if run.checkpoint and not peeks:
             return await self._after_checkpoints(lease, answer)
         lease.basis = run
-        after = await self.runs.liveness(run) if looks else None
-        return None if looks and (after is None or after.owner != owner) else answer
+        after = await self.runs.liveness(run) if peeks else None
+        return None if peeks and (after is None or after.owner != owner) else answer
 
     async def _after_checkpoints(self, lease: Lease, answer: InvocationReturned | InvocationFailed) -> Input | None:
         """The answer of a checkpointing invocation, on the run as its own checkpoints have left it."""
@@ -323,8 +323,8 @@ class Orchestrator:
         return RunResumed("") if fresh.status.ended else rebased(fresh, answer)
 
 
-def _looked_only(run: Run, given: Input) -> bool:
-    return isinstance(given, _ANSWERS) and looks_only(run, given.call.job)
+def _from_peek(run: Run, given: Input) -> bool:
+    return isinstance(given, _ANSWERS) and is_peek(run, given.call.job)
 
 
 def _knows(live: LiveRun, message: RunMessage) -> bool:

@@ -62,7 +62,7 @@ class Reporter:
         return await self.runs.begin_call(run, token.job, token.attempt, token.owner)
 
     def _checkpointer(self, run: Run) -> CheckpointWriter:
-        """Saves steps with the run as it was looked at, so that a later owner's invocation is not disturbed."""
+        """Saves steps with the run as it was read, so that a later owner's invocation is not disturbed."""
         now = self.clock.now()
         session = CheckpointSession(run, run.owner, self.runs, self.clock, Silent(), now, fresh=False)
 

@@ -15,7 +15,7 @@ from milepost_engine.store.values import Values
 
 from .canonical_json import canonical
 
-__all__ = ["INLINE_CALL_BYTES", "build_call", "build_request", "looks_only", "memo_json"]
+__all__ = ["INLINE_CALL_BYTES", "build_call", "build_request", "is_peek", "memo_json"]
 
 INLINE_CALL_BYTES: Final = 4 * 1024 * 1024 - 1024
 """A larger call carries no steps: the SDK fetches them (protocol §2.3, `use_api`)."""
@@ -37,8 +37,8 @@ def build_call(run: Run, job: str, attempt: int, now: datetime) -> Call:
     return Call(job, attempt, plan.order if plan else run.order, now)
 
 
-def looks_only(run: Run, job: str) -> bool:
-    """Whether a job is a look at a run with open work (rule 4 of the machine); others may move it on meanwhile."""
+def is_peek(run: Run, job: str) -> bool:
+    """Whether a job is a peek, a discovery of a run with open work (rule 4); others may advance the run meanwhile."""
     return job.startswith(DISCOVERY) and bool(run.view.open)
 
 
@@ -99,7 +99,7 @@ async def build_request(
     context = {
         "attempt": call.attempt,
         "max_attempts": max_attempts(run, call.job),
-        "disable_immediate_execution": looks_only(run, call.job),
+        "disable_immediate_execution": is_peek(run, call.job),
         "env": "",
         "fn_id": run.function_id,
         "run_id": run.run_id,

@@ -192,7 +192,7 @@ def _error_of(response: Response) -> dict[str, Json]:
 
 
 def _shallow(error: Mapping[str, Json]) -> dict[str, Json]:
-    """An error that can be kept: one whose data is nested too deeply goes without it, for its words are what counts."""
+    """An error that can be kept: data that is nested too deeply is left out, because the message is what counts."""
     if nests_deeper(dumps(error), _MAX_ERROR_NESTING):
         return {key: value for key, value in error.items() if not isinstance(value, Mapping | list)}
     return dict(error)
@@ -233,9 +233,9 @@ def _too_large(size: int) -> str:
 def _step_too_large() -> str:
     return (
         f"returned more than {MAX_STEP_OUTPUT_BYTES} bytes of JSON. "
-        "Store the content (in S3, for example) and return where it lies."
+        "Store the content (in S3, for example) and return a reference to it."
     )
 
 
 def _step_too_deep() -> str:
-    return f"returned a value nested more than {MAX_NESTING} levels deep. Return it flatter, or as a text."
+    return f"returned a value nested more than {MAX_NESTING} levels deep. Return a flatter value, or the value as text."

@@ -1,4 +1,4 @@
-"""When the sweeper looks at a run that has lived long, and what it goes by."""
+"""When the sweeper checks a run that has lived long, and how it decides whether the run is overdue."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = [
     "WATCH_GRACE",
     "WATCH_LONGEST",
     "Found",
+    "check",
     "dues",
     "grace_of",
-    "look",
-    "next_look",
+    "next_check",
     "quiet_since",
 ]
 
@@ -26,10 +26,10 @@ WATCH_GRACE: Final = timedelta(minutes=15)
 LATEST_START: Final = timedelta(minutes=4)
 """An invocation that was handed over and has not begun by then never begins; a signature is good for five minutes."""
 WATCH_LONGEST: Final = timedelta(days=7)
-"""A run is looked at at least this often."""
+"""A run is checked at least this often."""
 _JUST_AFTER: Final = timedelta(seconds=1)
 _YOUNG: Final = timedelta(hours=1)
-"""Looks get rarer: within this time a plan is looked at twice."""
+"""Checks get rarer: within this time a plan is checked twice."""
 
 
 def quiet_since(run: Run) -> datetime:
@@ -53,17 +53,17 @@ def dues(run: Run, now: datetime) -> list[datetime]:
 
 
 class Found(StrEnum):
-    """What a look at a run finds. UNCERTAIN: it may wait for something that was never asked for."""
+    """What a check of a run finds. UNCERTAIN: it may wait for something that was never asked for."""
 
     WELL = "well"
     UNCERTAIN = "uncertain"
     OVERDUE = "overdue"
 
 
-def look(run: Run, now: datetime) -> Found:
+def check(run: Run, now: datetime) -> Found:
     """Whether what the run waits for should have come.
 
-    A worker may save a plan and die while its message is finished with as a duplicate's: then nobody has opened the
+    A worker may save a plan and die while its message is dropped as a duplicate: then nobody has opened the
     wait or started the child. Asking once more is harmless, so it is done while the plan is young.
     """
     quiet = now - quiet_since(run)
@@ -74,11 +74,11 @@ def look(run: Run, now: datetime) -> Found:
     return Found.UNCERTAIN if quiet < _YOUNG and not _only_sleeps(run) else Found.WELL
 
 
-def next_look(run: Run, now: datetime) -> datetime:
-    """When to look at the run again.
+def next_check(run: Run, now: datetime) -> datetime:
+    """When to check the run again.
 
-    One that only sleeps needs a look after it should have woken. One that waits for others may lose what they send at
-    any time: it is looked at again after as long as it has been quiet, so that looks get rarer while nothing happens
+    One that only sleeps needs a check after it should have woken. One that waits for others may lose what they send at
+    any time: it is checked again after as long as it has been quiet, so that checks get rarer while nothing happens
     (a dozen in a month), and are frequent again once something did.
     """
     ahead = dues(run, now)

@@ -153,7 +153,7 @@ def _read_chain(extension: Json) -> int:
 
 
 def check_travels(event: Mapping[str, Json], name: str) -> None:
-    """Raises EventProblem for an event that is too large, or nested too deep to be sent on inside other JSON."""
+    """Raises EventProblem for an event that is too large, or nested too deeply to be sent on inside other JSON."""
     try:
         encoded = dumps(event)
     except ValueError as error:

@@ -281,15 +281,15 @@ class RunStore:
             return False
         return True
 
-    async def save(self, decision: Decision, *, looked: bool = False, owner: str | None = None) -> str | None:
+    async def save(self, decision: Decision, *, peeked: bool = False, owner: str | None = None) -> str | None:
         """Write the records in order. None, or the job of the one that stands already; none after it is written.
 
-        `looked`: the records come from a peek at a run that others may claim. Its plan is kept only while nobody has.
+        `peeked`: the records come from a peek at a run that others may claim. Its plan is kept only while nobody has.
         `owner`: the claim under which the run is to end; an end by anybody else is refused. None: whoever asks.
         """
         try:
             for record in decision.records:
-                if looked and isinstance(record, Plan) and record.ops:
+                if peeked and isinstance(record, Plan) and record.ops:
                     await self._plan_unclaimed(decision.run, record)
                 else:
                     await self._write(decision.run, record, owner)
@@ -298,7 +298,7 @@ class RunStore:
         return None
 
     async def _plan_unclaimed(self, run: Run, plan: Plan) -> None:
-        """Keep a look's plan and tell the header, which whoever claims the run must have seen."""
+        """Save a peek's plan and count it in the header, which whoever claims the run must have read."""
         item = self._items.plan_item(run, plan)
         owner = Equals("owner", run.owner) if run.owner else LacksAttribute("owner")
         header = header_key(run)

@@ -24,7 +24,7 @@ __all__ = ["EVERY_FUNCTION", "add_skipped", "skipped_by", "with_reasons"]
 EVERY_FUNCTION: Final = "*"
 """Stands for all functions, where one reason holds for all of them."""
 _AT_FIRST: Final = "skipped"
-_LATER: Final = "passed_over_later"
+_LATER: Final = "skipped_later"
 _MOST_FUNCTIONS: Final = 50
 _MOST_CHARS: Final = 300
 _REST: Final = "…"

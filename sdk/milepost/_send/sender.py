@@ -36,7 +36,7 @@ _ULID_LETTERS: Final = {letter: value for value, letter in enumerate(ULID_LETTER
 
 @dataclass(frozen=True, slots=True)
 class EventBatch:
-    """The events of one request, at most 5 000.
+    """The events of one request, at most 5,000.
 
     Attributes:
         events: The events as JSON objects.

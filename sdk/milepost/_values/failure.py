@@ -28,8 +28,8 @@ class Failure:
 
     Attributes:
         name: Class name of the error.
-        message: Its text, shortened to 32 000 characters.
-        stack: Its traceback as text, shortened to 16 000 characters; empty for causes.
+        message: Its text, shortened to 32,000 characters.
+        stack: Its traceback as text, shortened to 16,000 characters; empty for causes.
         code: The stable code of a MilepostError, else None.
         data: Its attribute `data` as a JSON value, if it has one that can be written as JSON.
         cause: The error it was raised from; at most 5 levels.

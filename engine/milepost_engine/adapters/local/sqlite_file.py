@@ -40,7 +40,7 @@ _MIGRATIONS: Final = {2: ("ALTER TABLE blobs ADD COLUMN expires_at INTEGER", _BL
 _APPLICATION_ID: Final = 0x4D4C5031  # "MLP1": distinguishes our files from other SQLite files
 _BUSY_SECONDS: Final = 0.5
 _FULL_SECONDS: Final = 1.0
-"""After this long, a write is tried again for which there was no room."""
+"""After this long, a write that failed for lack of space is tried again."""
 _SCHEMA: Final = (
     # A table with a rowid: items of 1 KB would bloat the tree of a table without one (2.5 times slower).
     "CREATE TABLE items (pk TEXT NOT NULL, sk TEXT NOT NULL, expires_at INTEGER, body NOT NULL, PRIMARY KEY (pk, sk))",
@@ -59,7 +59,7 @@ class DataFileError(Exception):
     """The data file cannot be used.
 
     `code` is stable: data_file_in_use (by another process), data_file_foreign (not ours), data_file_damaged (pages
-    cannot be read), data_file_full (no room on the disk), data_file_other_version (another schema),
+    cannot be read), data_file_full (the disk is full), data_file_other_version (another schema),
     data_file_unreachable (path or permissions), data_file_closed.
     """
 
@@ -107,7 +107,7 @@ def data_problem(error: BaseException, path: str | Path) -> DataFileError | None
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether a write failed because there is no room: on the disk, or under a limit for the file's size."""
+    """Whether a write failed for lack of space: on the disk, or under a limit on the file's size."""
     code = getattr(error, "sqlite_errorcode", 0)
     return code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}
 
@@ -118,8 +118,8 @@ def _explained(error: sqlite3.Error | OSError, path: str | Path) -> DataFileErro
             advice = "stop it (another dev server?) or choose another file"
             return DataFileError("data_file_in_use", f"another process uses the data file {path}: {advice}")
         case sqlite3.Error() if is_full(error):
-            advice = "make room, then start again; nothing that was accepted is lost"
-            return DataFileError("data_file_full", f"there is no room for the data file {path} ({error}): {advice}")
+            advice = "free some disk space, then start again; nothing that was accepted is lost"
+            return DataFileError("data_file_full", f"no space for the data file {path} ({error}): {advice}")
         case sqlite3.DatabaseError() if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT:
             advice = "restore a copy, choose another file with --db, or delete it to start empty"
             return DataFileError("data_file_damaged", f"the data file {path} is damaged ({error}): {advice}")
@@ -266,7 +266,7 @@ class GroupCommit:
                 entry.succeed()
 
     def _holds(self, batch: list[_Entry], error: sqlite3.Error) -> bool:
-        """Keep work for which there is no room, in its order."""
+        """Keep work for which there is no space, in its order."""
         if not is_full(error) or self.closed or self._loop is None:
             return False
         self._pending = [*batch, *self._pending]

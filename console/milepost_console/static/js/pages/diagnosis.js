@@ -16,20 +16,20 @@ const MESSAGE_CHARS = 600;
 const ADVICE = [
   [/NonDeterminism/, "The code no longer matches the steps that this run has recorded. Restore the old order of the steps, or replay from the start with the new code."],
   [/EventMismatch|ValidationError/, "The event's data does not fit what the code expects. Edit the event and replay, or widen the model."],
-  [/PayloadTooLarge|output_too_large/, "A value is over its size limit. Store large data elsewhere and pass a reference."],
+  [/PayloadTooLarge|output_too_large/, "A value exceeds its size limit. Store large data elsewhere and pass a reference."],
   [/NotSerializable/, "A step returned a value that cannot be written as JSON. Return plain data, then replay from this step."],
-  [/http_unreachable|not_sdk|Server returned a fatal error/, "The app did not answer correctly. Check under Apps that it is running at the right address, then replay from this step."],
+  [/http_unreachable|not_sdk|Server returned a fatal error/, "The app did not give a valid answer. Check on the Apps page that it is running at the right address, then replay from this step."],
   [/request_duration_too_long|TimeoutError|Timeout/, "Something took too long. Check the service that the step called, then replay from this step."],
-  [/Connection|OperationalError|Unreachable|ECONN/i, "A service that the step called was not reachable. Once it is back, replay from this step: the results before it are kept."],
+  [/Connection|OperationalError|Unreachable|ECONN/i, "A service that the step called could not be reached. Once it is back, replay from this step: the results before it are kept."],
 ];
 
 /** @type {Record<string, string>} */
 const CANCELLED = {
   event: "An event listed in the function's cancel_on arrived.",
   api: "It was cancelled by hand or through the API.",
-  parent: "The run that invoked it was cancelled, and its invoke has cancel_with_parent.",
-  "start timeout": "It was queued for longer than its start timeout allows. Check that the app answers, then replay it.",
-  "finish timeout": "It ran for longer than its finish timeout allows. If the work needs more time, raise the timeout, then replay.",
+  parent: "The run that invoked it was cancelled, and cancel_with_parent was on for that invoke.",
+  "start timeout": "It was queued for longer than its start timeout allows. Check that the app answers, then replay the run.",
+  "finish timeout": "It ran for longer than its finish timeout allows. If the work needs more time, raise the timeout, then replay the run.",
 };
 
 /** @param {Failure|null|undefined} error */
@@ -85,7 +85,7 @@ function cancelReason(run) {
 /** @param {RunDetail} run @returns {Child[]} */
 function queuedAdvice(run) {
   const later = run.start_at && Date.parse(run.start_at) > Date.parse(run.queued_at) + 1000;
-  return later ? ["It starts ", time(run.start_at), "."] : ["It starts as soon as a worker is free."];
+  return later ? ["It will start ", time(run.start_at), "."] : ["It will start as soon as a worker is free."];
 }
 
 /** @param {string} tone @param {string} shape @param {Child|Child[]} title @param {string} said @param {Child|Child[]} advice @param {Child[]} buttons */

@@ -106,7 +106,7 @@ function backlogNumber(info) {
 /** @param {FunctionInfo} info */
 function backlog(info) {
   const { backlog: found } = info;
-  if (!found || !(found.queued + found.running)) return h("p", { class: "muted" }, found?.cut ? "None of the latest 5,000 runs is live." : "Empty: every run has ended.");
+  if (!found || !(found.queued + found.running)) return h("p", { class: "muted" }, found?.cut ? "None of the latest 5,000 runs is live." : "No live runs: every run has ended.");
   const path = (/** @type {string} */ status) => `/runs${query({ function: [info.function_id], status: [status] })}`;
   return [
     words([

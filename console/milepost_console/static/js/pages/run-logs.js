@@ -96,7 +96,7 @@ export class RunLogs {
       h("div", { class: "card-head" }, h("h2", null, "Logs"), lines.length > 0 && h("span", { class: "muted" }, counted(lines.length, "line")), h("span", { class: "grow" }), this.button()),
       this.problem !== null && notice("bad", "The logs could not be loaded.", " ", sentence(this.problem)),
       this.log && this.log.cut > 0 && notice("warn", "", `${counted(this.log.cut, "older line")} of this run ${this.log.cut === 1 ? "was" : "were"} dropped.`),
-      this.log?.cut === -1 && notice("warn", "", "There are more lines than are shown here. The command milepost logs, with the run id, prints them all."),
+      this.log?.cut === -1 && notice("warn", "", "Some lines are not shown here. To see them all, run milepost logs with the id of this run."),
       shown.length < lines.length && h("button", { class: "button small", type: "button", on: { click: () => { this.all = true; this.changed(); } } }, `Show ${counted(lines.length - shown.length, "earlier line")}`),
       shown.length > 0 && h("ol", { class: "log-lines", tabindex: "0", "aria-label": "Log lines" }, shown.map((line) => lineView(line, stepOf(line)))),
       h("p", { class: "muted card-note" }, this.note(run)),

@@ -17,7 +17,7 @@ function length(value) {
 }
 
 /** What happens to cron times that passed while nothing ran; the default is not mentioned. @type {Record<string, string>} */
-const MISSED = { all: "; each missed time is made up for", skip: "; missed times are skipped" };
+const MISSED = { all: "; each missed time runs later", skip: "; missed times are skipped" };
 
 /** @param {FunctionInfo["triggers"][number]} trigger @returns {Child[]} */
 export function triggerWords(trigger) {
@@ -30,11 +30,11 @@ export function triggerWords(trigger) {
 /** @param {FunctionInfo["retries"]} retries */
 function retryWords(retries) {
   const attempts = retries?.max_attempts ?? 1;
-  if (attempts <= 1) return "Steps and the function get one attempt; an error is final.";
+  if (attempts <= 1) return "The function and each step get one attempt; errors are not retried.";
   const { first_delay: first, factor, max_delay: most, jitter } = retries.backoff ?? {};
   const wait = first
-    ? `The first wait is ${length(first)}, each further one ${factor ?? 2} times as long${most ? `, at most ${length(most)}` : ""}${jitter ? `; each is shortened by up to ${Math.round(jitter * 100)} % at random` : ""}.`
-    : "The waits grow from about 15 s to 2 h.";
+    ? `The first delay is ${length(first)}, and each later one ${factor ?? 2} times as long${most ? `, up to ${length(most)}` : ""}${jitter ? `; each is randomly shortened by up to ${Math.round(jitter * 100)}%` : ""}.`
+    : "Delays between attempts grow from about 15 s to 2 h.";
   return `Each step gets up to ${counted(attempts, "attempt")}. ${wait}`;
 }
 
@@ -43,11 +43,11 @@ export function configWords(info) {
   /** @type {Child[][]} */
   const said = [[retryWords(info.retries)]];
   said.push([info.mode === "checkpoint"
-    ? "Checkpoint mode: an invocation runs as many steps as fit in its time, saving each before the next."
+    ? "Checkpoint mode: an invocation runs as many steps as fit into its time budget and saves each before the next starts."
     : "Step mode: one step per invocation."]);
   if (info.idempotency) said.push(["At most one run in 24 hours for each value of ", h("code", null, visible(info.idempotency)), "."]);
   for (const each of info.cancel_on ?? []) {
-    said.push(["A run is cancelled by event ", h("code", null, eventWord(each.event)), each.expression ? [" if ", h("code", null, visible(each.expression))] : "", each.timeout ? `, within ${length(each.timeout)}` : "", "."]);
+    said.push(["A run is cancelled by the event ", h("code", null, eventWord(each.event)), each.expression ? [" if ", h("code", null, visible(each.expression))] : "", each.timeout ? `, within ${length(each.timeout)}` : "", "."]);
   }
   return said;
 }
@@ -56,12 +56,12 @@ export function configWords(info) {
 export function limitWords(info) {
   const { limits, timeouts } = info;
   return [
-    timeouts?.start ? `A run that has not started after ${length(timeouts.start)} is cancelled.` : "A run may be queued without a time limit.",
+    timeouts?.start ? `A run that has not started after ${length(timeouts.start)} is cancelled.` : "A run may stay queued for any length of time.",
     timeouts?.finish ? `A run that has not ended ${length(timeouts.finish)} after its start is cancelled.` : "A run may take any length of time.",
-    limits.invocation_seconds ? `One call of the app may take up to ${length(limits.invocation_seconds)}; after that the attempt fails.` : "Its app is no longer registered.",
+    limits.invocation_seconds ? `One call to the app may take up to ${length(limits.invocation_seconds)}; after that the attempt fails.` : "Its app is no longer registered.",
     `A run has at most ${counted(limits.steps, "step")}.`,
     `Runs and their events are kept for ${length(limits.retention_seconds)}, longer while a run is live.`,
-    "Runs start immediately; concurrency limits (flow control) do not exist yet.",
+    "Runs start immediately; concurrency limits (flow control) are not available yet.",
   ];
 }
 

@@ -1,4 +1,4 @@
-"""How the dev server shares the places in which user code runs."""
+"""How the dev server shares the slots in which user code runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from milepost_console.dev.hands import SPARE, Hands
+from milepost_console.dev.slots import SPARE, FairSlots
 
 from .process import DevProcess
 from .served import until
@@ -18,7 +18,7 @@ APP = """
 import asyncio, os
 from milepost import App, Context
 
-app = App("hands")
+app = App("slots")
 
 def note(word: str) -> None:
     with open(os.environ["LEDGER"], "a") as ledger:
@@ -38,56 +38,56 @@ async def quick(ctx: Context) -> None:
 """
 
 
-async def test_a_function_of_which_nothing_runs_does_not_wait_for_those_that_have_all_places():
-    hands = Hands(4)
-    assert [await hands.take("slow") for _ in range(4)] == [False] * 4
-    waiting = asyncio.ensure_future(hands.take("slow"))
+async def test_a_function_of_which_nothing_runs_does_not_wait_for_those_that_have_all_slots():
+    slots = FairSlots(4)
+    assert [await slots.take("slow") for _ in range(4)] == [False] * 4
+    waiting = asyncio.ensure_future(slots.take("slow"))
     await asyncio.sleep(0)
     assert not waiting.done()
-    assert await asyncio.wait_for(hands.take("quick"), 1) is False
-    second = asyncio.ensure_future(hands.take("quick"))
+    assert await asyncio.wait_for(slots.take("quick"), 1) is False
+    second = asyncio.ensure_future(slots.take("quick"))
     await asyncio.sleep(0)
-    assert (hands.waiting, second.done()) == (2, False)
-    hands.give_back("quick")
+    assert (slots.waiting, second.done()) == (2, False)
+    slots.give_back("quick")
     assert await second is True
-    hands.give_back("slow")
-    assert not waiting.done()  # the spare place that `quick` has counts
-    hands.give_back("quick")
+    slots.give_back("slow")
+    assert not waiting.done()  # the spare slot that `quick` has counts
+    slots.give_back("quick")
     assert await waiting is True
 
 
-async def test_a_free_place_goes_to_the_function_that_has_the_fewest():
-    hands = Hands(2)
+async def test_a_free_slot_goes_to_the_function_that_has_the_fewest():
+    slots = FairSlots(2)
     for _ in range(2):
-        await hands.take("a")
+        await slots.take("a")
     for number in range(SPARE):
-        await hands.take(f"spare {number}")
+        await slots.take(f"spare {number}")
     order: list[str] = []
 
     async def one(function_id: str) -> None:
-        await hands.take(function_id)
+        await slots.take(function_id)
         order.append(function_id)
 
     tasks = [asyncio.ensure_future(one(each)) for each in ("a", "a", "b")]
     await asyncio.sleep(0)
     for number in range(SPARE):
-        hands.give_back(f"spare {number}")
+        slots.give_back(f"spare {number}")
     await asyncio.sleep(0)
     assert order == ["b"]
     for function_id in ("a", "a", "b"):
-        hands.give_back(function_id)
+        slots.give_back(function_id)
         await asyncio.sleep(0)
     await asyncio.gather(*tasks)
     assert order == ["b", "a", "a"]
 
 
 @pytest.mark.parametrize("seed", range(20))
-async def test_no_place_is_lost_or_given_twice_also_when_calls_are_cancelled(seed: int):
+async def test_no_slot_is_lost_or_given_twice_also_when_calls_are_cancelled(seed: int):
     draw, running, most = random.Random(seed), Counter[str](), Counter[str]()
-    hands = Hands(3)
+    slots = FairSlots(3)
 
     async def call(function_id: str) -> None:
-        await hands.take(function_id)
+        await slots.take(function_id)
         try:
             running[function_id] += 1
             most["all"] = max(most["all"], running.total())
@@ -95,7 +95,7 @@ async def test_no_place_is_lost_or_given_twice_also_when_calls_are_cancelled(see
                 await asyncio.sleep(0)
         finally:
             running[function_id] -= 1
-            hands.give_back(function_id)
+            slots.give_back(function_id)
 
     tasks = []
     for _ in range(200):
@@ -106,17 +106,17 @@ async def test_no_place_is_lost_or_given_twice_also_when_calls_are_cancelled(see
             await asyncio.sleep(0)
     await asyncio.gather(*tasks, return_exceptions=True)
     assert running.total() == 0
-    assert hands.waiting == 0
-    assert most["all"] <= 3 + 2  # a spare place for each function but one
-    assert [await hands.take("z") for _ in range(3)] == [False] * 3
+    assert slots.waiting == 0
+    assert most["all"] <= 3 + 2  # a spare slot for each function but one
+    assert [await slots.take("z") for _ in range(3)] == [False] * 3
 
 
 def test_slow_steps_hold_up_neither_quick_functions_nor_cancellations(tmp_path: Path):
-    (tmp_path / "hands_app.py").write_text(APP)
+    (tmp_path / "slots_app.py").write_text(APP)
     ledger = tmp_path / "ledger"
     ledger.touch()
     server = DevProcess(
-        tmp_path, str(tmp_path / "hands_app.py"), "--no-poll", "--no-reload", "--concurrency", "8", LEDGER=str(ledger)
+        tmp_path, str(tmp_path / "slots_app.py"), "--no-poll", "--no-reload", "--concurrency", "8", LEDGER=str(ledger)
     )
     server.start()
     try:
@@ -124,18 +124,18 @@ def test_slow_steps_hold_up_neither_quick_functions_nor_cancellations(tmp_path: 
         until(lambda: len(ledger.read_text().splitlines()) == 8, details=server.log)
         server.call("/e/k", {"name": "quick"})
         until(lambda: "quick" in ledger.read_text(), details=server.log)
-        until(lambda: len(server.call("/api/runs?function=hands-slow&limit=100")["runs"]) == 30, details=server.log)
+        until(lambda: len(server.call("/api/runs?function=slots-slow&limit=100")["runs"]) == 30, details=server.log)
         begun = {line.removeprefix("slow ") for line in ledger.read_text().splitlines()}
-        runs = server.call("/api/runs?function=hands-slow&limit=100")["runs"]
+        runs = server.call("/api/runs?function=slots-slow&limit=100")["runs"]
         waiting = [run["run_id"] for run in runs if run["run_id"] not in begun]
         assert len(waiting) == 22
         for run_id in waiting[:5]:
             server.call(f"/api/runs/{run_id}/cancel", {})
-        until(lambda: "8 of hands-slow" in server.log(), details=server.log)
+        until(lambda: "8 of slots-slow" in server.log(), details=server.log)
         (tmp_path / "ledger.go").touch()
         until(
             lambda: all(
-                run["status"] != "Running" for run in server.call("/api/runs?function=hands-slow&limit=100")["runs"]
+                run["status"] != "Running" for run in server.call("/api/runs?function=slots-slow&limit=100")["runs"]
             ),
             seconds=60,
             details=server.log,
@@ -143,6 +143,6 @@ def test_slow_steps_hold_up_neither_quick_functions_nor_cancellations(tmp_path: 
         bodies = [line.removeprefix("slow ") for line in ledger.read_text().splitlines() if line != "quick"]
         assert len(bodies) == len(set(bodies)) == 25
         assert not set(waiting[:5]) & set(bodies)
-        until(lambda: "no call of your code waits any more" in server.log(), details=server.log)
+        until(lambda: "no calls to your code are waiting" in server.log(), details=server.log)
     finally:
         server.stop()
