@@ -129,8 +129,8 @@ def page(counts: Mapping[str, Counts]) -> str:
 _TEXT: Final = """\
 # What it costs
 
-An idle stack costs only its alarms. `make bench-cost` writes this page: it counts the calls of the engine over DynamoDB
-Local, in batches of ten as under load, and multiplies them by the list prices of {region} in {date}, without the free
+An idle stack costs only its alarms. `make bench-cost` writes this page: it counts the engine's calls over DynamoDB
+Local, in batches of ten as under load, and multiplies them by the {region} list prices as of {date}, without the free
 tier.
 
 ## A million runs of three steps
@@ -165,10 +165,10 @@ more, whatever came before it in the run.
 
 - A step takes {step_seconds:g} s and returns {step_result_bytes} bytes; the event has {event_bytes} bytes.
 - The orchestrator has {orchestrator_mb:g} MB and drives {batch} runs at once, for the time of their steps and
-  {orchestrator_overhead_seconds_per_batch:g} s more. Longer steps make this line grow, because it waits for them.
+  {orchestrator_overhead_seconds_per_batch:g} s more. It waits for the steps, so longer steps cost more of it.
 - The intake takes {intake_seconds_per_batch:g} s for {batch} events.
-- Runs are kept for 14 days; with the default of 30 days storage costs about twice as much.
-- With few events at a time, batches are smaller: the requests of SQS and Lambda then cost up to ten times as much.
+- Runs are kept for 14 days; with the default of 30 days, storage costs about twice as much.
+- When few events arrive at a time, batches are smaller: SQS and Lambda requests then cost up to ten times as much.
 - Results over 8 KB go to S3, at $5.00 per million puts and $0.40 per million gets.
 
 Where the prices come from:

@@ -33,7 +33,14 @@ _REQUIRED: Final = (
     "milepost_console/static/css/base.css",
     "milepost_console/static/js/main.js",
 )
-_RELATIVE: Final = re.compile(r'(?:href|src|srcset)="(?!https?://|mailto:|#)([^"]*)"')
+_LINK: Final = re.compile(r'(?:href|src|srcset)="([^"]*)"')
+_NOT_RELATIVE: Final = ("https://", "http://", "mailto:", "#")
+_BRANCHES: Final = (
+    "https://github.com/milepost-dev/milepost/blob/",
+    "https://github.com/milepost-dev/milepost/tree/",
+    "https://raw.githubusercontent.com/milepost-dev/milepost/",
+)
+"""Links to files of our own repository begin like this; the name of a branch or tag follows."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,4 +133,9 @@ def metadata_problems(written: bytes, version: str) -> Iterator[str]:
     rendered = MarkdownIt("commonmark", {"html": True}).enable("table").render(metadata.description or "")
     if "<h1>" not in rendered:
         yield "the README is missing or has no title"
-    yield from (f"the README links to {link}, which leads nowhere on an index" for link in _RELATIVE.findall(rendered))
+    for link in _LINK.findall(rendered):
+        if not link.startswith(_NOT_RELATIVE):
+            yield f"the README links to {link}, which leads nowhere on an index"
+        for prefix in _BRANCHES:
+            if link.startswith(prefix) and not link.startswith(f"{prefix}v{version}/"):
+                yield f"the README links to {link}, which changes after the release: it must name the tag v{version}"

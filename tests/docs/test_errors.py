@@ -37,7 +37,7 @@ def test_every_exception_of_the_package_stands_there_with_its_code():
     rows = dict(re.findall(r"^\| (\w+) \| (\w+) \|", PAGE, re.MULTILINE))
     classes = {name: getattr(errors, name).code for name in errors.__all__ if name != "Interrupt"}
     assert {name: rows.get(name) for name in classes} == classes
-    assert "`Interrupt` is no error" in PAGE
+    assert "`Interrupt` is not an error" in PAGE
 
 
 def test_every_reason_of_an_app_not_to_serve_a_request_is_explained():

@@ -146,7 +146,7 @@ def test_the_keys_of_the_api_are_made_by_secrets_manager_and_read_only_where_the
     (event_keys,) = [name for name in full.all("AWS::SecretsManager::Secret") if "Event" in name]
     (signing_keys,) = [name for name in full.all("AWS::SecretsManager::Secret") if "Signing" in name]
     assert readers(event_keys) == {"MilepostApi"}
-    # Apps outside of AWS are called, and asked for their functions, with signed requests.
+    # Apps outside AWS are called, and asked for their functions, with signed requests.
     assert readers(signing_keys) == {"MilepostApi", "MilepostOrchestrator", "MilepostRegistrar"}
 
 

@@ -12,6 +12,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from packaging.metadata import Metadata
 from tools.distributions import Distributions, metadata_problems, problems
 from tools.release import CHANGELOG, VERSION_FILE, ReleaseError, install_and_import, release, with_date, with_version
 
@@ -102,6 +103,9 @@ METADATA = (
     "Metadata-Version: 2.4\nName: milepost\nVersion: 1.2.3\nLicense-Expression: Apache-2.0\n"
     "Description-Content-Type: text/markdown\n\n# Milepost\n\n"
 )
+PAGE = "https://github.com/milepost-dev/milepost/blob/main/docs/limits.md"
+PICTURE = "https://raw.githubusercontent.com/milepost-dev/milepost/main/docs/images/a.png"
+CHANGES = "which changes after the release: it must name the tag v1.2.3"
 
 
 @pytest.mark.parametrize(
@@ -109,6 +113,8 @@ METADATA = (
     [
         (METADATA + "[docs](docs/limits.md)", "the README links to docs/limits.md, which leads nowhere on an index"),
         (METADATA + '<img src="a.png">', "the README links to a.png, which leads nowhere on an index"),
+        (METADATA + f"[docs]({PAGE})", f"the README links to {PAGE}, {CHANGES}"),
+        (METADATA + f'<img src="{PICTURE}">', f"the README links to {PICTURE}, {CHANGES}"),
         (METADATA.replace("# Milepost", "Milepost"), "the README is missing or has no title"),
         (METADATA.replace("1.2.3", "1.2.4"), "the metadata has version 1.2.4, not 1.2.3"),
         (METADATA.replace("Apache-2.0", "MIT"), "the metadata has the licence 'MIT'"),
@@ -118,6 +124,20 @@ METADATA = (
 def test_metadata_that_an_index_would_show_wrongly_is_named(metadata: str, problem: str) -> None:
     assert list(metadata_problems(METADATA.encode(), "1.2.3")) == []
     assert list(metadata_problems(metadata.encode(), "1.2.3")) == [problem]
+
+
+def test_every_link_of_the_readme_to_this_repository_names_the_tag_of_the_release(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        metadata = archive.read(f"milepost-{__version__}.dist-info/METADATA")
+    shown = Metadata.from_email(metadata).description or ""
+    source = (Path(__file__).parents[2] / "README.md").read_text()
+    for address in (
+        "https://github.com/milepost-dev/milepost/blob",
+        "https://raw.githubusercontent.com/milepost-dev/milepost",
+    ):
+        assert f"{address}/main/" in source
+        assert shown.count(f"{address}/v{__version__}/") == source.count(f"{address}/main/")
+        assert f"{address}/main/" not in shown
 
 
 def test_metadata_that_an_index_would_refuse_is_named() -> None:

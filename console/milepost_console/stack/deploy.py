@@ -64,7 +64,7 @@ def find_cli(which: Callable[[str], str | None]) -> list[str]:
     )
     raise ClientProblem(
         "MP609",
-        f"{problem}, and npx, which could fetch it, is not installed. Install Node 22 or newer (https://nodejs.org).",
+        f"{problem}, and npx, which could fetch it, is not installed. Install Node 20 or newer (https://nodejs.org).",
     )
 
 
