@@ -309,7 +309,7 @@ class Handover(Protocol):
 
 
 class Slots(Protocol):
-    """Bounds how many calls of user code run at the same time. A slot is taken before anything is claimed."""
+    """Bounds how many calls to user code run at the same time. A slot is taken before anything is claimed."""
 
     async def take(self, function_id: str) -> bool:
         """Take a slot; returns whether it had to be waited for."""

@@ -103,8 +103,7 @@ class Milepost(Construct):
         self._queries = SavedQueries(self, "Queries", folder=self.service) if saved_queries else None
         self._write_outputs(retention)
         self._log_groups: list[logs.ILogGroup] = []
-        self._logs_output = CfnOutput(self, f"Output{Output.LOG_GROUPS.value}", value="")
-        self._logs_output.override_logical_id(Output.LOG_GROUPS.value)
+        self._logs_output = _output(self, Output.LOG_GROUPS, "")
         self.include_logs(*(engine.log_group for engine in self._engines()))
 
     @property
@@ -205,7 +204,14 @@ class Milepost(Construct):
         if self.api:
             outputs[Output.API] = self.api.url
         for output, value in outputs.items():
-            CfnOutput(self, f"Output{output.value}", value=value).override_logical_id(output.value)
+            _output(self, output, value)
+
+
+def _output(scope: Construct, output: Output, value: str) -> CfnOutput:
+    """An output of the stack, by a name that the commands know."""
+    made = CfnOutput(scope, f"Output{output.value}", value=value)
+    made.override_logical_id(output.value)
+    return made
 
 
 def _memory_of(function: lambda_.IFunction) -> int:

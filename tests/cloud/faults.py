@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from milepost_engine.adapters.aws.calls import AwsAnswer, AwsRefused, AwsUnreachable, Caller
-from milepost_engine.adapters.aws.client import Transport
+from milepost_engine.adapters.aws.client import AwsTransport
 from milepost_engine.adapters.aws.sockets import HttpAnswer, NotAnswered, NotConnected
 from milepost_engine.ports import TableBusy
 
@@ -58,7 +58,7 @@ class Storm:
 class FaultyTransport:
     """Implements the Transport of `AwsHttp` over another one, with faults."""
 
-    def __init__(self, inner: Transport, storm: Storm) -> None:
+    def __init__(self, inner: AwsTransport, storm: Storm) -> None:
         self._inner = inner
         self._storm = storm
 

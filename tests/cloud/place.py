@@ -11,7 +11,7 @@ from typing import Any, Final
 from botocore.credentials import Credentials
 
 from milepost_engine.adapters.aws.calls import AwsRetries, Caller
-from milepost_engine.adapters.aws.client import AwsHttp, Transport
+from milepost_engine.adapters.aws.client import AwsHttp, AwsTransport
 from milepost_engine.adapters.aws.dynamodb import DynamoTable
 from milepost_engine.adapters.aws.dynamodb_schema import table_definition
 from milepost_engine.adapters.aws.s3 import S3Blobs
@@ -49,7 +49,7 @@ def fresh_name() -> str:
 CREDENTIALS: Final = Credentials("test", "test")
 
 
-def aws_http(transport: Transport | None = None, endpoint: str | None = None) -> AwsHttp:
+def aws_http(transport: AwsTransport | None = None, endpoint: str | None = None) -> AwsHttp:
     """The production caller; its pauses are on the system's clock, and short."""
     return AwsHttp(
         CREDENTIALS,

@@ -16,7 +16,7 @@ from milepost_engine.core.inputs import (
     EventMatched,
     InvocationFailed,
     InvocationReturned,
-    Op,
+    ReportedOp,
     RunResumed,
     RunStarted,
     StepsCheckpointed,
@@ -39,29 +39,29 @@ def a_run(**fields: object) -> Run:
     return replace(run, **fields)  # type: ignore[arg-type]
 
 
-def returned(run: Run, *ops: Op, job: str = "", attempt: int = 0, **more: object) -> InvocationReturned:
+def returned(run: Run, *ops: ReportedOp, job: str = "", attempt: int = 0, **more: object) -> InvocationReturned:
     call = build_call(run, job or run.discovery_job, attempt, NOW)
     return InvocationReturned(call, ops, **more)  # type: ignore[arg-type]
 
 
-def discovered(run: Run, *ops: Op, now: datetime = NOW) -> Decision:
+def discovered(run: Run, *ops: ReportedOp, now: datetime = NOW) -> Decision:
     return advance(run, returned(run, *ops), now)
 
 
-def ran(step_id: str) -> Op:
-    return Op(step_id, Opcode.STEP_RUN, step_id, data=b"1")
+def ran(step_id: str) -> ReportedOp:
+    return ReportedOp(step_id, Opcode.STEP_RUN, step_id, data=b"1")
 
 
-def failed(step_id: str) -> Op:
-    return Op(step_id, Opcode.STEP_ERROR, step_id, error=DOWN)
+def failed(step_id: str) -> ReportedOp:
+    return ReportedOp(step_id, Opcode.STEP_ERROR, step_id, error=DOWN)
 
 
-def planned(step_id: str, **opts: object) -> Op:
-    return Op(step_id, Opcode.STEP_PLANNED, step_id, opts=opts)
+def planned(step_id: str, **opts: object) -> ReportedOp:
+    return ReportedOp(step_id, Opcode.STEP_PLANNED, step_id, opts=opts)
 
 
-def sleep(step_id: str) -> Op:
-    return Op(step_id, Opcode.SLEEP, step_id, opts={"duration": "1m"})
+def sleep(step_id: str) -> ReportedOp:
+    return ReportedOp(step_id, Opcode.SLEEP, step_id, opts={"duration": "1m"})
 
 
 def closes(run: Run, step_id: str) -> Decision:
@@ -89,7 +89,7 @@ def test_a_closed_step_stays_as_it_is():
 
 
 def test_the_end_is_recorded_with_its_output_and_followed_by_end_of_run_actions():
-    decision = discovered(a_run(), Op("", Opcode.RUN_COMPLETE, data=b'"yes"'))
+    decision = discovered(a_run(), ReportedOp("", Opcode.RUN_COMPLETE, data=b'"yes"'))
     [ended] = decision.records
     assert isinstance(ended, RunEnded)
     assert (ended.status, ended.output) == (RunStatus.COMPLETED, b'"yes"')
@@ -204,7 +204,7 @@ def test_trouble_of_the_platform_does_not_count_as_a_try():
 
 
 def test_a_wait_ends_with_its_event_or_with_its_time():
-    run = discovered(a_run(), Op("w", Opcode.WAIT_FOR_EVENT, "w", opts={"event": "e", "timeout": "1h"})).run
+    run = discovered(a_run(), ReportedOp("w", Opcode.WAIT_FOR_EVENT, "w", opts={"event": "e", "timeout": "1h"})).run
     matched = advance(run, EventMatched("w", "E2", b'{"name":"e"}', NOW), NOW).run.closed["w"]
     assert (matched.status, matched.memo) == (StepStatus.COMPLETED, b'{"name":"e"}')
     late = advance(run, TimerDue(TimerKind.STEP, "w"), NOW + timedelta(hours=1)).run.closed["w"]
@@ -212,7 +212,7 @@ def test_a_wait_ends_with_its_event_or_with_its_time():
 
 
 def test_an_event_received_exactly_at_the_time_out_of_a_wait_ends_it():
-    run = discovered(a_run(), Op("w", Opcode.WAIT_FOR_EVENT, "w", opts={"event": "e", "timeout": "1h"})).run
+    run = discovered(a_run(), ReportedOp("w", Opcode.WAIT_FOR_EVENT, "w", opts={"event": "e", "timeout": "1h"})).run
     due = NOW + timedelta(hours=1)
     assert advance(run, EventMatched("w", "E2", b'{"name":"e"}', due), due).run.closed["w"].status is (
         StepStatus.COMPLETED
@@ -220,21 +220,21 @@ def test_an_event_received_exactly_at_the_time_out_of_a_wait_ends_it():
 
 
 def test_an_event_after_the_time_is_up_does_not_end_a_wait():
-    run = discovered(a_run(), Op("w", Opcode.WAIT_FOR_EVENT, "w", opts={"event": "e", "timeout": "1h"})).run
+    run = discovered(a_run(), ReportedOp("w", Opcode.WAIT_FOR_EVENT, "w", opts={"event": "e", "timeout": "1h"})).run
     after = NOW + timedelta(hours=1, seconds=1)
     assert advance(run, EventMatched("w", "E2", b"{}", after), after).records == ()
 
 
 def test_an_invoke_ends_with_what_the_child_returned_or_raised():
-    run = discovered(a_run(), Op("i", Opcode.INVOKE_FUNCTION, "i", opts={"function_id": "a-g"})).run
+    run = discovered(a_run(), ReportedOp("i", Opcode.INVOKE_FUNCTION, "i", opts={"function_id": "a-g"})).run
     for is_failed, status in ((False, StepStatus.COMPLETED), (True, StepStatus.FAILED)):
         child = ChildFinished("i", b'{"data":1}', failed=is_failed, child_run_id="C")
         assert advance(run, child, NOW).run.closed["i"].status is status
 
 
 def test_waits_open_before_steps_run_that_may_send_their_event():
-    wait = Op("w", Opcode.WAIT_FOR_EVENT, "w", opts={"event": "e", "timeout": "1h"})
-    invoke = Op("i", Opcode.INVOKE_FUNCTION, "i", opts={"function_id": "a-g"})
+    wait = ReportedOp("w", Opcode.WAIT_FOR_EVENT, "w", opts={"event": "e", "timeout": "1h"})
+    invoke = ReportedOp("i", Opcode.INVOKE_FUNCTION, "i", opts={"function_id": "a-g"})
     commands = discovered(a_run(), planned("a"), invoke, wait).commands
     kinds = [type(command) for command in commands if not isinstance(command, SetTimer)]
     assert kinds == [OpenWait, StartRunFor, Invoke]

@@ -7,7 +7,7 @@ from itertools import product
 
 from milepost.protocol import Opcode
 from milepost_engine.core.commands import Invoke, SetTimer
-from milepost_engine.core.inputs import Call, InvocationReturned, Op, RunResumed, TimerDue, TimerKind
+from milepost_engine.core.inputs import Call, InvocationReturned, ReportedOp, RunResumed, TimerDue, TimerKind
 from milepost_engine.core.machine import Decision, advance
 from milepost_engine.core.outstanding import DISCOVERY_FOLLOWS, PEEK_DELAY
 from milepost_engine.core.run import ClosedStep, OpenOp, Plan, Run, RunStatus, StepStatus
@@ -73,7 +73,7 @@ def parallel(*names: str, peeks: bool = True) -> Run:
 
 def close(run: Run, name: str) -> Decision:
     call = Call(name, 0, (), NOW)
-    return advance(run, InvocationReturned(call, (Op(name, Opcode.STEP_RUN, name, data=b"1"),)), NOW)
+    return advance(run, InvocationReturned(call, (ReportedOp(name, Opcode.STEP_RUN, name, data=b"1"),)), NOW)
 
 
 def test_only_the_least_unseen_step_asks_for_a_peek():

@@ -23,7 +23,7 @@ from milepost_engine.core.inputs import (
     Input,
     InvocationFailed,
     InvocationReturned,
-    Op,
+    ReportedOp,
     RunResumed,
     RunStarted,
     TimerDue,
@@ -35,7 +35,7 @@ from milepost_engine.core.run import ClosedStep, FailedAttempt, Outcome, Plan, R
 from milepost_engine.runs.requests import build_call
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
-COMPLETE = Op("complete", Opcode.RUN_COMPLETE, data=b'"done"')
+COMPLETE = ReportedOp("complete", Opcode.RUN_COMPLETE, data=b'"done"')
 WAITING = (Opcode.SLEEP, Opcode.WAIT_FOR_EVENT, Opcode.INVOKE_FUNCTION)
 
 
@@ -47,13 +47,13 @@ class Part:
     kind: Opcode
     failures: int = 0
 
-    def op(self, call: Call) -> Op:
+    def op(self, call: Call) -> ReportedOp:
         """What running it reports."""
         if call.attempt < self.failures:
-            return Op(self.step_id, Opcode.STEP_ERROR, self.step_id, error={"name": "Error", "message": "down"})
-        return Op(self.step_id, Opcode.STEP_RUN, self.step_id, data=b'"%s"' % self.step_id.encode())
+            return ReportedOp(self.step_id, Opcode.STEP_ERROR, self.step_id, error={"name": "Error", "message": "down"})
+        return ReportedOp(self.step_id, Opcode.STEP_RUN, self.step_id, data=b'"%s"' % self.step_id.encode())
 
-    def planned(self) -> Op:
+    def planned(self) -> ReportedOp:
         opts: dict[str, object] = {}
         if self.kind is Opcode.SLEEP:
             opts = {"duration": "1m"}
@@ -61,7 +61,7 @@ class Part:
             opts = {"event": "e", "timeout": "1h"}
         elif self.kind is Opcode.INVOKE_FUNCTION:
             opts = {"function_id": "a-g"}
-        return Op(self.step_id, self.kind, self.step_id, opts=opts)
+        return ReportedOp(self.step_id, self.kind, self.step_id, opts=opts)
 
 
 Story = tuple[tuple[Part, ...], ...]
@@ -80,7 +80,7 @@ def stories(draw: st.DrawFn) -> Story:
     return tuple(stages)
 
 
-def answer(story: Story, call: Call, *, is_peek: bool) -> tuple[Op, ...]:
+def answer(story: Story, call: Call, *, is_peek: bool) -> tuple[ReportedOp, ...]:
     """What user code reports: it is given the steps in `call.order` and knows nothing else."""
     given = set(call.order)
     if call.target != DISCOVERY:

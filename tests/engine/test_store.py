@@ -9,7 +9,7 @@ from typing import Any
 from milepost.protocol import DISCOVERY, Opcode
 from milepost_engine.adapters.clock import WoundClock
 from milepost_engine.adapters.local.sqlite import SqliteStore
-from milepost_engine.core.inputs import InvocationReturned, Op, TimerDue, TimerKind
+from milepost_engine.core.inputs import InvocationReturned, ReportedOp, TimerDue, TimerKind
 from milepost_engine.core.machine import advance
 from milepost_engine.core.run import Plan, Run, RunStatus
 from milepost_engine.ports import Page
@@ -24,7 +24,7 @@ async def sleeps(runs: RunStore, run: Run, count: int) -> Run:
     """The run after so many sleeps, one after the other, each record saved."""
     now = START
     for n in range(count):
-        nap = Op(f"{n:040x}", Opcode.SLEEP, "nap", opts={"duration": "1m"})
+        nap = ReportedOp(f"{n:040x}", Opcode.SLEEP, "nap", opts={"duration": "1m"})
         for given in (
             InvocationReturned(build_call(run, run.discovery_job, 0, now), (nap,)),
             TimerDue(TimerKind.STEP, nap.step_id),

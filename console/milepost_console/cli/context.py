@@ -23,7 +23,7 @@ from milepost.protocol import parse_duration
 from milepost_console.dev.terminal import length
 
 from .client import Client, ClientProblem, HttpClient
-from .target import Target, current_target
+from .target import StackTarget, current_target
 
 if TYPE_CHECKING:
     from milepost_console.stack.client import StackClient
@@ -154,7 +154,7 @@ def context_of(client: Client, as_json: bool) -> CommandContext:
     return CommandContext(client, terminal if terminal.is_terminal else Console(width=_PIPED_WIDTH), as_json)
 
 
-def open_stack_client(where: Target) -> StackClient:
+def open_stack_client(where: StackTarget) -> StackClient:
     """The client of a stack, closed when the command ends. Raises ClientProblem."""
     if not where.stack:
         raise typer.BadParameter("name the stack: --stack NAME, or MILEPOST_STACK")

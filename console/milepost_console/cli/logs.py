@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from .context import FAILED, AsJson, CommandContext, Url, context_of, open_context, open_stack_client
-from .target import Target, current_target, with_target
+from .target import StackTarget, current_target, with_target
 
 __all__ = ["logs"]
 
@@ -56,7 +56,7 @@ def _of_server(url: str, run_id: str, *, as_json: bool) -> tuple[CommandContext,
     return context, lines, str(found["kept"])
 
 
-def _of_stack(where: Target, run_id: str, *, as_json: bool) -> tuple[CommandContext, list[Line], str]:
+def _of_stack(where: StackTarget, run_id: str, *, as_json: bool) -> tuple[CommandContext, list[Line], str]:
     """All lines in CloudWatch with every field; the API returns fewer to the dashboard."""
     client = open_stack_client(where)
     context = context_of(client, as_json)

@@ -15,7 +15,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-__all__ = ["Target", "current_target", "with_target"]
+__all__ = ["StackTarget", "current_target", "with_target"]
 
 _PANEL = "Server"
 
@@ -36,7 +36,7 @@ Profile = Annotated[str, typer.Option("--profile", help="AWS profile.", rich_hel
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class StackTarget:
     """A stack; with an empty `stack`, the server at `--url`. `closing` is closed when the command ends."""
 
     stack: str = ""
@@ -45,12 +45,12 @@ class Target:
     closing: ExitStack = field(default_factory=ExitStack)
 
 
-_current_target: ContextVar[Target] = ContextVar("current_target")
+_current_target: ContextVar[StackTarget] = ContextVar("current_target")
 
 
-def current_target() -> Target:
+def current_target() -> StackTarget:
     """The target of the running command."""
-    return _current_target.get(Target())
+    return _current_target.get(StackTarget())
 
 
 def with_target(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -59,7 +59,7 @@ def with_target(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def command(*args: Any, stack: str, region: str, profile: str, **own: Any) -> Any:
         with ExitStack() as closing:
-            token = _current_target.set(Target(stack, region, profile, closing))
+            token = _current_target.set(StackTarget(stack, region, profile, closing))
             closing.callback(_current_target.reset, token)
             return function(*args, **own)
 

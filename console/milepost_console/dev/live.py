@@ -20,14 +20,14 @@ from milepost_engine.observe import Observer, Silent
 from milepost_engine.operations.queries import iso
 from milepost_engine.store.events import Event
 
-__all__ = ["Listener", "Live", "Several", "Update", "live_row"]
+__all__ = ["Listener", "Live", "LiveUpdate", "Several", "live_row"]
 
 BACKLOG: Final = 1000
 REMEMBERED_EVENTS: Final = 5000
 
 
 @dataclass(frozen=True, slots=True)
-class Update:
+class LiveUpdate:
     """One update; `kind` is "run", "received", "log", "app" or "lost"."""
 
     kind: str
@@ -38,12 +38,12 @@ class Update:
 class Listener:
     """One reader of updates."""
 
-    updates: deque[Update] = field(default_factory=lambda: deque(maxlen=BACKLOG))
+    updates: deque[LiveUpdate] = field(default_factory=lambda: deque(maxlen=BACKLOG))
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     closed: bool = False
     lost: int = 0
 
-    def put(self, update: Update) -> None:
+    def put(self, update: LiveUpdate) -> None:
         self.lost += len(self.updates) == BACKLOG
         self.updates.append(update)
         self.wake.set()
@@ -52,12 +52,12 @@ class Listener:
         self.closed = True
         self.wake.set()
 
-    async def follow(self, quiet_seconds: float) -> AsyncIterator[Update | None]:
+    async def follow(self, quiet_seconds: float) -> AsyncIterator[LiveUpdate | None]:
         """Updates in order; None after each quiet interval, for a keep-alive."""
         while not self.closed:
             if self.lost:
                 lost, self.lost = self.lost, 0
-                yield Update("lost", {"count": lost})
+                yield LiveUpdate("lost", {"count": lost})
             while self.updates:
                 yield self.updates.popleft()
             self.wake.clear()
@@ -110,7 +110,7 @@ class Live(Silent):
 
     def publish(self, kind: str, row: Mapping[str, object]) -> None:
         for listener in self._listeners:
-            listener.put(Update(kind, row))
+            listener.put(LiveUpdate(kind, row))
 
     def publish_log(self, run_id: str) -> None:
         """Announce that a run's code has logged."""

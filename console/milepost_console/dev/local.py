@@ -99,8 +99,8 @@ async def open_local(
     """Open the file (`:memory:` keeps nothing) and wire the engine. Raises DataFileError if another process uses it.
 
     `own`: more invokers by kind of target, besides the one for HTTP. `clock`: the system clock by default.
-    `slots` bounds the calls of user code, by default as `FairSlots` does. `durability`: what a
-    returned write survives, the end of the process or also a power cut.
+    `slots` limits the concurrent calls to user code, by default as `FairSlots` does. `durability`: what a write that
+    has returned survives, the end of the process or also a power cut.
     """
     clock = clock or SystemClock()
     store = SqliteStore.open(path, clock=clock, durability=durability)

@@ -121,6 +121,14 @@ def functions_router(backend: Backend) -> APIRouter:
             raise Refused(409, "MP309", message)
         return JsonResponse({"run_id": run_id})
 
+    _add_apps(router, backend)
+    _add_others(router, backend)
+    return router
+
+
+def _add_apps(router: APIRouter, backend: Backend) -> None:
+    engine = backend.engine
+
     @router.get("/apps", summary="All apps", responses=answers(AppList))
     async def apps() -> JsonResponse:
         listed = (await engine.registry.snapshot()).apps.values()
@@ -143,9 +151,6 @@ def functions_router(backend: Backend) -> APIRouter:
             raise Refused(404, "MP308", f"There is no app {app_id!r}.")
         await engine.registry.remove(app_id)
         return JsonResponse({"ok": True})
-
-    _add_others(router, backend)
-    return router
 
 
 def _add_others(router: APIRouter, backend: Backend) -> None:

@@ -28,7 +28,7 @@ from .description import TEXT, answers, reference, schema_of, takes
 from .problems import JsonResponse
 from .wire_models import (
     CheckpointBody,
-    DevServer,
+    DevServerInfo,
     Health,
     RegisterBody,
     Registered,
@@ -113,7 +113,7 @@ def protocol_router(backend: Backend) -> APIRouter:
             return JsonResponse({"status": 503, "message": "The code is being loaded."}, 503, headers=headers)
         return JsonResponse({"status": 200, "message": "OK"}, headers=headers)
 
-    @router.get("/dev", summary="What the dev server serves", responses=answers(DevServer))
+    @router.get("/dev", summary="What the dev server serves", responses=answers(DevServerInfo))
     async def dev() -> Response:
         return JsonResponse(await _describe(backend), headers={Header.SERVER_KIND.value: backend.server_kind})
 

@@ -10,7 +10,7 @@ from pydantic.alias_generators import to_camel, to_pascal
 
 __all__ = [
     "CheckpointBody",
-    "DevServer",
+    "DevServerInfo",
     "EventAnswer",
     "EventsAnswer",
     "EventsRefused",
@@ -150,7 +150,7 @@ class DevApp(BaseModel):
     error: str
 
 
-class DevServer(BaseModel):
+class DevServerInfo(BaseModel):
     """Server information that tools of the protocol read."""
 
     model_config = ConfigDict(alias_generator=to_camel)

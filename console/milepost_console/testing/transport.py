@@ -46,7 +46,7 @@ class HarnessTransport:
 
     @contextmanager
     def calling(self) -> Iterator[None]:
-        """Mark calls of user code during the block."""
+        """Mark calls to user code during the block."""
         token = _CALLER.set((self, self.life))
         try:
             yield

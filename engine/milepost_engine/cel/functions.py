@@ -29,7 +29,7 @@ from .values import ErrorValue, Missing, Work, kind_of, number_text
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["FUNCTIONS", "METHODS", "Function", "call", "check_literal_regex"]
+__all__ = ["FUNCTIONS", "METHODS", "CelFunction", "call", "check_literal_regex"]
 
 Arguments = tuple[object, ...]
 _INT64: Final = 2**63
@@ -42,7 +42,7 @@ _BOOLEANS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Function:
+class CelFunction:
     """One function or method: how to write it, how many arguments it takes, and what it does."""
 
     usage: str
@@ -52,7 +52,7 @@ class Function:
     if_missing: object = False
 
 
-def call(function: Function, arguments: Arguments, work: Work) -> object:
+def call(function: CelFunction, arguments: Arguments, work: Work) -> object:
     """The value of the function; for a method the target is the first argument."""
     for argument in arguments:
         if argument is None or isinstance(argument, Missing):
@@ -241,35 +241,35 @@ def _described(value: object) -> str:
     return str(kind_of(value))
 
 
-FUNCTIONS: Final[dict[str, Function]] = {
-    "b64decode": Function("b64decode(text)", 1, 1, _text_only("b64decode", _b64decode)),
-    "bool": Function("bool(value)", 1, 1, _bool),
-    "date": Function("date(text or number)", 1, 1, _date),
-    "double": Function("double(value)", 1, 1, _double),
-    "duration": Function("duration('1h30m')", 1, 1, _duration),
-    "int": Function("int(value)", 1, 1, _int),
-    "json_parse": Function("json_parse(text)", 1, 1, _text_only("json_parse", _json_parse)),
-    "lowercase": Function("lowercase(text)", 1, 1, _text_only("lowercase", lambda text, _: text.lower())),
-    "matches": Function("matches(text, pattern)", 2, 2, _matches),
-    "now": Function("now()", 0, 0, _now),
-    "now_minus": Function("now_minus('24h')", 1, 1, _now_moved(-1)),
-    "now_plus": Function("now_plus('24h')", 1, 1, _now_moved(1)),
-    "size": Function("size(value)", 1, 1, _size, if_missing=0),
-    "string": Function("string(value)", 1, 1, _string),
-    "timestamp": Function("timestamp('2020-01-31T12:00:00Z')", 1, 1, _timestamp),
-    "uint": Function("uint(value)", 1, 1, _uint),
-    "uppercase": Function("uppercase(text)", 1, 1, _text_only("uppercase", lambda text, _: text.upper())),
+FUNCTIONS: Final[dict[str, CelFunction]] = {
+    "b64decode": CelFunction("b64decode(text)", 1, 1, _text_only("b64decode", _b64decode)),
+    "bool": CelFunction("bool(value)", 1, 1, _bool),
+    "date": CelFunction("date(text or number)", 1, 1, _date),
+    "double": CelFunction("double(value)", 1, 1, _double),
+    "duration": CelFunction("duration('1h30m')", 1, 1, _duration),
+    "int": CelFunction("int(value)", 1, 1, _int),
+    "json_parse": CelFunction("json_parse(text)", 1, 1, _text_only("json_parse", _json_parse)),
+    "lowercase": CelFunction("lowercase(text)", 1, 1, _text_only("lowercase", lambda text, _: text.lower())),
+    "matches": CelFunction("matches(text, pattern)", 2, 2, _matches),
+    "now": CelFunction("now()", 0, 0, _now),
+    "now_minus": CelFunction("now_minus('24h')", 1, 1, _now_moved(-1)),
+    "now_plus": CelFunction("now_plus('24h')", 1, 1, _now_moved(1)),
+    "size": CelFunction("size(value)", 1, 1, _size, if_missing=0),
+    "string": CelFunction("string(value)", 1, 1, _string),
+    "timestamp": CelFunction("timestamp('2020-01-31T12:00:00Z')", 1, 1, _timestamp),
+    "uint": CelFunction("uint(value)", 1, 1, _uint),
+    "uppercase": CelFunction("uppercase(text)", 1, 1, _text_only("uppercase", lambda text, _: text.upper())),
 }
 
-METHODS: Final[dict[str, Function]] = {
-    "contains": Function(
+METHODS: Final[dict[str, CelFunction]] = {
+    "contains": CelFunction(
         "text.contains(part)",
         1,
         1,
         _two_texts("contains", str.__contains__, "; for a list write item in list"),
     ),
-    "endsWith": Function("text.endsWith(end)", 1, 1, _two_texts("endsWith", str.endswith)),
-    "matches": Function("text.matches(pattern)", 1, 1, _matches),
-    "size": Function("value.size()", 0, 0, _size, if_missing=0),
-    "startsWith": Function("text.startsWith(start)", 1, 1, _two_texts("startsWith", str.startswith)),
+    "endsWith": CelFunction("text.endsWith(end)", 1, 1, _two_texts("endsWith", str.endswith)),
+    "matches": CelFunction("text.matches(pattern)", 1, 1, _matches),
+    "size": CelFunction("value.size()", 0, 0, _size, if_missing=0),
+    "startsWith": CelFunction("text.startsWith(start)", 1, 1, _two_texts("startsWith", str.startswith)),
 }

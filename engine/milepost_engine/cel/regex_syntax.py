@@ -111,10 +111,10 @@ def read_pattern(pattern: str) -> Part:
     """The parsed pattern. Raises ExpressionError with the reason, the character and a remedy."""
     if len(pattern) > _MAX_PATTERN:
         raise ExpressionError(f"the regular expression is longer than {_MAX_PATTERN} characters; shorten it")
-    return _Reader(pattern).read()
+    return _PatternReader(pattern).read()
 
 
-class _Reader:
+class _PatternReader:
     """Reads one pattern by recursive descent. `flags` are those in force: i, m, s."""
 
     def __init__(self, pattern: str) -> None:

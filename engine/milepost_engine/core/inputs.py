@@ -19,7 +19,7 @@ __all__ = [
     "Input",
     "InvocationFailed",
     "InvocationReturned",
-    "Op",
+    "ReportedOp",
     "RunResumed",
     "RunStarted",
     "StepsCheckpointed",
@@ -44,7 +44,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Op:
+class ReportedOp:
     """One op that an invocation reported. `data` is JSON text; `error` has name, message, stack."""
 
     step_id: str
@@ -74,7 +74,7 @@ class InvocationReturned:
     """User code responded with ops; a function that returned responds with the op RunComplete."""
 
     call: Call
-    ops: tuple[Op, ...]
+    ops: tuple[ReportedOp, ...]
     no_retry: bool = False
     retry_after: timedelta | None = None
 
@@ -84,7 +84,7 @@ class StepsCheckpointed:
     """User code saved finished steps while its invocation continues."""
 
     call: Call
-    ops: tuple[Op, ...]
+    ops: tuple[ReportedOp, ...]
 
 
 @dataclass(frozen=True, slots=True)

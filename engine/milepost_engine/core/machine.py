@@ -243,7 +243,7 @@ def _results(
 
 
 def _retry(
-    run: Run, job: str, attempt: int, given: InvocationReturned, op: opcodes.Op, now: datetime
+    run: Run, job: str, attempt: int, given: InvocationReturned, op: opcodes.ReportedOp, now: datetime
 ) -> FailedAttempt | None:
     """The record of a failed attempt that another follows; None when it was the last one."""
     error = op.error or {}
@@ -265,7 +265,7 @@ def _retry(
     )
 
 
-def _policy(run: Run, job: str, op: opcodes.Op | None = None) -> RetryPolicy:
+def _policy(run: Run, job: str, op: opcodes.ReportedOp | None = None) -> RetryPolicy:
     own = opcodes.retries_of(op.opts, run.retries) if op is not None else None
     if own is not None:
         return own
@@ -350,7 +350,7 @@ def _failed(run: Run, given: Input, now: datetime) -> Decision:
         return _settle(run, [failed], now)
     if planned is not None:
         # The step is closed with the error; the function is called again and may catch it (rule 7).
-        op = opcodes.Op(planned.step_id, Opcode.STEP_FAILED, planned.name, error=given.error)
+        op = opcodes.ReportedOp(planned.step_id, Opcode.STEP_FAILED, planned.name, error=given.error)
         step = opcodes.close_result(run, op, job=call.job, attempt=call.attempt, call=call, now=now)
         return _settle(run, [step], now)
     output = opcodes.to_json(given.error)

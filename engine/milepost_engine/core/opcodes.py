@@ -23,7 +23,7 @@ from milepost.protocol import (
 from milepost_engine.cel import ExpressionError, compile_expression
 
 from .commands import Command, OpenWait, SetTimer, StartRunFor
-from .inputs import Call, Op, TimerKind
+from .inputs import Call, ReportedOp, TimerKind
 from .retries import RetryPolicy
 from .run import ClosedStep, Json, OpenOp, Run, StepStatus, Stored
 
@@ -32,8 +32,8 @@ __all__ = [
     "COUNTED",
     "OPENERS",
     "RESULTS",
-    "Op",
     "Refusal",
+    "ReportedOp",
     "acting_order",
     "cancelled_with_parent",
     "close_due",
@@ -87,7 +87,7 @@ def error_memo(error: Mapping[str, Json]) -> bytes:
 # --- results ----------------------------------------------------------------------------------------------------
 
 
-def close_result(run: Run, op: Op, *, job: str, attempt: int, call: Call, now: datetime) -> ClosedStep:
+def close_result(run: Run, op: ReportedOp, *, job: str, attempt: int, call: Call, now: datetime) -> ClosedStep:
     """The record of a step whose code has run for the last time."""
     failed = op.kind is not Opcode.STEP_RUN
     if failed:
@@ -173,7 +173,7 @@ def close_due(run: Run, op: OpenOp, now: datetime) -> ClosedStep:
 # --- open work ----------------------------------------------------------------------------------------------------
 
 
-def open_ops(run: Run, ops: tuple[Op, ...], now: datetime) -> tuple[OpenOp, ...] | Refusal:
+def open_ops(run: Run, ops: tuple[ReportedOp, ...], now: datetime) -> tuple[OpenOp, ...] | Refusal:
     """The work in a response that the run does not have yet, or why it is refused."""
     planned, closed = run.view.planned, run.closed
     opened: dict[str, OpenOp] = {}
@@ -188,7 +188,7 @@ def open_ops(run: Run, ops: tuple[Op, ...], now: datetime) -> tuple[OpenOp, ...]
     return tuple(opened.values())
 
 
-def _refuse_deep(run: Run, op: Op) -> Refusal | None:
+def _refuse_deep(run: Run, op: ReportedOp) -> Refusal | None:
     """Refuse options nested too deeply: they are stored in the plan, the data of an invoke in an event as well."""
     if not any(isinstance(value, dict | list) for value in op.opts.values()):
         return None
@@ -199,15 +199,15 @@ def _refuse_deep(run: Run, op: Op) -> Refusal | None:
     )
 
 
-def _open_step(run: Run, op: Op, _: datetime) -> OpenOp:
+def _open_step(run: Run, op: ReportedOp, _: datetime) -> OpenOp:
     return OpenOp(op.step_id, op.kind, op.name, None, op.opts, retries_of(op.opts, run.retries))
 
 
-def _open_sleep(run: Run, op: Op, now: datetime) -> OpenOp | Refusal:
+def _open_sleep(run: Run, op: ReportedOp, now: datetime) -> OpenOp | Refusal:
     return _due(run, op, now, op.opts.get("duration") or op.name, "sleep")
 
 
-def _open_wait(run: Run, op: Op, now: datetime) -> OpenOp | Refusal:
+def _open_wait(run: Run, op: ReportedOp, now: datetime) -> OpenOp | Refusal:
     event = op.opts.get("event") or op.name
     if not isinstance(event, str) or not event:
         return _refuse(run, op, "InvalidWait", "waits for an event without a name; name the event")
@@ -223,7 +223,7 @@ def _open_wait(run: Run, op: Op, now: datetime) -> OpenOp | Refusal:
     return OpenOp(op.step_id, op.kind, op.name, made.due_at, {**op.opts, "event": event})
 
 
-def _open_invoke(run: Run, op: Op, now: datetime) -> OpenOp | Refusal:
+def _open_invoke(run: Run, op: ReportedOp, now: datetime) -> OpenOp | Refusal:
     if not isinstance(op.opts.get("function_id"), str):
         return _refuse(run, op, "InvalidInvoke", "invokes a function without an id; give its id")
     if not op.opts.get("timeout"):
@@ -231,7 +231,7 @@ def _open_invoke(run: Run, op: Op, now: datetime) -> OpenOp | Refusal:
     return _due(run, op, now, op.opts["timeout"], "invoke")
 
 
-OPENERS: Final[dict[Opcode, Callable[[Run, Op, datetime], OpenOp | Refusal]]] = {
+OPENERS: Final[dict[Opcode, Callable[[Run, ReportedOp, datetime], OpenOp | Refusal]]] = {
     Opcode.STEP_PLANNED: _open_step,
     Opcode.SLEEP: _open_sleep,
     Opcode.WAIT_FOR_EVENT: _open_wait,
@@ -239,7 +239,7 @@ OPENERS: Final[dict[Opcode, Callable[[Run, Op, datetime], OpenOp | Refusal]]] = 
 }
 
 
-def _due(run: Run, op: Op, now: datetime, text: Json, what: str) -> OpenOp | Refusal:
+def _due(run: Run, op: ReportedOp, now: datetime, text: Json, what: str) -> OpenOp | Refusal:
     try:
         due = _moment(str(text), now)
     except ValueError as error:
@@ -272,7 +272,7 @@ def _moment(text: str, now: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _refuse(run: Run, op: Op, name: str, problem: str) -> Refusal:
+def _refuse(run: Run, op: ReportedOp, name: str, problem: str) -> Refusal:
     return Refusal(failure_text(name, f"Step {op.name!r} of function {run.function_id!r} {problem}."))
 
 
@@ -340,7 +340,7 @@ def cancelled_with_parent(op: OpenOp) -> bool:
     return op.opts.get("cancel_with_parent") is True
 
 
-def retry_after_of(op: Op, now: datetime) -> timedelta | None:
+def retry_after_of(op: ReportedOp, now: datetime) -> timedelta | None:
     """How long from now a step asked to be retried (extension): `opts.retry_after`, a date."""
     text = op.opts.get("retry_after")
     if not isinstance(text, str):

@@ -19,7 +19,7 @@ from enum import StrEnum
 
 from milepost.errors import CheckpointRefused
 from milepost_engine.codec import Json
-from milepost_engine.core.inputs import Call, Op, StepsCheckpointed
+from milepost_engine.core.inputs import Call, ReportedOp, StepsCheckpointed
 from milepost_engine.core.machine import advance
 from milepost_engine.core.run import ClosedStep, Run, RunStatus, changed
 from milepost_engine.observe import Observer
@@ -75,7 +75,7 @@ class CheckpointSession:
             self.observer.recorded(decision.run, record)
         return CheckpointRefusal.ENDED if decision.run.status.ended else None
 
-    async def _check(self, ops: Sequence[Op]) -> CheckpointRefusal | None:
+    async def _check(self, ops: Sequence[ReportedOp]) -> CheckpointRefusal | None:
         """Whether the invocation still has the run: one small read before each write.
 
         A step that it did not save itself was closed by another invocation, whose value is the one that counts.

@@ -42,8 +42,8 @@ __all__ = ["Orchestrator"]
 
 _ANSWERS: Final = (InvocationReturned, InvocationFailed)
 
-MAX_TURNS: Final = 3 * MAX_STEPS_CEILING
-"""More turns than the largest run can have; a loop without progress ends here, and its message in the dead letters."""
+MAX_ROUNDS: Final = 3 * MAX_STEPS_CEILING
+"""More rounds than the largest run can have; a loop without progress ends here, and its message in the dead letters."""
 
 
 class _NoProgress(Exception):
@@ -86,13 +86,13 @@ class Orchestrator:
     async def _drive(self, lease: Lease, given: Input | None, deadline: datetime | None) -> None:
         if given is None:
             given = await self._begin(lease, await self._act_on_owed(lease), deadline) if lease.redelivered else None
-        for _ in range(MAX_TURNS):
+        for _ in range(MAX_ROUNDS):
             if given is None:
                 return
-            given = await self._turn(lease, given, deadline)
+            given = await self._round(lease, given, deadline)
         raise _NoProgress(lease.live.run_id)
 
-    async def _turn(self, lease: Lease, given: Input, deadline: datetime | None) -> Input | None:
+    async def _round(self, lease: Lease, given: Input, deadline: datetime | None) -> Input | None:
         """Decide, save, act, call; the next input, or None when this message is done."""
         before, lease.basis = lease.basis or lease.run, None
         peeked = _from_peek(before, given)

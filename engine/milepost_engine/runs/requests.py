@@ -95,29 +95,7 @@ async def build_request(
     use_api = len(steps) + sum(map(len, events)) > inline_bytes
     if use_api:
         steps = b"{}"
-    job_id = f"{run.run_id}.{call.job}.{call.attempt}"
-    context = {
-        "attempt": call.attempt,
-        "max_attempts": max_attempts(run, call.job),
-        "disable_immediate_execution": is_peek(run, call.job),
-        "env": "",
-        "fn_id": run.function_id,
-        "run_id": run.run_id,
-        "request_id": request_id,
-        "job_id": job_id,
-        "qi_id": f"{job_id}.{claim}",
-        "generation_id": 1,
-        "stack": {"stack": list(call.order), "current": len(call.order)},
-        "step_id": call.target,
-        "use_api": use_api,
-        # Extension: tells our SDK that it may run on after a step, and the names of steps kept or vanished.
-        EXTENSION: {
-            "version": 1,
-            "replay": bool(run.origin_run_id),
-            "checkpoint": run.checkpoint,
-            "chain": run.chain_at(now),
-        },
-    }
+    context = _context(run, call, request_id=request_id, claim=claim, use_api=use_api, now=now)
     inline = [] if use_api and sum(map(len, events)) > inline_bytes else events
     first = events[0] if len(events[0]) <= inline_bytes else b"{}"
     body = b'{"ctx":%s,"event":%s,"events":[%s],"steps":%s,"defers":{},"use_api":%s,"version":-1}' % (
@@ -134,3 +112,30 @@ async def build_request(
         body = body if run.peeks else canonical(body)
         headers[Header.SIGNATURE.value] = sign(signing_key, body, now)
     return Request("POST", {"fnId": run.function_id, "stepId": call.target}, headers, body)
+
+
+def _context(run: Run, call: Call, *, request_id: str, claim: str, use_api: bool, now: datetime) -> dict[str, object]:
+    """The field `ctx` of a call."""
+    job_id = f"{run.run_id}.{call.job}.{call.attempt}"
+    return {
+        "attempt": call.attempt,
+        "max_attempts": max_attempts(run, call.job),
+        "disable_immediate_execution": is_peek(run, call.job),
+        "env": "",
+        "fn_id": run.function_id,
+        "run_id": run.run_id,
+        "request_id": request_id,
+        "job_id": job_id,
+        "qi_id": f"{job_id}.{claim}",
+        "generation_id": 1,
+        "stack": {"stack": list(call.order), "current": len(call.order)},
+        "step_id": call.target,
+        "use_api": use_api,
+        # Extension: tells our SDK that it may continue after a step, and the names of steps kept or vanished.
+        EXTENSION: {
+            "version": 1,
+            "replay": bool(run.origin_run_id),
+            "checkpoint": run.checkpoint,
+            "chain": run.chain_at(now),
+        },
+    }

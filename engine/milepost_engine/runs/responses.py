@@ -19,7 +19,7 @@ from milepost.protocol import (
 )
 from milepost_engine.codec import Json, dumps, loads
 from milepost_engine.core.ids import from_ms
-from milepost_engine.core.inputs import Call, InvocationFailed, InvocationReturned, Op
+from milepost_engine.core.inputs import Call, InvocationFailed, InvocationReturned, ReportedOp
 from milepost_engine.core.opcodes import failure_text
 from milepost_engine.ports import InvocationProblem, ProblemKind
 
@@ -53,7 +53,7 @@ def read_answer(call: Call, response: Response, now: datetime) -> InvocationRetu
         )
         return InvocationFailed(call, {**error, "code": "not_sdk"})
     if response.status != 206:
-        done = Op(_COMPLETE_ID, Opcode.RUN_COMPLETE, data=_json_or_text(response.body))
+        done = ReportedOp(_COMPLETE_ID, Opcode.RUN_COMPLETE, data=_json_or_text(response.body))
         return InvocationReturned(call, (done,))
     try:
         return InvocationReturned(call, read_ops(loads(response.body)), no_retry, retry_after)
@@ -84,13 +84,13 @@ _PROBLEM_NAMES: Final = {
 }
 
 
-def read_ops(value: Json) -> tuple[Op, ...]:
+def read_ops(value: Json) -> tuple[ReportedOp, ...]:
     """The ops of a 206 body or of a checkpoint. Raises ValueError that says which op is wrong."""
     listed = value if isinstance(value, list) else [value]
     return tuple(op for raw in listed if (op := _op(raw)) is not None)
 
 
-def _op(raw: Json) -> Op | None:
+def _op(raw: Json) -> ReportedOp | None:
     if not isinstance(raw, Mapping):
         raise ValueError(f"an op must be an object, got {type(raw).__name__}")  # noqa: TRY004 - one class for bad answers
     word = str(raw.get("op", ""))
@@ -120,7 +120,7 @@ def _op(raw: Json) -> Op | None:
         kind, data = Opcode.STEP_FAILED, b"null"
         error = {**failure_text("OutputTooDeep", f"Step {name!r} {_step_too_deep()}"), "noRetry": True}
     problem = _shallow(cast("Mapping[str, Json]", error)) if isinstance(error, Mapping) else None
-    return Op(step_id, kind, name, data, problem, kept, started, ended)
+    return ReportedOp(step_id, kind, name, data, problem, kept, started, ended)
 
 
 def _userland_id(raw: Mapping[str, Json]) -> Json:

@@ -145,7 +145,9 @@ def read_manifest(manifest: Mapping[str, Json], *, stored: bool = False) -> tupl
     specs: list[FunctionSpec] = []
     ours = str(manifest.get("sdk", "")).startswith("milepost")
     for raw in raw_functions:
-        reader = _Reader(app_id, cast("Mapping[str, Json]", raw) if isinstance(raw, Mapping) else {}, problems, stored)
+        reader = _ManifestReader(
+            app_id, cast("Mapping[str, Json]", raw) if isinstance(raw, Mapping) else {}, problems, stored
+        )
         spec = reader.read(ours=ours)
         if any(spec.function_id == other.function_id for other in specs):
             problems.append(f"Function {spec.function_id!r}: the id is used twice in app {app_id!r}; ids must differ.")
@@ -155,7 +157,7 @@ def read_manifest(manifest: Mapping[str, Json], *, stored: bool = False) -> tupl
     return app_id, tuple(specs)
 
 
-class _Reader:
+class _ManifestReader:
     """Reads one function; problems are collected, not raised."""
 
     def __init__(self, app_id: str, raw: Mapping[str, Json], problems: list[str], stored: bool) -> None:  # noqa: FBT001

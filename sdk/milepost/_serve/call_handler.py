@@ -65,7 +65,7 @@ class _CallBody:
 
 
 class CallHandler:
-    """Serves the calls of an app's functions."""
+    """Serves the calls to an app's functions."""
 
     def __init__(self, settings: AppSettings, sender: EventSender) -> None:
         self._settings = settings

@@ -26,7 +26,7 @@ from .calls import AwsAnswer, AwsRefused, AwsRetries, AwsUnreachable, with_retri
 from .signing import Signer, host_of
 from .sockets import Connections, HttpAnswer, NotAnswered, NotConnected
 
-__all__ = ["AwsHttp", "LambdaAnswer", "Transport", "endpoint_url"]
+__all__ = ["AwsHttp", "AwsTransport", "LambdaAnswer", "endpoint_url"]
 
 _ANSWER_SECONDS: Final = 10.0
 
@@ -74,7 +74,7 @@ class _AwsCall:
     answer_seconds: float = _ANSWER_SECONDS
 
 
-class Transport(Protocol):
+class AwsTransport(Protocol):
     """Carries a signed call to AWS and its answer back: `Connections`, or a fake AWS in a test's process."""
 
     async def request(
@@ -104,7 +104,7 @@ class AwsHttp:
         environment: Mapping[str, str] | None = None,
         max_connections: int = 64,
         ca_bundle: str | None = None,
-        transport: Transport | None = None,
+        transport: AwsTransport | None = None,
         wall: Callable[[], datetime] = wall,
     ) -> None:
         if credentials is None:
@@ -116,7 +116,9 @@ class AwsHttp:
         self._retries = retries
         self._environment = environment or {}
         bundle = ca_bundle or self._environment.get("AWS_CA_BUNDLE") or _certificates()
-        self._connections: Transport = transport or Connections(retries.clock, limit=max_connections, ca_bundle=bundle)
+        self._connections: AwsTransport = transport or Connections(
+            retries.clock, limit=max_connections, ca_bundle=bundle
+        )
 
     def service(self, name: str) -> JsonService:
         """A caller for dynamodb, sqs or events."""
