@@ -244,7 +244,7 @@ async def run_dev(options: DevOptions, console: Console) -> None:
             found = data_problem(error, options.file)
             if found is None:
                 raise
-            beside = " To run a second server beside it, use --db FILE or --in-memory."
+            beside = " To run a second server alongside it, use --db FILE or --in-memory."
             raise StartProblem(f"{found}.{beside if found.code == 'data_file_in_use' else ''}") from error
 
 

@@ -138,7 +138,7 @@ class _TooLarge(BaseException):
 
 
 def _too_large(limit: int) -> JsonResponse:
-    message = f"The body is larger than {limit} bytes. Send less at once, or a reference to where the data is stored."
+    message = f"The body is larger than {limit} bytes. Send less at a time, or a reference to where the data is stored."
     return JsonResponse(problem_body("MP314", message), 413)
 
 

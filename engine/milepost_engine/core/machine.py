@@ -7,7 +7,7 @@ Rules
  4. While anything is open, a discovery runs no step and is called a peek: another branch may end at any moment, and
     the discovery that follows it would run the same step.
  5. The last planned step to close causes the next discovery. A discovery follows earlier, at once, when a sleep, a wait
-    or an invoke closes or when the steps race; otherwise soon, if the SDK can use it.
+    or an invoke closes or when the steps race; otherwise soon, if the SDK supports early peeks.
  6. Attempts belong to a job: a discovery at one position of the run, or one planned step. The next job starts at 0.
  7. A step that has failed for good does not fail the run: the function is called once more and decides.
  8. What is outstanding follows from the run alone; `RunResumed` asks for it again.

@@ -64,7 +64,7 @@ _NO: Final = (False,)
 
 # fmt: off
 DISCOVERY_FOLLOWS: Final = (
-    #       what no discovery has seen   steps in flight   the SDK can use it a discovery follows
+    #       what no discovery has seen   steps in flight   early peeks        a discovery follows
     Follows(Unseen.START,                _ANY,             _ANY,              When.NOW),
     Follows(Unseen.RAN,                  _ANY,             _ANY,              When.NOW),
     Follows(Unseen.AWAITED,              _ANY,             _ANY,              When.NOW),

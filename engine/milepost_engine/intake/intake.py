@@ -338,7 +338,7 @@ def _plain(value: Json) -> Json:
 
 
 def _start_at(event: Event, now: datetime) -> datetime | None:
-    """When the run of an event of the future begins; None: at once."""
+    """When the run of a future event begins; None: at once."""
     later = from_ms(min(event.ts, 2**47))
     return later if later - now > _FUTURE else None
 

@@ -69,7 +69,7 @@ class Acting:
         await self.sender.send_at(message, timer.due_at)
 
     async def send_job(self, lease: Lease, invoke: Invoke, at: datetime | None) -> None:
-        """Have an attempt of a job made by a message of its own, which succeeds the claim that this one has on it."""
+        """Have a separate message make an attempt of a job; it succeeds the claim that this message has on it."""
         run = lease.run
         succeeds = await self._claim_on(lease, run, invoke)
         if succeeds is None:

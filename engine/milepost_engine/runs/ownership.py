@@ -111,7 +111,7 @@ class LiveRun:
     texts: dict[str, bytes] = field(default_factory=dict)
 
     async def read(self, runs: RunStore) -> Run | None:
-        """Read the run anew; None when it is gone. What is known here already is not lost sight of.
+        """Read the run again; None when it is gone. What is known here already is not lost sight of.
 
         message 1   reads ·············· a, b ── knows a, b
         message 2         reads ·· a, b, c ── knows a, b, c ······ message 1 must not forget c
@@ -215,7 +215,7 @@ class Lease:
         return Claimant(self.message.message_id, self.redelivered, self.claim or self.claim_before or succeeds)
 
     async def read(self, runs: RunStore) -> Run | None:
-        """Read the run anew; None when it is gone."""
+        """Read the run again; None when it is gone."""
         fresh = await self.live.read(runs)
         self.fresh = fresh is not None
         return fresh

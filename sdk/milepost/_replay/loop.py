@@ -30,7 +30,7 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 MAX_WORKERS: Final = 1024
-"""Invocations that one process serves at the same time; further ones wait. Whoever calls decides how many there are."""
+"""Invocations that one process serves at the same time; others wait. The caller decides how many there are."""
 
 _JOIN_SECONDS: Final = 1.0
 
