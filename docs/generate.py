@@ -77,7 +77,7 @@ def _follows() -> list[str]:
         When.WAIT: "not before another step closes",
     }
     return [
-        "| What no discovery has seen yet | Planned steps in flight | The SDK supports early peeks | A discovery follows |",
+        "| What no discovery has seen yet | Planned steps in flight | SDK with early peeks | A discovery follows |",
         "|---|---|---|---|",
         *(
             f"| {row.unseen} | {_yes_no(row.in_flight)} | {_yes_no(row.peeks)} | {said[row.when]} |"
