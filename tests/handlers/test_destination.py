@@ -50,7 +50,7 @@ def test_each_failure_has_its_kind_and_says_what_to_do(
 
 @pytest.mark.parametrize("payload", [None, "text", {"my": "own"}, {"milepost": {"run": "R1"}}, {"milepost": "text"}])
 def test_the_failure_of_an_event_of_somebody_else_is_refused(payload: Any):
-    with pytest.raises(ValueError, match="not about an invocation that Milepost made"):
+    with pytest.raises(ValueError, match="does not belong to a call that Milepost made"):
         read_record(failure_record(payload, "RetriesExhausted", {}))
 
 

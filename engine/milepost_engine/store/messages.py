@@ -177,7 +177,7 @@ class CallToken:
                 str(fields["owner"]), int(cast("int", fields["turns"])), int(cast("int", fields["started_at"])),
             )  # fmt: skip
         except (KeyError, TypeError) as error:
-            raise ValueError(f"the message does not belong to a call that Milepost made: {error!r}") from error
+            raise ValueError(f"this does not belong to a call that Milepost made: {error!r}") from error
 
     def wire(self) -> dict[str, Json]:
         return asdict(self)
