@@ -64,7 +64,7 @@ def test_a_function_shows_its_configuration_in_words_is_paused_resumed_and_run_b
     expect(page.get_by_text("A run that has not started after 8 days is cancelled.")).to_be_visible()
     page.goto(f"{shop.url}/functions/store-fulfil")
     configuration = page.locator("section", has=page.get_by_role("heading", name="Configuration"))
-    expect(configuration).to_contain_text("Each step gets up to 2 attempts. The first wait is 1 ms")
+    expect(configuration).to_contain_text("Each step gets up to 2 attempts. The first delay is 1 ms")
     expect(configuration).to_contain_text("Step mode: one step per invocation.")
     expect(configuration).to_contain_text("cancelled by the event order/cancelled")
     limits = page.locator("section", has=page.get_by_role("heading", name="Limits"))

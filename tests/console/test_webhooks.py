@@ -104,7 +104,7 @@ def test_events_before_one_that_cannot_be_accepted_are_named_and_accepted(shop: 
     body = json.dumps([{"name": "good"}, {"name": "bad", "ts": 5}]).encode()
     answer = shop.ask("POST", "/webhooks/anything", body, **{"x-signature": _hex(body)})
     assert (answer.status_code, answer.json()["code"], len(answer.json()["ids"])) == (422, "MP318", 1)
-    assert "webhook 'anything' of app 'noisy'" in answer.json()["error"]
+    assert "Webhook 'anything' of app 'noisy' returned" in answer.json()["error"]
 
 
 def test_an_app_that_does_not_answer_is_reported_so_that_the_sender_retries(shop: Served):
