@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from ._replay.context import Context, SyncContext
     from ._replay.execute import Checkpointer, RunStateStore
+    from ._replay.rehearsal import Rehearsal
     from ._send.sender import Transport
     from ._serve.asgi import AsgiApp
     from ._serve.aws_lambda import LambdaHandler
@@ -247,7 +248,7 @@ class App:
         return register
 
     async def send(self, events: Sendable | Sequence[Sendable]) -> list[str]:
-        """Send one event or several, in requests of up to 5,000; returns their ids in order.
+        """Send one event or several, in requests of up to 5,000 and 4 MiB; returns their ids in order.
 
         An event is the result of `Event.create`, or a mapping with `name` and `data`. Raises SendError if the server
         cannot be reached, EventRefusedError if it refuses an event, PayloadTooLargeError for an event over 3 MiB, and
@@ -278,6 +279,7 @@ class App:
         checkpointer: Checkpointer | None = None,
         state_store: RunStateStore | None = None,
         budget: timedelta | None = None,
+        rehearsal: Rehearsal | None = None,
     ) -> Response:
         """Answer one request from a server, over any transport; every error becomes a response.
 
@@ -287,8 +289,10 @@ class App:
                 server's checkpoint endpoint, if it offers one.
             state_store: Loads state that was too large for the call; default: the server's API over HTTP.
             budget: Overrides `checkpoint_budget`, for example if the process has less time left.
+            rehearsal: A test harness that replaces steps and learns where the code is; default None. Its calls need no
+                signature.
         """
-        return await self._endpoint.handle(request, checkpointer, state_store, budget)
+        return await self._endpoint.handle(request, checkpointer, state_store, budget, rehearsal)
 
     def manifest(self, serve_url: str) -> dict[str, object]:
         """The registration of the app as a JSON object: the body of `POST /fn/register`.

@@ -21,6 +21,7 @@ from milepost.errors import (
     ReservedEventNameError,
     SendError,
 )
+from milepost.protocol import MAX_EVENT_BYTES
 from milepost.sending import HttpTransport, RecordingTransport
 
 from .fake_server import FakeServer
@@ -88,6 +89,19 @@ async def test_more_than_five_thousand_events_are_sent_in_several_requests(
     assert [len(batch.events) for batch in transport.batches] == [5000, 1]
     assert len(ids) == 5001
     assert len({batch.seed for batch in transport.batches}) == 2
+
+
+async def test_large_events_are_sent_in_several_requests_none_larger_than_servers_accept(
+    app: App, transport: RecordingTransport
+) -> None:
+    """By bytes, not characters: an é has two."""
+    large = "é" * (MAX_EVENT_BYTES // 2 - 100)
+    ids = await app.send([{"name": "t/a", "data": {"text": text}} for text in (large, "a", large, large, "b")])
+    assert [[event["data"]["text"][0] for event in batch.events] for batch in transport.batches] == [
+        ["é", "a"], ["é"], ["é", "b"],
+    ]  # fmt: skip
+    assert len(set(ids)) == 5
+    assert len({batch.seed for batch in transport.batches}) == 3
 
 
 async def test_sending_nothing_sends_nothing(app: App, transport: RecordingTransport) -> None:

@@ -19,7 +19,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from datetime import datetime, timedelta
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar, cast
 
 import boto3
 from moto import mock_aws
@@ -33,13 +33,14 @@ from milepost_engine.adapters.aws.dynamodb import DynamoTable
 from milepost_engine.adapters.aws.dynamodb_schema import create_table
 from milepost_engine.adapters.aws.s3 import S3Blobs
 from milepost_engine.adapters.aws.sqs import SqsQueue
-from milepost_engine.adapters.clock import SystemClock
+from milepost_engine.adapters.clock import SystemClock, WoundClock
 from milepost_engine.adapters.random_source import SystemRandom
+from milepost_engine.codec import loads
 from milepost_engine.engine import Engine
 from milepost_engine.intake.envelopes import read_envelope
 from milepost_engine.ports import Clock, Message
 
-from .harness import Harness
+from .harness import LONGEST_INVOCATION, MOMENT, Harness
 
 __all__ = ["AwsEnvironment", "AwsHarness", "make_stack"]
 
@@ -152,7 +153,8 @@ class _HeldQueue:
 class AwsEnvironment:
     """Moto's AWS as a harness's environment. Everything runs on the caller's thread."""
 
-    def __init__(self, clock: Clock, name: str, region: str) -> None:
+    def __init__(self, clock: WoundClock, name: str, region: str) -> None:
+        self._clock = clock
         self._moto = mock_aws()
         self._moto.start()
         self.session = boto3.Session(region_name=region)
@@ -166,6 +168,8 @@ class AwsEnvironment:
         events = self.session.client("events", config=boto_config())
         self._clients.append(events)
         self.bus = EventBridgeTransport(self.stack.bus, client=events)
+        self.sent_at: dict[str, datetime] = {}
+        """When our SDK put an event on the bus, by its id; when another's was first processed, by its envelope's."""
         self._queue = _HeldQueue(SqsQueue(self._sqs, self.stack.queue, retries=retries), clock)
 
     def new_queue(self) -> _HeldQueue:
@@ -176,7 +180,8 @@ class AwsEnvironment:
         while True:
             await self._queue.release()
             taken = await self._pump(
-                self.stack.intake_queue, lambda body, redelivered: _process_event(engine, body, redelivered=redelivered)
+                self.stack.intake_queue,
+                lambda body, redelivered: self._process_event(engine, body, redelivered=redelivered),
             )
             taken += await self._pump(
                 self.stack.queue, lambda body, redelivered: engine.handle(body, redelivered=redelivered)
@@ -213,20 +218,21 @@ class AwsEnvironment:
             await self._sqs.call("DeleteMessage", handles[index], repeatable=True)
         return len(messages)
 
+    async def _process_event(self, engine: Engine, body: str, *, redelivered: bool) -> None:
+        """Process an envelope from the bus. Raises for an invalid one, which would become a dead letter on AWS."""
+        envelope = cast("dict[str, Any]", loads(body))
+        detail = envelope.get("detail")
+        event_id = detail.get("event_id") if isinstance(detail, dict) else None
+        # Moto writes the real time; use the wound clock's instead. What others put counts from now, as in a stack.
+        moment = self.sent_at.setdefault(str(event_id or envelope.get("id")), self._clock.now())
+        event = read_envelope({**envelope, "time": moment.isoformat()}, now=moment, random_source=engine.random_source)
+        await engine.intake.take(event, redelivered=redelivered)
+        await self._clock.advance(MOMENT)
+
     def _caller(self, service: str, retries: AwsRetries) -> BotoCaller:
         client = self.session.client(service, config=boto_config())
         self._clients.append(client)
         return BotoCaller(client, retries=retries, executor=_AtOnce())
-
-
-async def _process_event(engine: Engine, body: str, *, redelivered: bool) -> None:
-    """Process an envelope from the bus. Raises for an invalid one, which would become a dead letter on AWS."""
-    now = engine.clock.now()
-    # Moto writes the real time; use the wound clock's instead.
-    envelope = {**json.loads(body), "time": now.isoformat()}
-    await engine.intake.take(
-        read_envelope(envelope, now=now, random_source=engine.random_source), redelivered=redelivered
-    )
 
 
 class AwsHarness(Harness):
@@ -237,15 +243,21 @@ class AwsHarness(Harness):
         start: Where the wound clock starts (aware).
         name: Prefix of the resource names.
         region: The AWS region.
+        longest_invocation: As for `Harness`.
     """
 
     def __init__(
-        self, *apps: App, start: datetime | None = None, name: str = "milepost", region: str = _REGION
+        self,
+        *apps: App,
+        start: datetime | None = None,
+        longest_invocation: str | float | timedelta = LONGEST_INVOCATION,
+        name: str = "milepost",
+        region: str = _REGION,
     ) -> None:
         self._name = name
         self._region = region
         self._feeds = itertools.count(1)
-        super().__init__(*apps, start=start)
+        super().__init__(*apps, start=start, longest_invocation=longest_invocation)
 
     @property
     def stack(self) -> StackParts:
@@ -268,7 +280,8 @@ class AwsHarness(Harness):
 
     async def _accept(self, batch: EventBatch) -> None:
         # On this thread, like everything in moto. A permanent refusal raises in the function, as on AWS.
-        self._aws.bus.send(batch)
+        self._aws.sent_at |= dict.fromkeys(self._aws.bus.send(batch), self.clock.now())
+        await self.clock.advance(MOMENT)
 
     def _open_environment(self) -> AwsEnvironment:
         self._aws = AwsEnvironment(self.clock, self._name, self._region)

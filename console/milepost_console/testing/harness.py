@@ -10,38 +10,46 @@ Nothing is patched: this is the production engine on other adapters.
 
 from __future__ import annotations
 
-import json
+import base64
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Self, cast
+from typing import Any, Final, Self, cast
+
+from pydantic_core import to_json
 
 from milepost import App
-from milepost.protocol import Request, Response, hash_step_id, parse_duration
+from milepost.protocol import parse_duration
 from milepost.sending import EventBatch
+from milepost.serving import Replacement
 from milepost_engine.adapters.clock import WoundClock
-from milepost_engine.adapters.local.invoke_inprocess import InProcessInvoker
 from milepost_engine.adapters.random_source import SeededRandom
+from milepost_engine.codec import Json, loads
 from milepost_engine.core.run import Run
 from milepost_engine.engine import Engine, EngineSettings
+from milepost_engine.http.endpoints import accept_events
 from milepost_engine.operations.queries import RunFilter
 from milepost_engine.ports import Target
 from milepost_engine.runs.checkpoints import CheckpointWriter
-from milepost_engine.store.events import read_seed
 
 from .crashes import Crashed, Deaths
 from .environment import Environment, MemoryEnvironment
+from .stage import Stage, untimed
 from .transport import HarnessTransport
 
 __all__ = ["Harness"]
 
-_MAX_LIVES = 50
+_MAX_LIVES: Final = 50
+LONGEST_INVOCATION: Final = timedelta(seconds=30)
+MOMENT: Final = 0.001
+"""Seconds: times are compared by the millisecond."""
 
 
-def _untimed(ops: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
-    """Finished steps without the app's own timings, so that traces show wound time only."""
-    return [{key: value for key, value in op.items() if key != "timing"} for op in ops]
+def _span(given: str | float | timedelta) -> timedelta:
+    if isinstance(given, str):
+        return parse_duration(given)
+    return given if isinstance(given, timedelta) else timedelta(seconds=given)
 
 
 class _UntimedCheckpointer:
@@ -51,46 +59,36 @@ class _UntimedCheckpointer:
         self._checkpointer = checkpointer
 
     async def save(self, ops: Sequence[Mapping[str, object]]) -> None:
-        await self._checkpointer.save(_untimed(ops))
-
-
-class _Stage:
-    """The invoker: passes calls to the apps, with replaced steps already finished."""
-
-    def __init__(self, transport: HarnessTransport) -> None:
-        self.inner = InProcessInvoker()
-        self._transport = transport
-        self.replaced: dict[str, dict[str, object]] = {}
-
-    async def invoke(self, target: Target, request: Request) -> Response:
-        if self.replaced:
-            body = json.loads(request.body)
-            stack = body["ctx"]["stack"]
-            for step_id, memo in self.replaced.items():
-                if step_id not in body["steps"]:
-                    body["steps"][step_id] = memo
-                    stack["stack"].append(step_id)
-            stack["current"] = len(stack["stack"])
-            request = replace(request, body=json.dumps(body).encode())
-        with self._transport.calling():
-            answer = await self.inner.invoke(target, request)
-        if answer.status != 206:
-            return answer
-        return replace(answer, body=json.dumps(_untimed(json.loads(answer.body))).encode())
+        await self._checkpointer.save(untimed(ops))
 
 
 class Harness:
-    """See the module. `start` is where the wound clock starts (aware)."""
+    """See the module.
+
+    Args:
+        apps: Your apps.
+        start: Where the wound clock starts (aware); default 2030-01-01.
+        longest_invocation: Real time that one call of your code may take ("5m", seconds, timedelta); default 30 s.
+
+    Whatever runs your functions (`send`, `advance`, `until_idle`, `replay`) raises AssertionError if code does not
+    answer in that time, with the line where it waits.
+    """
 
     longest_delay_seconds = float("inf")
     """The queue supports any delay, so no timers have to be moved to it."""
 
-    def __init__(self, *apps: App, start: datetime | None = None) -> None:
+    def __init__(
+        self,
+        *apps: App,
+        start: datetime | None = None,
+        longest_invocation: str | float | timedelta = LONGEST_INVOCATION,
+    ) -> None:
         self.clock = WoundClock(start)
         self.closed = False
         self._apps = apps
+        self._longest_invocation = _span(longest_invocation).total_seconds()
         self._transport = HarnessTransport(self._accept, self.clock)
-        self._stage = _Stage(self._transport)
+        self._stage = Stage(self._transport)
         self._opened = ExitStack()
         self._environment = self._open_environment()
         self._deaths = Deaths()
@@ -107,25 +105,51 @@ class Harness:
         await self._register()
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            await self.close()
+        else:
+            self._drop()
 
     async def close(self) -> None:
-        """Close the harness and drop its data."""
+        """Close the harness and drop its data. Raises AssertionError if a required replacement was not used."""
+        was_closed = self.closed
+        self._drop()
+        if not was_closed and (unused := self._stage.unused()):
+            raise AssertionError("; ".join(unused))
+
+    def _drop(self) -> None:
         if not self.closed:
             self.closed = True
             self._opened.close()
             self._environment.close()
 
-    def replace_step(self, name: str, result: object = None, *, error: Exception | None = None, index: int = 0) -> None:
-        """Give the `index`-th step of this name a result, or a final error, from now on; its body never runs.
+    def replace_step(
+        self,
+        name: str,
+        result: object = None,
+        *,
+        error: Exception | None = None,
+        index: int = 0,
+        required: bool = True,
+    ) -> None:
+        """From now on, let a step return a result, or fail for good, without running its body.
 
-        A replaced step is not part of the run's trace.
+        Args:
+            name: The id of a `step.run`, `step.send_event` or `step.invoke`, in whichever functions it occurs. An
+                invoked function is not started.
+            result: What the step returns: anything that its body might return.
+            error: Raised instead, as by the last attempt of the step; default None.
+            index: Which use of the id in a run, from 0.
+            required: Closing the harness raises AssertionError if no run used the replacement. Pass False where tests
+                share it.
+
+        Everything else is as usual: the step is recorded, and is part of the run's trace. Raises NotSerializableError
+        for a result that JSON cannot represent. A sleep or a wait cannot be replaced: when a run reaches it, what is
+        running the functions (`send`, for example) raises AssertionError.
         """
-        memo: dict[str, object] = {"data": result}
-        if error is not None:
-            memo = {"error": {"name": type(error).__name__, "message": str(error), "stack": ""}}
-        self._stage.replaced[hash_step_id(name, index)] = memo
+        made = Replacement(error=error) if error else Replacement.by(result, f"replace_step({name!r})")
+        self._stage.replace(name, index, made, required=required)
 
     def crash_at(self, half_operation: int) -> None:
         """Crash the process at an I/O operation, counted from now: 2n is before the n-th, 2n + 1 after it.
@@ -136,27 +160,27 @@ class Harness:
 
     async def send(self, name: str, data: Mapping[str, object] | None = None, **more: object) -> str:
         """Send an event, run everything that is due, and return the event's id. Raises ValueError for a bad event."""
-        event = {"name": name, "data": dict(data or {}), **more}
+        try:
+            raw = to_json({"name": name, "data": {} if data is None else data, **more})
+        except ValueError as error:
+            raise ValueError(f"event {name!r} has data that JSON cannot represent: {error}") from None
         # The same in each life of the process, like a client that resends an unanswered request.
         self._sent += 1
-        seed = (int(self.clock.now().timestamp() * 1000), SeededRandom(1_000_000 + self._sent).random_bytes(10))
+        entropy = base64.b64encode(SeededRandom(1_000_000 + self._sent).random_bytes(10)).decode()
+        seed = f"{int(self.clock.now().timestamp() * 1000)},{entropy}"
         accepted: list[str] = []
 
         async def accept() -> None:
-            read = await self.engine.accept(event, seed=seed)
-            if read.problem:
-                raise ValueError(read.problem)
-            accepted.append(read.events[0].event_id)
+            accepted.extend(await self._receive(raw, seed))
 
+        await self._accept_deferred()
         await self._survive(accept)
         await self.until_idle()
         return accepted[-1]
 
     async def advance(self, span: str | float | timedelta) -> None:
         """Wind the clock forward ("3d", seconds, timedelta): sleeps and timeouts end, retries and crons run."""
-        if isinstance(span, str):
-            span = parse_duration(span)
-        end = self.clock.now() + (span if isinstance(span, timedelta) else timedelta(seconds=span))
+        end = self.clock.now() + _span(span)
         while True:
             await self.until_idle()
             due = await self._next_moment()
@@ -169,10 +193,10 @@ class Harness:
     async def until_idle(self) -> None:
         """Run everything that is due now, and process events that the test sent through the app."""
         while True:
-            while self._transport.deferred:
-                await self._survive(lambda: self._accept(self._transport.deferred[0]))
-                self._transport.deferred.popleft()
+            await self._accept_deferred()
             await self._survive(lambda: self._environment.drain(self.engine))
+            if problems := self._stage.take_problems():
+                raise AssertionError("\n".join(problems))
             if not self._transport.deferred:
                 return
 
@@ -220,11 +244,29 @@ class Harness:
             crons.append(await self.engine.timers.next_cron())
 
         await self._survive(arm)
+        await self.until_idle()  # a tick that is due now has no delay, so no queue knows its moment
         return min((moment for moment in (self._environment.next_due(), crons[-1]) if moment), default=None)
+
+    async def _accept_deferred(self) -> None:
+        """Accept the events that the test sent through the app, in their order."""
+        while self._transport.deferred:
+            await self._survive(lambda: self._accept(self._transport.deferred[0]))
+            self._transport.deferred.popleft()
 
     async def _accept(self, batch: EventBatch) -> None:
         """Accept events sent by an app."""
-        await self.engine.accept(list(batch.events), seed=read_seed(batch.seed))
+        await self._receive(to_json(list(batch.events)), batch.seed)
+
+    async def _receive(self, raw: bytes, seed: str) -> list[str]:
+        """Accept a request with events, as a server does; returns their ids. Raises ValueError for a bad event.
+
+        It takes a millisecond: what is decided after it, such as a wait, is later than it.
+        """
+        answer = cast("dict[str, Any]", loads((await accept_events(self.engine, raw, seed)).body))
+        await self.clock.advance(MOMENT)
+        if "error" in answer:
+            raise ValueError(answer["error"])
+        return cast("list[str]", answer["ids"])
 
     def _open_environment(self) -> Environment:
         """The engine's store and queue; subclasses use others."""
@@ -247,8 +289,9 @@ class Harness:
 
     async def _register(self) -> None:
         for app in self._apps:
-            self._stage.inner.apps[app.id] = app
-            await self.engine.registry.sync(app.manifest("http://127.0.0.1/test"), Target("inprocess", app.id))
+            self._stage.serve(app)
+            manifest = cast("dict[str, Json]", loads(to_json(app.manifest("http://127.0.0.1/test"))))
+            await self.engine.registry.sync(manifest, Target("inprocess", app.id, self._longest_invocation))
         self._transport.open()
         for app in self._apps:
             self._opened.enter_context(app.default_transport(self._transport))

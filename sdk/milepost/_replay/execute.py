@@ -61,7 +61,6 @@ class Bridge(Protocol):
 async def run_step(invocation: Invocation, step: Step, bridge: Bridge) -> object:
     """Run the body of a step and return its value, if the function may continue with it."""
     call, what = step.call, invocation.call.what(step)
-    assert call.body is not None
     if call.unresolved is not None:
         invocation.warn(
             f"{what} has the return annotation {call.unresolved!r}, whose names cannot be resolved at run time, so "
@@ -70,7 +69,7 @@ async def run_step(invocation: Invocation, step: Step, bridge: Bridge) -> object
     started_at = invocation.now()
     token = in_body.set(step)
     try:
-        value = await bridge.call(call.body, *call.args, **call.kwargs)
+        value = await _run_body(invocation, step, bridge)
         data = pack(value, call.adapter, what)
         value = unpack(data, call.adapter, what)
     except BaseException as error:
@@ -90,6 +89,18 @@ async def run_step(invocation: Invocation, step: Step, bridge: Bridge) -> object
         await _save(invocation, step, bridge)
     invocation.resumed(step)
     return value
+
+
+async def _run_body(invocation: Invocation, step: Step, bridge: Bridge) -> object:
+    call, rehearsal = step.call, invocation.rehearsal
+    assert call.body is not None
+    if rehearsal is None:
+        return await bridge.call(call.body, *call.args, **call.kwargs)
+    rehearsal.began(call.name)
+    try:
+        return await bridge.call(call.body, *call.args, **call.kwargs)
+    finally:
+        rehearsal.ended(call.name)
 
 
 async def _save(invocation: Invocation, step: Step, bridge: Bridge) -> None:

@@ -31,6 +31,7 @@ from .calls import StepCall
 from .log_gate import LogGate
 from .ops import Answer, Op, Ops, Raised, Returned, complete_op
 from .outcomes import READERS, is_input, read_result
+from .rehearsal import Rehearsal, replaced
 from .requests import CallRequest, Step
 
 __all__ = ["UNKNOWN", "Invocation", "Move"]
@@ -56,7 +57,8 @@ class Move(Enum):
 class Invocation:
     """The state of one call. `warn` gets warnings for the user; `now` is the clock.
 
-    `saves`: there is a checkpointer; `budget`: how long further steps may start in checkpoint mode.
+    `saves`: there is a checkpointer; `budget`: how long further steps may start in checkpoint mode; `rehearsal`: a
+    test harness that watches it.
     """
 
     def __init__(
@@ -68,8 +70,10 @@ class Invocation:
         saves: bool = False,
         budget: timedelta = timedelta(0),
         log_gate: LogGate | None = None,
+        rehearsal: Rehearsal | None = None,
     ) -> None:
         self.call = call
+        self.rehearsal = rehearsal
         self.now = now
         self.warn = warn
         self.log_gate = log_gate or LogGate()
@@ -118,7 +122,9 @@ class Invocation:
         if self._inputs and step.id in self._inputs and call.body is not None:
             given = self._inputs[step.id]
             args = tuple(cast("list[object]", given)) if isinstance(given, list) else (given,)
-            step.call = call._replace(args=args)
+            step.call = call = call._replace(args=args)
+        if self.rehearsal is not None and (step.id not in self.call.memos or step.id in self._inputs):
+            step.call = replaced(call, index, self.rehearsal)
         self._arrived.add(step.id)
         self._open[step.id] = step
         return step

@@ -31,12 +31,14 @@ if TYPE_CHECKING:
 
 __all__ = ["EventBatch", "EventSender", "HttpTransport", "RecordingTransport", "Transport", "step_seed"]
 
+MAX_REQUEST_BYTES: Final = 4 * 1024 * 1024
+"""Of events in one request. Servers accept 10 MiB, API Gateway and Lambda 6 MB; one event has at most 3 MiB."""
 _ULID_LETTERS: Final = {letter: value for value, letter in enumerate(ULID_LETTERS)}
 
 
 @dataclass(frozen=True, slots=True)
 class EventBatch:
-    """The events of one request, at most 5,000.
+    """The events of one request, at most 5,000 and 4 MiB.
 
     Attributes:
         events: The events as JSON objects.
@@ -199,13 +201,16 @@ class EventSender:
         return ids
 
     def _batches(self, wired: Sequence[JsonObject], seed: Callable[[int], str]) -> list[EventBatch]:
+        groups: list[list[JsonObject]] = []
+        room = 0
         for event in wired:
-            _check_size(event)
-        starts = range(0, len(wired), MAX_EVENTS_PER_REQUEST)
-        return [
-            EventBatch(tuple(wired[start : start + MAX_EVENTS_PER_REQUEST]), seed(number))
-            for number, start in enumerate(starts)
-        ]
+            size = _checked_size(event)
+            if not groups or len(groups[-1]) == MAX_EVENTS_PER_REQUEST or size > room:
+                groups.append([])
+                room = MAX_REQUEST_BYTES
+            groups[-1].append(event)
+            room -= size
+        return [EventBatch(tuple(group), seed(number)) for number, group in enumerate(groups)]
 
     def _fresh_seed(self, _: int) -> str:
         return _seed(round(self._now().timestamp() * 1000), os.urandom(10))
@@ -224,13 +229,14 @@ def _listed(events: Sendable | Sequence[Sendable]) -> Sequence[JsonObject]:
         return [wire_event(event) for event in cast("Sequence[Sendable]", [events] if one else events)]
 
 
-def _check_size(event: JsonObject) -> None:
+def _checked_size(event: JsonObject) -> int:
     data = to_json(event)
     if len(data) > MAX_EVENT_BYTES:
         raise PayloadTooLargeError(
             f"event {event.get('name')!r}{here()} has {len(data)} bytes of JSON; at most {MAX_EVENT_BYTES} are "
             "allowed. Store the content (in S3, for example) and send a reference to it."
         )
+    return len(data)
 
 
 def _seed(milliseconds: int, entropy: bytes) -> str:

@@ -35,6 +35,7 @@ from .checkpoint import HttpCheckpointer
 if TYPE_CHECKING:
     from milepost._declare.function import AnyFunction
     from milepost._replay.execute import Checkpointer, RunStateStore
+    from milepost._replay.rehearsal import Rehearsal
     from milepost._send.sender import EventSender
     from milepost._values.events import Sendable
     from milepost.protocol import Request, Response
@@ -78,6 +79,7 @@ class CallHandler:
         checkpointer: Checkpointer | None,
         state_store: RunStateStore | None,
         budget: timedelta,
+        rehearsal: Rehearsal | None = None,
     ) -> Response:
         """Serve one call. Raises RequestError for a call that cannot be read."""
         started_at = self._settings.now()
@@ -85,7 +87,7 @@ class CallHandler:
         call = _read_call(function, body, request.query.get("stepId") or DISCOVERY)
         home = asyncio.get_running_loop() if checkpointer is not None else None
         checkpointer = checkpointer or self._http_checkpointer(function, body, started_at)
-        serving = _Serving(self._settings, self._sender, function, body, call)
+        serving = _Serving(self._settings, self._sender, function, body, call, rehearsal)
 
         def work(worker: Worker) -> Response:
             kind = AsyncRunner if function.is_async else SyncRunner
@@ -177,7 +179,9 @@ class _Serving:
         function: AnyFunction,
         body: _CallBody,
         call: CallRequest,
+        rehearsal: Rehearsal | None,
     ) -> None:
+        self._rehearsal = rehearsal
         self._settings = settings
         self._sender = sender
         self._function = function
@@ -197,7 +201,7 @@ class _Serving:
         try:
             call = await self._transform_input(runner)
             invocation = self._invocation = Invocation(
-                call, now=self._settings.now, warn=self._warn, saves=saves, budget=budget
+                call, now=self._settings.now, warn=self._warn, saves=saves, budget=budget, rehearsal=self._rehearsal
             )
             in_run.set(invocation)
             context = self._context = self._make_context(runner, invocation)
@@ -238,10 +242,15 @@ class _Serving:
             await go_live()
         await runner.drive(
             invocation,
-            lambda: function.handler(context),
+            lambda: self._call_function(context),
             lambda value: pack(value, adapter, what),
             go_live if hooks else None,
         )
+
+    def _call_function(self, context: AnyContext) -> object:
+        if self._rehearsal is not None:
+            self._rehearsal.began(None)
+        return self._function.handler(context)
 
     async def _conclude(self, runner: AsyncRunner | SyncRunner, answer: Answer) -> Response:
         """Call the middleware hooks on the way out, and write the response."""
