@@ -8,12 +8,11 @@ import logging
 from datetime import UTC, datetime
 from typing import Any
 
-from rich.console import Console
-
 from milepost import App, Context, Event, NonRetriableError
 from milepost.testing import Harness
 from milepost_console.dev.log_origin import origin_of
 from milepost_console.dev.terminal import JsonLines, Lines
+from milepost_console.printer import Printer
 from milepost_engine.adapters.clock import WoundClock
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -53,7 +52,7 @@ async def run(lines: Lines | JsonLines) -> str:
 
 async def test_lines_stand_in_the_columns_of_their_run():
     out = io.StringIO()
-    run_id = await run(Lines(Console(file=out, width=200), WoundClock(START)))
+    run_id = await run(Lines(Printer(out, width=200), WoundClock(START)))
     inside, outside = out.getvalue().splitlines()
     assert inside.split()[1:4] == ["shop-f", run_id[-6:], "·"]
     assert "charge" in inside
@@ -63,7 +62,7 @@ async def test_lines_stand_in_the_columns_of_their_run():
 
 async def test_json_lines_name_the_origin():
     out = io.StringIO()
-    run_id = await run(JsonLines(Console(file=out, width=200), WoundClock(START)))
+    run_id = await run(JsonLines(Printer(out, width=200), WoundClock(START)))
     inside, outside = map(json.loads, out.getvalue().splitlines())
     assert (inside["what"], inside["level"], inside["message"]) == ("log", "warning", "the card is slow")
     assert (inside["run_id"], inside["function_id"], inside["step"]) == (run_id, "shop-f", "charge")
@@ -83,7 +82,7 @@ async def test_a_failed_run_ends_with_what_its_code_raised():
     assert run is not None
     assert run.ended is not None
     plain, as_json = io.StringIO(), io.StringIO()
-    Lines(Console(file=plain, width=200), WoundClock(START)).recorded(run, run.ended)
-    JsonLines(Console(file=as_json, width=200), WoundClock(START)).recorded(run, run.ended)
+    Lines(Printer(plain, width=200), WoundClock(START)).recorded(run, run.ended)
+    JsonLines(Printer(as_json, width=200), WoundClock(START)).recorded(run, run.ended)
     assert "NonRetriableError: the card has expired" in plain.getvalue()
     assert json.loads(as_json.getvalue())["error"] == "NonRetriableError: the card has expired"

@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from milepost_console.printer import Printer
+
 from .client import ClientProblem
 from .context import open_stack_client, stack_package
 from .target import current_target, with_target
@@ -55,8 +57,10 @@ def deploy(
         raise ClientProblem("MP611", f"The CDK CLI failed with exit code {done.returncode}; its output is above.")
     if not synth:
         where = f" --region {region}" if region else ""
-        typer.echo(f"\nsend     milepost send NAME --data '{{}}' --stack {stack}{where}")
-        typer.echo(f"open     milepost dashboard --stack {stack}{where}")
+        printer = Printer()
+        printer.line()
+        printer.line(f"send     milepost send NAME --data '{{}}' --stack {stack}{where}")
+        printer.line(f"open     milepost dashboard --stack {stack}{where}")
 
 
 @with_target
@@ -72,9 +76,10 @@ def dashboard(
     from milepost_console.stack.serve import serve_stack  # noqa: PLC0415 - needs boto3
 
     def say(address: str) -> None:
-        typer.echo(f"stack    {client.parts.name} in {client.parts.region}")
-        typer.echo(f"open     {address}")
-        typer.echo(
+        printer = Printer()
+        printer.line(f"stack    {client.parts.name} in {client.parts.region}")
+        printer.line(f"open     {address}")
+        printer.line(
             "The address contains a key: anyone who has it can act with your AWS credentials. Press Ctrl-C to stop."
         )
 

@@ -15,12 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from milepost.protocol import parse_duration
 from milepost_console.dev.terminal import length
+from milepost_console.printer import Part, Printer, cells
 
 from .client import Client, ClientProblem, HttpClient
 from .target import StackTarget, current_target
@@ -39,7 +37,6 @@ USAGE: Final = 2
 UNREACHABLE: Final = 3
 
 DEFAULT_URL: Final = "http://127.0.0.1:8288"
-_PIPED_WIDTH: Final = 240
 _STYLES: Final = {
     "Completed": "green", "Failed": "red", "Cancelled": "yellow", "Running": "cyan", "Queued": "dim",
     "TimedOut": "yellow", "Vanished": "yellow", "Abandoned": "dim", "Retrying": "yellow", "Sleeping": "blue",
@@ -76,32 +73,27 @@ FunctionId = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class CommandContext:
-    """The client and console of one command."""
+    """The client and the printer of one command."""
 
     client: Client
-    console: Console
+    printer: Printer
     as_json: bool
 
     def emit(self, value: object) -> None:
         """Print JSON."""
-        self.console.out(json.dumps(value, indent=2, ensure_ascii=False), highlight=False)
+        self.printer.json(value)
 
     def say(self, text: str, style: str = "") -> None:
-        """Print a sentence, unless the command prints JSON."""
+        """Print a sentence, unless the command prints JSON. Further lines are indented."""
         if not self.as_json:
-            self.console.print(Text(text, style=style or "default"), soft_wrap=True, highlight=False)
+            self.printer.line(Part(text, style, many=True))
 
     def rows(self, rows: Iterable[Mapping[str, Any]], columns: Sequence[tuple[str, str]], empty: str) -> None:
         """Print a table; `columns` are pairs of heading and key. Ids are never truncated."""
-        table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
-        for heading, _ in columns:
-            table.add_column(heading, no_wrap=True, overflow="ellipsis")
-        count = 0
-        for row in rows:
-            count += 1
-            table.add_row(*(Text(_shown(row.get(key)), style=_STYLES.get(str(row.get(key)), "")) for _, key in columns))
-        if count:
-            self.console.print(table, soft_wrap=not self.console.is_terminal)
+        keys = [key for _, key in columns]
+        shown = [cells(row, keys, _STYLES) for row in rows]
+        if shown:
+            self.printer.table([heading for heading, _ in columns], shown)
         else:
             self.say(empty, "dim")
 
@@ -111,7 +103,7 @@ class CommandContext:
             return
         if self.as_json or not sys.stdin.isatty():
             raise typer.BadParameter(f"{question} Confirm with --yes.")
-        typer.confirm(question, abort=True)
+        self.printer.confirm(question)
 
     def run_id(self, text: str) -> str:
         """A run's full id. Its last letters are enough when exactly one of the latest 500 runs ends with them."""
@@ -128,16 +120,6 @@ class CommandContext:
         )
 
 
-def _shown(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list | dict):
-        return json.dumps(value, ensure_ascii=False)
-    return str(value)
-
-
 def open_context(url: str, as_json: bool) -> CommandContext:
     """The context of one command, for the stack that it names, otherwise for a server."""
     where = current_target()
@@ -150,8 +132,7 @@ def open_context(url: str, as_json: bool) -> CommandContext:
 
 def context_of(client: Client, as_json: bool) -> CommandContext:
     """A context for a client."""
-    terminal = Console()
-    return CommandContext(client, terminal if terminal.is_terminal else Console(width=_PIPED_WIDTH), as_json)
+    return CommandContext(client, Printer(), as_json)
 
 
 def open_stack_client(where: StackTarget) -> StackClient:

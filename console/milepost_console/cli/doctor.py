@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
@@ -105,11 +106,11 @@ def _functions(client: Client) -> Iterator[Finding]:
         stats = function["stats"]
         failed, done = stats["failed"], stats["completed"]
         if function["paused"]:
-            advice = f"milepost functions resume {function['function_id']}"
+            advice = f"milepost functions resume {shlex.quote(function['function_id'])}"
             yield Finding("paused", function["function_id"], ok=True, advice=advice)
         if failed > max(done, 2):
             seen = f"{function['function_id']}: {failed} of {failed + done} runs failed in the last day"
-            advice = f"milepost runs list --status failed --function {function['function_id']}"
+            advice = f"milepost runs list --status failed --function {shlex.quote(function['function_id'])}"
             yield Finding("failing", seen, ok=False, advice=advice)
 
 

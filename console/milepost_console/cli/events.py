@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -43,7 +44,7 @@ def list_(
     rows = [{**row, "name": event_word(row["name"]), "ago": ago(row["received_at"])} for row in page["events"]]
     context.rows(rows, (("EVENT", "event_id"), ("NAME", "name"), ("RECEIVED", "ago")), "No events yet.")
     if page["next"]:
-        context.say(f"more: --after {page['next']}", "dim")
+        context.say(f"more: --after {shlex.quote(page['next'])}", "dim")
 
 
 @events.command()

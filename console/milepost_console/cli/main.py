@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
 import typer
-from rich.console import Console
 
 from milepost import __version__
+from milepost_console.printer import Part, Printer
 
 from .apps import apps
 from .client import ClientProblem, Unreachable
@@ -64,7 +64,7 @@ cli.command("logs")(logs)
 
 def _version(value: bool) -> None:
     if value:
-        typer.echo(f"milepost {__version__}")
+        Printer().line(f"milepost {__version__}")
         raise typer.Exit
 
 
@@ -136,7 +136,7 @@ def dev(
         durability=durability.value,
     )
     try:
-        asyncio.run(run_dev(options, Console()))
+        asyncio.run(run_dev(options, Printer()))
     except StartProblem as problem:
         _complain("start", str(problem), as_json=as_json)
         raise typer.Exit(FAILED) from problem
@@ -145,9 +145,9 @@ def dev(
 def _complain(code: str, message: str, *, as_json: bool) -> None:
     """Print an error on standard error, as JSON with --json. Codes that are plain words appear in JSON only."""
     if as_json:
-        sys.stderr.write(json.dumps({"code": code, "error": message}) + "\n")
+        Printer.for_errors().json_text(json.dumps({"code": code, "error": message}))
     else:
-        sys.stderr.write(f"error{f' {code}' if code.isupper() else ''}: {message}\n")
+        Printer.for_errors().line(Part(f"error{f' {code}' if code.isupper() else ''}: {message}", many=True))
 
 
 def _run_for_programs(given: Sequence[str]) -> NoReturn:

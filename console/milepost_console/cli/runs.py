@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
-from rich.text import Text
 
 from milepost_console.dev.event_word import event_word
 from milepost_console.dev.terminal import length
+from milepost_console.printer import Part, Printer
 from milepost_engine.core.run import Outcome, RunStatus
 
 from .context import (
@@ -119,7 +118,7 @@ def list_(
         [_row(row) for row in page["runs"]], _COLUMNS, "No runs yet. Send an event: milepost send NAME --data '{}'"
     )
     if page["next"]:
-        context.say(f"more: --after {page['next']}", "dim")
+        context.say(f"more: --after {shlex.quote(page['next'])}", "dim")
 
 
 def _row(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,15 +163,15 @@ def _print_run(context: CommandContext, run: Mapping[str, Any], *, full: bool) -
     if run["replays"]:
         facts.append(("replays", ", ".join(row["run_id"] for row in run["replays"])))
     for name, value in facts:
-        context.console.print(Text.assemble((f"{name:<11}", "dim"), str(value)), soft_wrap=True, highlight=False)
-    context.console.print()
+        context.printer.line(Part(name, "dim", 11), str(value))
+    context.printer.line()
     rows = [row for span in run["trace"] for row in _span_rows(span, full=full)]
     context.rows(
         rows,
         (("STEP", "step"), ("KIND", "kind"), ("STATUS", "status"), ("TOOK", "took"), ("", "note")),
         "No steps yet.",
     )
-    context.console.print()
+    context.printer.line()
     if run["status"] == RunStatus.CANCELLED:
         reason = (run["error"] or {}).get("reason")
         context.say(
@@ -193,7 +192,7 @@ def _span_rows(span: Mapping[str, Any], *, full: bool) -> list[dict[str, Any]]:
             "kind": span["kind"],
             "status": span["status"],
             "took": "" if took is None else length(timedelta(milliseconds=took)),
-            "note": _note(span, full=full),
+            "note": Part(_note(span, full=full), many=full),
         }
     ]
     attempts = span["attempts"]
@@ -204,7 +203,7 @@ def _span_rows(span: Mapping[str, Any], *, full: bool) -> list[dict[str, Any]]:
                 "kind": "",
                 "status": tried["status"],
                 "took": length(timedelta(milliseconds=tried["duration_ms"])),
-                "note": _error(tried["error"], full=full) if tried["error"] else "",
+                "note": Part(_error(tried["error"], full=full) if tried["error"] else "", many=full),
             }
             for tried in attempts
         ]
@@ -322,9 +321,10 @@ def _do(
 ) -> None:
     """Cancel or replay in chunks, showing progress. Exit code 1 when some runs could not be changed."""
     if dry_run:
-        context.emit({"count": len(chosen), "run_ids": list(chosen)}) if context.as_json else context.say(
-            "\n".join(chosen)
-        )
+        if context.as_json:
+            context.emit({"count": len(chosen), "run_ids": list(chosen)})
+        for run_id in chosen:
+            context.say(run_id)
         context.say(f"{counted(len(chosen), 'run')} would be {_PAST[action]}")
         raise typer.Exit(DONE)
     if chosen:
@@ -332,14 +332,13 @@ def _do(
     done: list[str] = []
     failed: list[dict[str, str]] = []
     hidden = context.as_json or len(chosen) <= CHUNK
-    with Progress(console=Console(stderr=True), disable=hidden, transient=True) as progress:
-        task = progress.add_task(action, total=len(chosen))
+    with Printer.for_errors().progress(action, len(chosen), hidden=hidden) as advance:
         for start in range(0, len(chosen), CHUNK):
             part = list(chosen[start : start + CHUNK])
             answer = context.client.post("/runs/bulk", {"action": action, "run_ids": part, **how})
             done += answer["done"]
             failed += answer["failed"]
-            progress.advance(task, len(part))
+            advance(len(part))
     if context.as_json:
         context.emit({"count": len(chosen), "done": done, "failed": failed})
     for problem in failed:

@@ -214,7 +214,7 @@ def main(arguments: Sequence[str]) -> None:
     _be_killed_with(options["server"])
     threading.Thread(target=_end_with, args=(server,), name="milepost-end", daemon=True).start()
     faulthandler.enable()
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (sys.stdout, sys.stderr):  # noqa: TID251 - what user code prints is its own
         if isinstance(stream, io.TextIOWrapper):
             # Shows printed lines at once even when the output is not a terminal.
             stream.reconfigure(line_buffering=True)

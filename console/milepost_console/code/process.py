@@ -98,7 +98,7 @@ class CodeProcess:
                 str(there.fileno()),
                 json.dumps(options),
             )
-            stdout = sys.stderr if quiet_stdout else None
+            stdout = sys.stderr if quiet_stdout else None  # noqa: TID251 - what user code prints is its own
             process = await asyncio.create_subprocess_exec(*command, pass_fds=(there.fileno(),), stdout=stdout)
         started = cls(process, locations, files)
         here.setblocking(False)

@@ -8,10 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from rich.console import Console
-from rich.text import Text
-
 from milepost import __version__
+from milepost_console.printer import Part, Printer
 from milepost_console.server.backend import Backend
 from milepost_engine.http.webhooks import webhooks_of
 from milepost_engine.store.manifest import CronTrigger, EventTrigger, FunctionSpec
@@ -21,37 +19,36 @@ from .event_word import OWN_PREFIX, event_word
 __all__ = ["example_of", "welcome"]
 
 
-async def welcome(console: Console, backend: Backend, address: str, file: Path | str, *, requested: int) -> None:
+async def welcome(printer: Printer, backend: Backend, address: str, file: Path | str, *, requested: int) -> None:
     """Print the banner."""
     snapshot = await backend.engine.registry.snapshot()
 
-    def out(*parts: str | tuple[str, str]) -> None:
-        console.print(Text.assemble(*parts), soft_wrap=True, highlight=False)
-
+    out = printer.line
     out()
-    out(("Milepost ", "bold"), f"{__version__}   ", (address, "bold cyan"), "   dashboard, API and events")
+    out(Part("Milepost ", "bold"), f"{__version__}   ", Part(address, "bold cyan"), "   dashboard, API and events")
     if not address.endswith(f":{requested}"):
-        out((f"port {requested} is in use: this server listens on {address} instead", "yellow"))
+        out(Part(f"port {requested} is in use: this server listens on {address} instead", "yellow"))
     out("data       ", "in memory only; lost when the server stops" if file == ":memory:" else str(file))
     if not snapshot.functions:
-        out(("no functions yet: ", "yellow"), "milepost dev app.py, or -u http://… for an app that is already served")
+        either = "milepost dev app.py, or -u http://… for an app that is already served"
+        out(Part("no functions yet: ", "yellow"), either)
     for spec in sorted(snapshot.functions.values(), key=lambda spec: spec.function_id):
-        out("function   ", (f"{spec.function_id:<28}", "bold"), "  ", _triggers(spec))
+        out("function   ", Part(spec.function_id, "bold", 28), "  ", _triggers(spec))
     for app in snapshot.apps.values():
         for name in webhooks_of(app):
-            out("webhook    ", (f"{name:<28}", "bold"), f"  POST {address}/webhooks/{name}")
+            out("webhook    ", Part(name, "bold", 28), f"  POST {address}/webhooks/{name}")
     event = next((found for spec in snapshot.functions.values() if (found := _first_event(spec))), None)
     if event is not None:
         name, data = event
         body = json.dumps(data)
         option = "" if address.endswith(":8288") else f" --url {address}"
         out()
-        out("try        ", (f"milepost send {name} --data {shlex.quote(body)}{option}", "green"))
+        out("try        ", Part(f"milepost send {shlex.quote(name)} --data {shlex.quote(body)}{option}", "green"))
         sent = json.dumps({"name": name, "data": data})
-        out("or         ", (f"curl -sX POST {address}/e/dev -d {shlex.quote(sent)}", "green"))
-        out("then       ", (f"milepost runs list{option}", "green"))
+        out("or         ", Part(f"curl -sX POST {address}/e/dev -d {shlex.quote(sent)}", "green"))
+        out("then       ", Part(f"milepost runs list{option}", "green"))
     resumes = "" if file == ":memory:" else " Runs resume when the server is started again."
-    out((f"Press Ctrl-C to stop.{resumes}", "dim"))
+    out(Part(f"Press Ctrl-C to stop.{resumes}", "dim"))
     out()
 
 

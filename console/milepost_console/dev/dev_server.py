@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import uvicorn
-from rich.console import Console
 
 from milepost_console.code.host import CHECK_SECONDS, KIND, CodeHost
 from milepost_console.code.loader import AppLocation, CodeProblem, parse_location, stamps_of
+from milepost_console.printer import Printer
 from milepost_console.server.app import build_app
 from milepost_console.server.backend import Backend
 from milepost_engine.adapters.clock import SystemClock
@@ -214,11 +214,11 @@ class DevServer:
                 seen = found
 
 
-async def run_dev(options: DevOptions, console: Console) -> None:
+async def run_dev(options: DevOptions, printer: Printer) -> None:
     """Serve until SIGINT or SIGTERM. Raises StartProblem when it cannot start."""
     clock = SystemClock()
-    printer = JsonLines if options.json_lines else Lines
-    lines = printer(console, clock, show_payloads=options.show_payloads)
+    kind = JsonLines if options.json_lines else Lines
+    lines = kind(printer, clock, show_payloads=options.show_payloads)
     live = Live()
     folder = Path.cwd()
     try:
@@ -239,7 +239,7 @@ async def run_dev(options: DevOptions, console: Console) -> None:
                 remotes = Remotes(local.http, lines.say)
                 backend = _backend(options, local, live, remotes, memory)
                 server = DevServer(options, lines, local, backend, remotes, code, address)
-                await _serve(server, server_socket, console)
+                await _serve(server, server_socket, printer)
         except Exception as error:
             found = data_problem(error, options.file)
             if found is None:
@@ -316,7 +316,7 @@ def _backend(options: DevOptions, local: LocalEngine, live: Live, remotes: Remot
     return backend
 
 
-async def _serve(server: DevServer, server_socket: socket.socket, console: Console) -> None:
+async def _serve(server: DevServer, server_socket: socket.socket, printer: Printer) -> None:
     options = server.options
     http_server = _http_server(server)
     stop = asyncio.Event()
@@ -335,7 +335,7 @@ async def _serve(server: DevServer, server_socket: socket.socket, console: Conso
             work[-1:] = [asyncio.create_task(each) for each in server.work()]
             if not options.json_lines:
                 requested = options.port or DEFAULT_PORT
-                await welcome(console, server.backend, server.address, options.file, requested=requested)
+                await welcome(printer, server.backend, server.address, options.file, requested=requested)
             else:
                 server.lines.say(f"listening on {server.address}")
             await _first(work)

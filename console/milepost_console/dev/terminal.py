@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, cast
 
-from rich.console import Console
-from rich.text import Text
-
 from milepost.protocol import DISCOVERY, EventName, Opcode
+from milepost_console.printer import Part, Printer
 from milepost_engine.codec import Json, loads, text
 from milepost_engine.core.run import (
     BlobRef,
@@ -79,8 +77,11 @@ class Line:
     style: str
     name: str
     rest: str = ""
+    many: bool = False
+    """The rest keeps its line breaks."""
 
 
+_AFTER_TIME: Final = 14
 _ASCII: Final = {"✓": "+", "✗": "x", "▸": ">", "■": "#", "◦": ".", "·": ".", "∥": "|", "!": "!"}
 
 _LOG_STYLES: Final = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
@@ -89,11 +90,10 @@ _LOG_STYLES: Final = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
 class Lines(Silent):
     """An observer that prints lines. `show_payloads` adds the data of events, steps and runs."""
 
-    def __init__(self, console: Console, clock: Clock, *, show_payloads: bool = False) -> None:
-        self._console = console
+    def __init__(self, printer: Printer, clock: Clock, *, show_payloads: bool = False) -> None:
+        self._printer = printer
         self._clock = clock
         self._show_payloads = show_payloads
-        self._plain = not console.encoding.lower().startswith("utf")
 
     def event_received(self, event: Event, started: tuple[str, ...], skipped: dict[str, str]) -> None:
         if not started and not event.name.startswith(OWN_PREFIX):
@@ -139,37 +139,38 @@ class Lines(Silent):
 
     def say(self, message: str, style: str = "") -> None:
         """Print a line that belongs to no run."""
-        shown = Text(f"{self._now()}  ", style="dim")
-        shown.append(message, style=style or "default")
-        self._console.print(shown, soft_wrap=True, highlight=False)
+        self._printer.line(self._now(), Part(message, style, many=True), indent=_AFTER_TIME)
 
     def logged(self, level: str, logger: str, message: str, origin: Mapping[str, object]) -> None:
-        """Print a log record; with its run, if it has one."""
+        """Print a log record; with its run, if it has one. Line breaks are kept, indented."""
         style = _LOG_STYLES.get(level, "")
         if not origin:
             self.say(f"{level.lower():7} {logger}  {message}", style)
             return
-        line = Line("·", style, str(origin.get("step") or "(function)"), f"{level.lower()}: {message}")
+        line = Line("·", style, str(origin.get("step") or "(function)"), f"{level.lower()}: {message}", many=True)
         self._print(str(origin.get("function_id", "")), str(origin["run_id"]), line)
 
-    def _now(self) -> str:
+    def _now(self) -> Part:
         moment = self._clock.now().astimezone()
-        return f"{moment:%H:%M:%S}.{moment.microsecond // 1000:03d}"
+        return Part(f"{moment:%H:%M:%S}.{moment.microsecond // 1000:03d}", "dim", _AFTER_TIME)
 
     def _print(self, subject: str, id_: str, line: Line) -> None:
-        shown = Text(f"{self._now()}  ", style="dim")
-        shown.append(f"{subject:<{FUNCTION_WIDTH}}  ", style="bold")
-        shown.append(f"{id_[-ID_LETTERS:]}  ", style="dim")
-        shown.append(_ASCII[line.sign] if self._plain else line.sign, style=line.style)
-        shown.append(f" {line.name:<{STEP_WIDTH}}" if line.rest else f" {line.name}", style=line.style)
+        sign = _ASCII[line.sign] if self._printer.plain else line.sign
+        parts: list[Part | str] = [
+            self._now(),
+            Part(subject, "bold", FUNCTION_WIDTH),
+            Part(f"  {id_[-ID_LETTERS:]}  ", "dim"),
+            Part(f"{sign} ", line.style),
+            Part(line.name, line.style, STEP_WIDTH if line.rest else 0),
+        ]
         if line.rest:
-            shown.append(f"  {line.rest}")
-        self._console.print(shown, soft_wrap=True, highlight=False)
+            parts += ["  ", Part(line.rest, many=line.many)]
+        self._printer.line(*parts, indent=_AFTER_TIME)
 
     def _payload(self, id_: str, payload: str) -> None:
         cut = payload if len(payload) <= _MAX_PAYLOAD else payload[:_MAX_PAYLOAD] + "…"
-        pad = " " * (12 + 2 + FUNCTION_WIDTH + 2)
-        self._console.print(Text(f"{pad}{id_[-ID_LETTERS:]}    {cut}", style="dim"), soft_wrap=True, highlight=False)
+        pad = Part("", width=_AFTER_TIME + FUNCTION_WIDTH + 2)
+        self._printer.line(pad, Part(f"{id_[-ID_LETTERS:]}    {cut}", "dim"))
 
 
 def _reasons(skipped: Mapping[str, str]) -> str:
@@ -260,8 +261,8 @@ def _end_line(run: Run, end: RunEnded) -> Line:
 class JsonLines(Silent):
     """An observer that prints one JSON object per line, for other programs."""
 
-    def __init__(self, console: Console, clock: Clock, *, show_payloads: bool = False) -> None:
-        self._console = console
+    def __init__(self, printer: Printer, clock: Clock, *, show_payloads: bool = False) -> None:
+        self._printer = printer
         self._clock = clock
         self._show_payloads = show_payloads
 
@@ -317,4 +318,4 @@ class JsonLines(Silent):
         self._print(what, function_id=run.function_id, run_id=run.run_id, **more)
 
     def _print(self, what: str, **fields: object) -> None:
-        self._console.out(text({"at": iso(self._clock.now()), "what": what, **fields}), highlight=False)
+        self._printer.json_text(text({"at": iso(self._clock.now()), "what": what, **fields}))

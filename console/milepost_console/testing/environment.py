@@ -12,6 +12,8 @@ from milepost_engine.adapters.local.sqlite import SqliteStore
 from milepost_engine.engine import Engine
 from milepost_engine.ports import Blobs, Clock, Queue, Table
 
+from .failing import failed
+
 __all__ = ["Environment", "MemoryEnvironment"]
 
 _TRIES: Final = 3
@@ -75,7 +77,7 @@ class MemoryEnvironment:
         await self._queue.drain(handle)
         if self._poison:
             (body, error), self._poison = self._poison[0], []
-            raise AssertionError(
+            raise failed(
                 f"the engine failed {_TRIES} times to process a message about {_subject(body)}, most recently with "
                 f"{type(error).__name__}: {error}. The message: {body[:_SHOWN]}"
             ) from error

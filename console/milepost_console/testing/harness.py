@@ -35,6 +35,7 @@ from milepost_engine.runs.checkpoints import CheckpointWriter
 
 from .crashes import Crashed, Deaths
 from .environment import Environment, MemoryEnvironment
+from .failing import failed
 from .stage import Stage, untimed
 from .transport import HarnessTransport
 
@@ -116,7 +117,7 @@ class Harness:
         was_closed = self.closed
         self._drop()
         if not was_closed and (unused := self._stage.unused()):
-            raise AssertionError("; ".join(unused))
+            raise failed("; ".join(unused))
 
     def _drop(self) -> None:
         if not self.closed:
@@ -196,7 +197,7 @@ class Harness:
             await self._accept_deferred()
             await self._survive(lambda: self._environment.drain(self.engine))
             if problems := self._stage.take_problems():
-                raise AssertionError("\n".join(problems))
+                raise failed("\n".join(problems))
             if not self._transport.deferred:
                 return
 
@@ -217,7 +218,7 @@ class Harness:
         """The only run. Raises AssertionError when there is none or more than one."""
         runs = await self.runs(function_id)
         if len(runs) != 1:
-            raise AssertionError(f"{len(runs)} runs, expected one: {[(r['function_id'], r['status']) for r in runs]}")
+            raise failed(f"{len(runs)} runs, expected one: {[(r['function_id'], r['status']) for r in runs]}")
         return runs[0]
 
     async def replay(
@@ -309,4 +310,4 @@ class Harness:
             else:
                 return
             self._begin_life(None)
-        raise AssertionError(f"the simulated process crashed {_MAX_LIVES} times without finishing")
+        raise failed(f"the simulated process crashed {_MAX_LIVES} times without finishing")

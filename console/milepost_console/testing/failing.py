@@ -1,0 +1,12 @@
+"""How a harness fails a test: its words may hold names and errors from outside, and pytest prints them as they are."""
+
+from __future__ import annotations
+
+from milepost_console.visible import visible
+
+__all__ = ["failed"]
+
+
+def failed(text: str) -> AssertionError:
+    """The error that fails the test."""
+    return AssertionError(visible(text, keep_lines=True))
