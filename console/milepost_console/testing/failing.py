@@ -7,6 +7,6 @@ from milepost_console.visible import visible
 __all__ = ["failed"]
 
 
-def failed(text: str) -> AssertionError:
-    """The error that fails the test."""
-    return AssertionError(visible(text, keep_lines=True))
+def failed(*lines: str) -> AssertionError:
+    """The error that fails the test; none of its lines can hold another."""
+    return AssertionError("\n".join(map(visible, lines)))

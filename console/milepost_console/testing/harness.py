@@ -117,7 +117,7 @@ class Harness:
         was_closed = self.closed
         self._drop()
         if not was_closed and (unused := self._stage.unused()):
-            raise failed("; ".join(unused))
+            raise failed(*unused)
 
     def _drop(self) -> None:
         if not self.closed:
@@ -197,7 +197,7 @@ class Harness:
             await self._accept_deferred()
             await self._survive(lambda: self._environment.drain(self.engine))
             if problems := self._stage.take_problems():
-                raise failed("\n".join(problems))
+                raise failed(*problems)
             if not self._transport.deferred:
                 return
 

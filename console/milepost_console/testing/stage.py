@@ -52,6 +52,7 @@ class Stage:
     transport: HarnessTransport
     inner: InProcessInvoker = field(default_factory=InProcessInvoker)
     problems: list[str] = field(default_factory=list)
+    """Lines for the test."""
     _wanted: dict[tuple[str, int], _Wanted] = field(default_factory=dict)
     _reached: dict[str, dict[str, int]] = field(default_factory=dict)
     """By the id of a step: the functions that have it, and the highest index of its uses."""
@@ -108,7 +109,7 @@ class Stage:
         except InvocationProblem as problem:
             if problem.kind == ProblemKind.TIMEOUT:
                 run_id = request.headers[Header.RUN_ID.value]
-                self.problems.append(_stuck(rehearsal, run_id, target.timeout_seconds))
+                self.problems += _stuck(rehearsal, run_id, target.timeout_seconds)
             raise
         finally:
             del self._open[call_id]
@@ -167,13 +168,16 @@ class _Rehearsal:
         self.where.ended(step)
 
 
-def _stuck(rehearsal: _Rehearsal, run_id: str, seconds: float) -> str:
-    places = "".join(f"\n  - {line}" for line in rehearsal.where.describe())
-    return (
-        f"function {rehearsal.function_id!r}, run {run_id}, did not answer within {seconds:g} s:{places}\n"
+def _stuck(rehearsal: _Rehearsal, run_id: str, seconds: float) -> list[str]:
+    advice = (
         "If it waits for something that never comes, let it wait for a step instead (wait_for_event, sleep). If it "
-        "only takes long, or you are debugging, pass Harness(…, longest_invocation='1h')"
+        "only takes long, or you are debugging, pass Harness(…, longest_invocation='1h')."
     )
+    return [
+        f"function {rehearsal.function_id!r}, run {run_id}, did not answer within {seconds:g} s:",
+        *(f"  - {line}" for line in rehearsal.where.describe()),
+        advice,
+    ]
 
 
 def _call_of(name: str, index: int) -> str:
