@@ -24,6 +24,7 @@ from milepost_console.dev.terminal import JsonLines, Lines
 from milepost_console.printer import Part, Printer
 from milepost_console.visible import visible
 from milepost_engine.adapters.clock import WoundClock
+from milepost_engine.core.run import Record
 from milepost_engine.observe import Observer
 
 from . import hostile
@@ -32,7 +33,8 @@ from .process import free_port
 from .served import Served, served
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
-SENT = {"name": "sent" + hostile.HOSTILE[:400], "id": "id" + hostile.HOSTILE[:400], "data": {"x": hostile.HOSTILE}}
+NAME, ID, DATA = "sent" + hostile.HOSTILE[:400], "id" + hostile.HOSTILE[:400], {"x": hostile.HOSTILE}
+SENT = {"name": NAME, "id": ID, "data": DATA}
 STYLE = re.compile("\x1b\\[[0-9;]*m")
 """The colours of our own lines."""
 
@@ -83,7 +85,7 @@ def test_no_command_prints_it_raw(server: Served, command: Command, *, as_json: 
 async def printed(printing: Observer, *, kind: type[Harness] = Harness) -> None:
     """Have an observer print a run of the hostile app."""
     async with kind(hostile.app) as h:
-        await h.send(SENT["name"], SENT["data"], id=SENT["id"])
+        await h.send(NAME, DATA, id=ID)
         await h.send("hostile", {"x": hostile.HOSTILE})
         await h.advance("1s")
         run = await h.engine.runs.load((await h.only_run())["run_id"])
@@ -94,7 +96,8 @@ async def printed(printing: Observer, *, kind: type[Harness] = Harness) -> None:
             printing.event_received(event, (), {hostile.HOSTILE: hostile.HOSTILE})
         printing.run_started(run)
         assert run.ended is not None
-        for record in (*run.closed.values(), *run.plans, run.ended):
+        records: list[Record] = [*run.closed.values(), *run.plans, run.ended]
+        for record in records:
             printing.recorded(run, record)
         printing.rescued(run)
 

@@ -26,7 +26,7 @@ __all__ = ["Stage", "untimed"]
 _INSTEAD: Final = {
     Opcode.SLEEP: "a sleep, which has no body to replace: let it end with h.advance(…)",
     Opcode.WAIT_FOR_EVENT: "a wait for an event, which has no body to replace: end it with h.send(…), or let its "
-    "time-out pass with h.advance(…)",
+    "timeout pass with h.advance(…)",
 }
 _MAX_NAMED: Final = 20
 
