@@ -14,14 +14,17 @@ from typing import Final, NoReturn
 
 from milepost_engine.ports import (
     MAX_DELAY_SECONDS,
+    Absent,
     AllOf,
     AnyOf,
     Changes,
     Condition,
     Equals,
+    HasAttribute,
     In,
     Item,
     Key,
+    LacksAttribute,
     LessThan,
     Message,
     Put,
@@ -60,6 +63,8 @@ _KEY_LIMITS: Final = {
     "pk": MAX_PARTITION_KEY_BYTES,
     "sk": MAX_SORT_KEY_BYTES,
 }
+_NEEDS_NO_CHECK: Final = frozenset({type(None), Absent, HasAttribute, LacksAttribute})
+_GROUPS: Final = (AllOf, AnyOf)
 _REFUSED_BY_SQS: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
@@ -111,38 +116,41 @@ def check_item(item: Item) -> int:
 def check_changes(key: Key, changes: Changes) -> int:
     """Refuses an update of nothing, of a key, or of one attribute twice; returns the size of what it sets."""
     check_key(key)
-    names = [*changes.set, *changes.remove, *changes.add]
-    where = f"update of {key.pk} / {key.sk}"
-    if not names:
-        raise ValueError(f"{where} changes nothing")
-    if len(set(names)) != len(names):
-        raise ValueError(f"{where} names an attribute twice: {sorted(names)}")
-    if "pk" in names or "sk" in names:
-        raise ValueError(f"{where} would change its key: write another item instead")
+    names = {*changes.set, *changes.remove, *changes.add}
+    if not names or "pk" in names or "sk" in names:
+        problem = "would change its key: write another item instead" if names else "changes nothing"
+        raise ValueError(f"update of {key.pk} / {key.sk} {problem}")
+    if len(names) != len(changes.set) + len(changes.remove) + len(changes.add):
+        twice = sorted((*changes.set, *changes.remove, *changes.add))
+        raise ValueError(f"update of {key.pk} / {key.sk} names an attribute twice: {twice}")
     for name, amount in changes.add.items():
         if type(amount) is not int:
+            where = f"update of {key.pk} / {key.sk}"
             raise ValueError(f"{where} would add {amount!r} to {name}: only whole numbers are added")
     _check_expiry(changes.set)
-    return item_size(changes.set) + item_size(changes.add) + sum(_name_size(name) for name in changes.remove)
+    size = item_size(changes.set)
+    return (
+        size + item_size(changes.add) + sum(map(_name_size, changes.remove)) if changes.add or changes.remove else size
+    )
 
 
 def check_condition(condition: Condition | None) -> None:
     """Refuses conditions that DynamoDB cannot express."""
-    match condition:
-        case Equals(attribute, value) | LessThan(attribute, value):
+    if type(condition) in _NEEDS_NO_CHECK:
+        return
+    if isinstance(condition, _GROUPS):
+        if not condition.conditions:
+            raise ValueError(f"{type(condition).__name__} of no conditions")
+        for part in condition.conditions:
+            check_condition(part)
+    elif isinstance(condition, In):
+        attribute, values = condition.attribute, condition.values
+        if not 1 <= len(values) <= MAX_IN_VALUES:
+            raise ValueError(f"In({attribute!r}) takes 1 to {MAX_IN_VALUES} values, not {len(values)}")
+        for value in values:
             _value_size(attribute, value)
-        case In(attribute, values):
-            if not 1 <= len(values) <= MAX_IN_VALUES:
-                raise ValueError(f"In({attribute!r}) takes 1 to {MAX_IN_VALUES} values, not {len(values)}")
-            for value in values:
-                _value_size(attribute, value)
-        case AllOf(conditions) | AnyOf(conditions):
-            if not conditions:
-                raise ValueError(f"{type(condition).__name__} of no conditions")
-            for part in conditions:
-                check_condition(part)
-        case _:
-            pass
+    elif isinstance(condition, Equals | LessThan):
+        _value_size(condition.attribute, condition.value)
 
 
 def check_writes(writes: Sequence[Write]) -> None:

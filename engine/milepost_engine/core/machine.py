@@ -20,7 +20,7 @@ Laws: no I/O, no clock, no randomness, no logging.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -44,6 +44,7 @@ from .inputs import (
 )
 from .opcodes import failure_text
 from .outstanding import When, after_closing, commands_for, discover, discovery_follows, outstanding, peek_due
+from .records import sign
 from .retries import RetryPolicy
 from .run import (
     ClosedStep,
@@ -79,17 +80,10 @@ def advance(run: Run, given: Input, now: datetime, *, by: str = "") -> Decision:
     """Decide what an input does to a run. `by` names the message whose worker asks; its records bear that name."""
     rule = ACCEPTS[run.status].get(type(given))
     decision = rule.decide(run, given, now) if rule else Decision(run)
-    return _signed(decision, by) if by and decision.records else decision
-
-
-def _signed(decision: Decision, by: str) -> Decision:
-    signed: list[Record] = []
-    for record in decision.records:
-        if isinstance(record, ClosedStep | Plan | FailedAttempt):
-            record = replace(record, by=by)  # noqa: PLW2901 - the same record, signed
-            decision.run.view.sign(record)
-        signed.append(record)
-    return replace(decision, records=tuple(signed))
+    if by:
+        for record in decision.records:
+            sign(record, by)
+    return decision
 
 
 def follow(run: Run, records: Sequence[Record], now: datetime) -> tuple[Command, ...]:

@@ -99,19 +99,6 @@ class View:
             case _:
                 pass
 
-    def sign(self, record: ClosedStep | Plan | FailedAttempt) -> None:
-        """Replace a record that was just added by its signed copy; only for a view that nothing else has yet."""
-        match record:
-            case ClosedStep():
-                self.closed[record.step_id] = record
-            case Plan():
-                self.plans = (*self.plans[: record.turn], record, *self.plans[record.turn + 1 :])
-                for op in record.ops:
-                    if self.planned[op.step_id][0].turn == record.turn:
-                        self.planned[op.step_id] = record, op
-            case FailedAttempt():
-                self.failures[record.job] = (*self.failures[record.job][:-1], record)
-
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, View):
             return NotImplemented

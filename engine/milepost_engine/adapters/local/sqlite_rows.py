@@ -23,7 +23,7 @@ def row_of(item: Item) -> Row:
     """The row of a checked item, in the order of COLUMNS."""
     rest: dict[str, object] = dict(item)
     keys = (rest.pop("pk"), rest.pop("sk"), rest.pop("expires_at", None))
-    binary = [(name, value) for name, value in rest.items() if isinstance(value, bytes)]
+    binary = [(name, value) for name, value in rest.items() if type(value) is bytes]
     if not binary:
         return (*keys, text(rest))  # type: ignore[return-value]
     for name, _ in binary:
