@@ -1,6 +1,7 @@
 """`make bench`: speed on this machine, printed as numbers beside the aims. Nothing here passes or fails.
 
-User code runs in the same process, so its share and the SDK's are in every number.
+First what a user of the dev server gets, over HTTP; then the bare engine, with user code in a process of its own: its
+share and the SDK's are in every number.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import get_args
 
 from bench.aws import orchestrator_cpu
 from bench.cold import cold_starts
+from bench.over_http import Output, over_http
 from bench.runs import between_steps, fan_out, latency, long_run, throughput, wide_run
 from bench.setup import Durability
 from bench.waiting import lateness, waits
@@ -38,6 +40,8 @@ if __name__ == "__main__":
     print(
         f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before: what else runs here is in every time but CPU's"
     )
+    for output in get_args(Output):
+        over_http(output)
     asyncio.run(main())
     cold_starts()
     print(f"measured in {time.perf_counter() - began:.0f} s")

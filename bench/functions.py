@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from datetime import timedelta
 
@@ -61,3 +62,17 @@ for number in range(20):
     @app.function(id=f"fan-{number}", trigger=Event("fan"))
     async def fan(ctx: Context) -> int:
         return await ctx.step.run("one", lambda: 1)
+
+
+@app.function(id="ledger", trigger=Event("ledger"))
+async def ledger(ctx: Context) -> int:
+    """Three steps; the body of the last one writes when it ran to the file that LEDGER names."""
+    one = await ctx.step.run("one", lambda: 1)
+    two = await ctx.step.run("two", lambda: one + 1)
+    return await ctx.step.run("three", _note, two, ctx.event.data["sent"])
+
+
+def _note(two: int, sent: float) -> int:
+    with open(os.environ["LEDGER"], "a", encoding="ascii") as file:
+        file.write(f"{sent} {time.time()}\n")
+    return two + 1
