@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from datetime import timedelta
+from pathlib import Path
 
 from milepost import App, Context, Event
 
@@ -73,6 +74,6 @@ async def ledger(ctx: Context) -> int:
 
 
 def _note(two: int, sent: float) -> int:
-    with open(os.environ["LEDGER"], "a", encoding="ascii") as file:
+    with Path(os.environ["LEDGER"]).open("a", encoding="ascii") as file:
         file.write(f"{sent} {time.time()}\n")
     return two + 1

@@ -56,6 +56,8 @@ __all__ = ["NEXT", "Lease", "LiveRun", "Next", "Part", "Saved"]
 class Part(Enum):
     """A message's part in its run: it owns the run; it was delivered before; or neither."""
 
+    __hash__ = object.__hash__  # an enum's own is Python code, and each turn of a run looks up two
+
     OWNER = auto()
     AGAIN = auto()
     FIRST = auto()
@@ -63,6 +65,8 @@ class Part(Enum):
 
 class Saved(Enum):
     """How saving a decision ended."""
+
+    __hash__ = object.__hash__  # as above
 
     WROTE = auto()
     NOTHING = auto()
