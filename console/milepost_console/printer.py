@@ -20,13 +20,13 @@ from rich.text import Text
 
 from .visible import visible, visible_json
 
-__all__ = ["Part", "Printer", "cells"]
+__all__ = ["Printer", "Styled", "cells"]
 
 _PIPED_WIDTH: Final = 240
 _INDENT: Final = 4
 
 
-class Part(NamedTuple):
+class Styled(NamedTuple):
     """A piece of a line.
 
     Attributes:
@@ -61,11 +61,11 @@ class Printer:
         """Whether somebody reads it as it is printed."""
         return self._console.is_terminal
 
-    def line(self, *parts: Part | str, indent: int = _INDENT) -> None:
+    def line(self, *parts: Styled | str, indent: int = _INDENT) -> None:
         """Print parts as one entry. Further lines of a part with `many` are indented."""
         shown = Text()
         for part in parts:
-            given = Part(part) if isinstance(part, str) else part
+            given = Styled(part) if isinstance(part, str) else part
             text = visible(given.text, keep_lines=given.many)
             if given.many:
                 text = text.replace("\n", "\n" + " " * indent)
@@ -80,7 +80,7 @@ class Printer:
         """Print a JSON text."""
         self._console.out(visible_json(text), highlight=False)
 
-    def table(self, headings: Sequence[str], rows: Iterable[Sequence[Part]]) -> None:
+    def table(self, headings: Sequence[str], rows: Iterable[Sequence[Styled]]) -> None:
         """Print a table. Ids are never truncated: cells do not wrap."""
         table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
         for heading in headings:
@@ -106,15 +106,15 @@ class Printer:
         return Console(file=self._console.file, width=_PIPED_WIDTH)
 
 
-def cells(row: Mapping[str, Any], keys: Sequence[str], styles: Mapping[str, str]) -> list[Part]:
+def cells(row: Mapping[str, Any], keys: Sequence[str], styles: Mapping[str, str]) -> list[Styled]:
     """The cells of a table's row: values as people read them."""
     return [_cell(row.get(key), styles) for key in keys]
 
 
-def _cell(value: object, styles: Mapping[str, str]) -> Part:
-    if isinstance(value, Part):
+def _cell(value: object, styles: Mapping[str, str]) -> Styled:
+    if isinstance(value, Styled):
         return value
-    return Part(_shown(value), styles.get(str(value), ""))
+    return Styled(_shown(value), styles.get(str(value), ""))
 
 
 def _shown(value: object) -> str:

@@ -174,7 +174,11 @@ async def test_a_wait_or_a_sleep_cannot_be_replaced_and_the_test_is_told_so(kind
             await h.send("order")
 
 
-@pytest.mark.parametrize("value", [object(), {"x": float("nan")}, {"x": [1, {2: object()}]}, "\ud800"], ids=["object", "nan", "object inside", "surrogate"])
+@pytest.mark.parametrize(
+    "value",
+    [object(), {"x": float("nan")}, {"x": [1, {2: object()}]}, "\ud800"],
+    ids=["object", "nan", "object inside", "surrogate"],
+)
 async def test_a_result_that_json_cannot_represent_is_refused_at_once(value: object):
     async with Harness(shop([])) as h:
         with pytest.raises(NotSerializableError, match=r"replace_step\('charge card'\) has data that JSON cannot"):

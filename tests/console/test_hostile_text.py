@@ -19,9 +19,10 @@ import httpx
 import pytest
 
 from milepost.testing import AwsHarness, Harness
+from milepost_console.cli import main
 from milepost_console.dev.banner import welcome
 from milepost_console.dev.terminal import JsonLines, Lines
-from milepost_console.printer import Part, Printer
+from milepost_console.printer import Printer, Styled
 from milepost_console.visible import visible
 from milepost_engine.adapters.clock import WoundClock
 from milepost_engine.core.run import Record
@@ -80,6 +81,28 @@ def test_no_command_prints_it_raw(server: Served, command: Command, *, as_json: 
     shown = command("events", "list").out
     assert r"\x1b[2J" in shown
     assert r"\u202egnp.exe" in shown
+
+
+@pytest.mark.parametrize("as_json", [False, True], ids=["text", "json"])
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["runs", "list", "--bad\u202e\x1b[2J"], "\\u202e"),
+        (["no\u202ecommand"], "\\u202e"),
+        (["runs", "list", "--limit", "\u202e1"], "--limit"),
+        (["runs", "list", "--status", "\udcff"], "is not valid UTF-8"),
+    ],
+    ids=["option", "command", "value", "bytes"],
+)
+def test_a_wrong_usage_is_not_printed_raw(
+    words: list[str], shown: str, capsys: pytest.CaptureFixture[str], *, as_json: bool
+):
+    with pytest.raises(SystemExit) as ended:
+        main([*words, *(["--json"] if as_json else [])])
+    out, err = capsys.readouterr()
+    assert (ended.value.code, out) == (2, "")
+    assert_harmless(err)
+    assert shown in err
 
 
 async def printed(printing: Observer, *, kind: type[Harness] = Harness) -> None:
@@ -153,7 +176,7 @@ async def test_what_a_harness_fails_a_test_with_is_not_raw(kind: type[Harness]):
 
 def test_a_part_is_padded_by_what_is_shown():
     out = io.StringIO()
-    Printer(out, width=200).line(Part("\x1b", width=8), "|", Part("a\nb", many=True), indent=2)
+    Printer(out, width=200).line(Styled("\x1b", width=8), "|", Styled("a\nb", many=True), indent=2)
     assert out.getvalue() == "\\x1b    |a\n  b\n"
 
 

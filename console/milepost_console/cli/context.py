@@ -18,7 +18,7 @@ import typer
 
 from milepost.protocol import parse_duration
 from milepost_console.dev.terminal import length
-from milepost_console.printer import Part, Printer, cells
+from milepost_console.printer import Printer, Styled, cells
 
 from .client import Client, ClientProblem, HttpClient
 from .target import StackTarget, current_target
@@ -86,7 +86,7 @@ class CommandContext:
     def say(self, text: str, style: str = "") -> None:
         """Print a sentence, unless the command prints JSON. Further lines are indented."""
         if not self.as_json:
-            self.printer.line(Part(text, style, many=True))
+            self.printer.line(Styled(text, style, many=True))
 
     def rows(self, rows: Iterable[Mapping[str, Any]], columns: Sequence[tuple[str, str]], empty: str) -> None:
         """Print a table; `columns` are pairs of heading and key. Ids are never truncated."""

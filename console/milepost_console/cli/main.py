@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 
 from milepost import __version__
-from milepost_console.printer import Part, Printer
+from milepost_console.printer import Printer, Styled
 
 from .apps import apps
 from .client import ClientProblem, Unreachable
@@ -147,19 +147,39 @@ def _complain(code: str, message: str, *, as_json: bool) -> None:
     if as_json:
         Printer.for_errors().json_text(json.dumps({"code": code, "error": message}))
     else:
-        Printer.for_errors().line(Part(f"error{f' {code}' if code.isupper() else ''}: {message}", many=True))
+        Printer.for_errors().line(Styled(f"error{f' {code}' if code.isupper() else ''}: {message}", many=True))
 
 
-def _run_for_programs(given: Sequence[str]) -> NoReturn:
-    """Run a command with usage errors as JSON."""
+def _run(given: Sequence[str], *, as_json: bool) -> NoReturn:
+    """Run a command; a wrong usage becomes one line, or JSON, in which text from outside is escaped."""
     try:
+        if unreadable := next((text for text in given if not _is_text(text)), None):
+            raise typer.BadParameter(f"{unreadable!r} is not valid UTF-8")
         code = cli(given, standalone_mode=False)
     except _USAGE_ERROR as wrong:
-        _complain("usage", wrong.format_message(), as_json=True)
+        _complain_of_usage(wrong, as_json=as_json)
         sys.exit(wrong.exit_code)
     except typer.Abort:
+        if not as_json:
+            Printer.for_errors().line("Aborted.")
         sys.exit(FAILED)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain_of_usage(wrong: Any, *, as_json: bool) -> None:
+    message, printer, context = wrong.format_message(), Printer.for_errors(), wrong.ctx
+    if not as_json and context is not None:
+        if message == context.get_help():  # a group without a command
+            printer.line(Styled(message, many=True), indent=0)
+            return
+        printer.line(context.get_usage())
+        printer.line(f"Try '{context.command_path} --help' for help.")
+    _complain("usage", message, as_json=as_json)
+
+
+def _is_text(argument: str) -> bool:
+    """Whether an argument was valid UTF-8; Python keeps bytes that were not as lone surrogates."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in argument)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -167,9 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in given
     try:
-        if as_json:
-            _run_for_programs(given)
-        cli(given)
+        _run(given, as_json=as_json)
     except ClientProblem as problem:
         _complain(problem.code, str(problem), as_json=as_json)
         sys.exit(FAILED)

@@ -12,7 +12,7 @@ import typer
 
 from milepost_console.dev.event_word import event_word
 from milepost_console.dev.terminal import length
-from milepost_console.printer import Part, Printer
+from milepost_console.printer import Printer, Styled
 from milepost_engine.core.run import Outcome, RunStatus
 
 from .context import (
@@ -163,7 +163,7 @@ def _print_run(context: CommandContext, run: Mapping[str, Any], *, full: bool) -
     if run["replays"]:
         facts.append(("replays", ", ".join(row["run_id"] for row in run["replays"])))
     for name, value in facts:
-        context.printer.line(Part(name, "dim", 11), str(value))
+        context.printer.line(Styled(name, "dim", 11), str(value))
     context.printer.line()
     rows = [row for span in run["trace"] for row in _span_rows(span, full=full)]
     context.rows(
@@ -192,7 +192,7 @@ def _span_rows(span: Mapping[str, Any], *, full: bool) -> list[dict[str, Any]]:
             "kind": span["kind"],
             "status": span["status"],
             "took": "" if took is None else length(timedelta(milliseconds=took)),
-            "note": Part(_note(span, full=full), many=full),
+            "note": Styled(_note(span, full=full), many=full),
         }
     ]
     attempts = span["attempts"]
@@ -203,7 +203,7 @@ def _span_rows(span: Mapping[str, Any], *, full: bool) -> list[dict[str, Any]]:
                 "kind": "",
                 "status": tried["status"],
                 "took": length(timedelta(milliseconds=tried["duration_ms"])),
-                "note": Part(_error(tried["error"], full=full) if tried["error"] else "", many=full),
+                "note": Styled(_error(tried["error"], full=full) if tried["error"] else "", many=full),
             }
             for tried in attempts
         ]

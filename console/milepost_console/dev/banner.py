@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from milepost import __version__
-from milepost_console.printer import Part, Printer
+from milepost_console.printer import Printer, Styled
 from milepost_console.server.backend import Backend
 from milepost_engine.http.webhooks import webhooks_of
 from milepost_engine.store.manifest import CronTrigger, EventTrigger, FunctionSpec
@@ -25,30 +25,30 @@ async def welcome(printer: Printer, backend: Backend, address: str, file: Path |
 
     out = printer.line
     out()
-    out(Part("Milepost ", "bold"), f"{__version__}   ", Part(address, "bold cyan"), "   dashboard, API and events")
+    out(Styled("Milepost ", "bold"), f"{__version__}   ", Styled(address, "bold cyan"), "   dashboard, API and events")
     if not address.endswith(f":{requested}"):
-        out(Part(f"port {requested} is in use: this server listens on {address} instead", "yellow"))
+        out(Styled(f"port {requested} is in use: this server listens on {address} instead", "yellow"))
     out("data       ", "in memory only; lost when the server stops" if file == ":memory:" else str(file))
     if not snapshot.functions:
         either = "milepost dev app.py, or -u http://… for an app that is already served"
-        out(Part("no functions yet: ", "yellow"), either)
+        out(Styled("no functions yet: ", "yellow"), either)
     for spec in sorted(snapshot.functions.values(), key=lambda spec: spec.function_id):
-        out("function   ", Part(spec.function_id, "bold", 28), "  ", _triggers(spec))
+        out("function   ", Styled(spec.function_id, "bold", 28), "  ", _triggers(spec))
     for app in snapshot.apps.values():
         for name in webhooks_of(app):
-            out("webhook    ", Part(name, "bold", 28), f"  POST {address}/webhooks/{name}")
+            out("webhook    ", Styled(name, "bold", 28), f"  POST {address}/webhooks/{name}")
     event = next((found for spec in snapshot.functions.values() if (found := _first_event(spec))), None)
     if event is not None:
         name, data = event
         body = json.dumps(data)
         option = "" if address.endswith(":8288") else f" --url {address}"
         out()
-        out("try        ", Part(f"milepost send {shlex.quote(name)} --data {shlex.quote(body)}{option}", "green"))
+        out("try        ", Styled(f"milepost send {shlex.quote(name)} --data {shlex.quote(body)}{option}", "green"))
         sent = json.dumps({"name": name, "data": data})
-        out("or         ", Part(f"curl -sX POST {address}/e/dev -d {shlex.quote(sent)}", "green"))
-        out("then       ", Part(f"milepost runs list{option}", "green"))
+        out("or         ", Styled(f"curl -sX POST {address}/e/dev -d {shlex.quote(sent)}", "green"))
+        out("then       ", Styled(f"milepost runs list{option}", "green"))
     resumes = "" if file == ":memory:" else " Runs resume when the server is started again."
-    out(Part(f"Press Ctrl-C to stop.{resumes}", "dim"))
+    out(Styled(f"Press Ctrl-C to stop.{resumes}", "dim"))
     out()
 
 

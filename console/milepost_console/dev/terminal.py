@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final, cast
 
 from milepost.protocol import DISCOVERY, EventName, Opcode
-from milepost_console.printer import Part, Printer
+from milepost_console.printer import Printer, Styled
 from milepost_engine.codec import Json, loads, text
 from milepost_engine.core.run import (
     BlobRef,
@@ -139,7 +139,7 @@ class Lines(Silent):
 
     def say(self, message: str, style: str = "") -> None:
         """Print a line that belongs to no run."""
-        self._printer.line(self._now(), Part(message, style, many=True), indent=_AFTER_TIME)
+        self._printer.line(self._now(), Styled(message, style, many=True), indent=_AFTER_TIME)
 
     def logged(self, level: str, logger: str, message: str, origin: Mapping[str, object]) -> None:
         """Print a log record; with its run, if it has one. Line breaks are kept, indented."""
@@ -150,27 +150,27 @@ class Lines(Silent):
         line = Line("·", style, str(origin.get("step") or "(function)"), f"{level.lower()}: {message}", many=True)
         self._print(str(origin.get("function_id", "")), str(origin["run_id"]), line)
 
-    def _now(self) -> Part:
+    def _now(self) -> Styled:
         moment = self._clock.now().astimezone()
-        return Part(f"{moment:%H:%M:%S}.{moment.microsecond // 1000:03d}", "dim", _AFTER_TIME)
+        return Styled(f"{moment:%H:%M:%S}.{moment.microsecond // 1000:03d}", "dim", _AFTER_TIME)
 
     def _print(self, subject: str, id_: str, line: Line) -> None:
         sign = _ASCII[line.sign] if self._printer.plain else line.sign
-        parts: list[Part | str] = [
+        parts: list[Styled | str] = [
             self._now(),
-            Part(subject, "bold", FUNCTION_WIDTH),
-            Part(f"  {id_[-ID_LETTERS:]}  ", "dim"),
-            Part(f"{sign} ", line.style),
-            Part(line.name, line.style, STEP_WIDTH if line.rest else 0),
+            Styled(subject, "bold", FUNCTION_WIDTH),
+            Styled(f"  {id_[-ID_LETTERS:]}  ", "dim"),
+            Styled(f"{sign} ", line.style),
+            Styled(line.name, line.style, STEP_WIDTH if line.rest else 0),
         ]
         if line.rest:
-            parts += ["  ", Part(line.rest, many=line.many)]
+            parts += ["  ", Styled(line.rest, many=line.many)]
         self._printer.line(*parts, indent=_AFTER_TIME)
 
     def _payload(self, id_: str, payload: str) -> None:
         cut = payload if len(payload) <= _MAX_PAYLOAD else payload[:_MAX_PAYLOAD] + "…"
-        pad = Part("", width=_AFTER_TIME + FUNCTION_WIDTH + 2)
-        self._printer.line(pad, Part(f"{id_[-ID_LETTERS:]}    {cut}", "dim"))
+        pad = Styled("", width=_AFTER_TIME + FUNCTION_WIDTH + 2)
+        self._printer.line(pad, Styled(f"{id_[-ID_LETTERS:]}    {cut}", "dim"))
 
 
 def _reasons(skipped: Mapping[str, str]) -> str:
