@@ -230,7 +230,12 @@ async def run_dev(options: DevOptions, printer: Printer) -> None:
     # Read by the SDK in the process with the user's code, so that events it sends come here.
     os.environ.setdefault("MILEPOST_DEV", address)
     memory = RunLogMemory(clock.now())
-    with _logging(lines), collect_lines(memory, live.publish_log), contextlib.closing(server_socket):
+    with (
+        printer.gathering(asyncio.get_running_loop()),
+        _logging(lines),
+        collect_lines(memory, live.publish_log),
+        contextlib.closing(server_socket),
+    ):
         try:
             async with (
                 _code_host(options, locations, folder, address) as code,

@@ -131,6 +131,8 @@ class Live(Silent):
         self._started[event.event_id] = started
         if len(self._started) > REMEMBERED_EVENTS:
             self._started.popitem(last=False)
+        if not self._listeners:
+            return
         row = {
             "event_id": event.event_id,
             "name": event.name,
@@ -141,15 +143,19 @@ class Live(Silent):
         self.publish("received", row)
 
     def run_started(self, run: Run) -> None:
-        self.publish("run", live_row(run, "started"))
+        self._publish_run(run, "started")
 
     def recorded(self, run: Run, record: Record) -> None:
-        self.publish("run", live_row(run, _CHANGES[type(record)]))
+        self._publish_run(run, _CHANGES[type(record)])
         if isinstance(record, ClosedStep) and record.kind is Opcode.WAIT_FOR_EVENT and record.detail.get("event_id"):
             ended = self._waits_ended.setdefault(str(record.detail["event_id"]), [])
             ended.append({"run_id": run.run_id, "function_id": run.function_id, "step": record.name})
             if len(self._waits_ended) > REMEMBERED_EVENTS:
                 self._waits_ended.popitem(last=False)
+
+    def _publish_run(self, run: Run, changed: str) -> None:
+        if self._listeners:  # nobody pays for rows that nobody sees
+            self.publish("run", live_row(run, changed))
 
 
 _CHANGES: Final[Mapping[type[Record], str]] = {

@@ -35,6 +35,7 @@ from milepost_engine.store.events import Event
 from milepost_engine.store.skipped import EVERY_FUNCTION
 
 from .event_word import OWN_PREFIX, event_word
+from .readable import Readable
 
 __all__ = ["JsonLines", "Lines", "length", "shown_error"]
 
@@ -94,9 +95,14 @@ class Lines(Silent):
         self._printer = printer
         self._clock = clock
         self._show_payloads = show_payloads
+        self._readable = Readable(clock, self._say_skipped) if printer.is_terminal else None
+        """A file takes every line."""
 
     def event_received(self, event: Event, started: tuple[str, ...], skipped: dict[str, str]) -> None:
-        if not started and not event.name.startswith(OWN_PREFIX):
+        idle = not started and not event.name.startswith(OWN_PREFIX)
+        if not (idle or skipped or self._show_payloads) or not self._shows("events"):
+            return
+        if idle:
             rest = _reasons(skipped) or "no function has a trigger for it"
             self._print(event_word(event.name), event.event_id, Line("◦", "dim", "starts no runs", rest))
         elif skipped:
@@ -105,6 +111,8 @@ class Lines(Silent):
             self._payload(event.event_id, text(event.data))
 
     def run_started(self, run: Run) -> None:
+        if not self._shows("runs started"):
+            return
         by_hand = run.event_name == EventName.INVOKED and run.parent is None
         rest = "by hand" if by_hand else f"by {event_word(run.event_name)}"
         if run.origin_run_id:
@@ -116,6 +124,9 @@ class Lines(Silent):
         self._print(run.function_id, run.run_id, Line("▸", "cyan", "started", rest))
 
     def recorded(self, run: Run, record: Record) -> None:
+        kind, problem = _kind(record)
+        if not self._shows(kind, problem=problem):
+            return
         match record:
             case ClosedStep():
                 self._print(run.function_id, run.run_id, _closed_line(run, record))
@@ -144,11 +155,19 @@ class Lines(Silent):
     def logged(self, level: str, logger: str, message: str, origin: Mapping[str, object]) -> None:
         """Print a log record; with its run, if it has one. Line breaks are kept, indented."""
         style = _LOG_STYLES.get(level, "")
+        if not self._shows("log lines", problem=bool(style)):
+            return
         if not origin:
             self.say(f"{level.lower():7} {logger}  {message}", style)
             return
         line = Line("·", style, str(origin.get("step") or "(function)"), f"{level.lower()}: {message}", many=True)
         self._print(str(origin.get("function_id", "")), str(origin["run_id"]), line)
+
+    def _shows(self, kind: str, *, problem: bool = False) -> bool:
+        return self._readable is None or self._readable.shows(kind, problem=problem)
+
+    def _say_skipped(self, summary: str) -> None:
+        self.say(f"… {summary}", "dim")
 
     def _now(self) -> Styled:
         moment = self._clock.now().astimezone()
@@ -171,6 +190,21 @@ class Lines(Silent):
         cut = payload if len(payload) <= _MAX_PAYLOAD else payload[:_MAX_PAYLOAD] + "…"
         pad = Styled("", width=_AFTER_TIME + FUNCTION_WIDTH + 2)
         self._printer.line(pad, Styled(f"{id_[-ID_LETTERS:]}    {cut}", "dim"))
+
+
+def _kind(record: Record) -> tuple[str, bool]:
+    """How a record is counted where it is not shown, and whether it is a problem."""
+    match record:
+        case RunEnded():
+            return f"runs {record.status.value.lower()}", record.status is RunStatus.FAILED
+        case RunBegun():
+            return "runs started", False
+        case FailedAttempt():
+            return "failed attempts", True
+        case ClosedStep():
+            return "steps", record.status is StepStatus.FAILED
+        case Plan():
+            return "plans", False
 
 
 def _reasons(skipped: Mapping[str, str]) -> str:
