@@ -96,7 +96,7 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
 
         def said(message: ConsoleMessage) -> None:
             if message.type in {"error", "warning"} and not errors:
-                problems.append(f"console: {message.text}")
+                problems.append(f"console: {message.text} {message.location.get('url', '')}")
 
         def failed(error: Error) -> None:
             problems.append(f"script: {error}")
