@@ -32,7 +32,9 @@ def run_and_report(
     async def call(checkpointer: CheckpointWriter) -> Response:
         request = read_event(event)
         kept = DirectStateStore(token.run, token.fn, token.owner, checkpointer)
-        answer = await app.handle(request, checkpointer=kept, state_store=kept, budget=budget_of(context))
+        answer = await app.handle(
+            request, checkpointer=kept, state_store=kept, budget=budget_of(context), authenticated=True
+        )
         return Response(answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.body)
 
     token = CallToken.read(fields)

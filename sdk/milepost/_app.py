@@ -280,6 +280,7 @@ class App:
         state_store: RunStateStore | None = None,
         budget: timedelta | None = None,
         rehearsal: Rehearsal | None = None,
+        authenticated: bool = False,
     ) -> Response:
         """Answer one request from a server, over any transport; every error becomes a response.
 
@@ -291,8 +292,13 @@ class App:
             budget: Overrides `checkpoint_budget`, for example if the process has less time left.
             rehearsal: A test harness that replaces steps and learns where the code is; default None. Its calls need no
                 signature.
+            authenticated: True if your transport has authenticated the caller, as IAM does before it invokes a Lambda.
+                By default nobody has: without a signing key, and outside of dev mode, PUT and calls are then refused
+                with status 500 and the code `signing_key_missing`. With a signing key, requests must be signed anyway.
         """
-        return await self._endpoint.handle(request, checkpointer, state_store, budget, rehearsal)
+        return await self._endpoint.handle(
+            request, checkpointer, state_store, budget, rehearsal, authenticated=authenticated
+        )
 
     def manifest(self, serve_url: str) -> dict[str, object]:
         """The registration of the app as a JSON object: the body of `POST /fn/register`.
@@ -316,13 +322,19 @@ class App:
             raise SendError(f"app {self.id!r} was not registered at {api.base_url}: HTTP {reply.status}: {problem}")
 
     def asgi(self) -> AsgiApp:
-        """The app as an ASGI application: serve it, or mount it under a path."""
+        """The app as an ASGI application: serve it, or mount it under a path.
+
+        Without a signing key, and outside of dev mode, it does not start and refuses calls.
+        """
         from ._serve.asgi import asgi_app  # noqa: PLC0415 - needed only here
 
-        return asgi_app(self)
+        return asgi_app(self, self._settings.unguarded)
 
     def lambda_handler(self, state_store: Callable[[str, str, str], RunStateStore] | None = None) -> LambdaHandler:
         """The app as a Lambda handler, for `lambda:Invoke` and Function URLs: `handler = app.lambda_handler()`.
+
+        IAM authenticates Milepost's invocations, and the requests to a Function URL or an HTTP API with IAM
+        authorization. Others are refused unless the app has a signing key.
 
         Args:
             state_store: Makes the `RunStateStore` of a run from the ids of the run and its function and the claim of

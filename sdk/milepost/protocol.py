@@ -27,6 +27,7 @@ __all__ = [
     "DISCOVERY",
     "EVENTBRIDGE_SOURCE",
     "EXTENSION",
+    "LAMBDA_API_ID",
     "MAX_CHAIN_CEILING",
     "MAX_CHAIN_DEFAULT",
     "MAX_EVENTS_PER_REQUEST",
@@ -84,6 +85,8 @@ MAX_RESPONSE_BYTES: Final = 8 * 1024 * 1024
 MAX_STATE_BYTES: Final = 32 * 1024 * 1024
 EXTENSION: Final = "milepost"
 """The key of Milepost's own fields, in calls, manifests and events; other servers and SDKs ignore it."""
+LAMBDA_API_ID: Final = "milepost"
+"""The API id in the events with which the engine invokes a Lambda (extension). AWS sets that of its own requests."""
 MAX_CHAIN_DEFAULT: Final = 50
 MAX_CHAIN_CEILING: Final = 1_000_000
 """Limits on a chain of events in which each started a run that sent the next."""

@@ -98,7 +98,7 @@ class Later:
 
         async def call(checkpointer: CheckpointWriter) -> Response:
             LAST_READ.set(LAST_READS.get()[token.run])
-            answer = await app.handle(request, checkpointer=checkpointer)
+            answer = await app.handle(request, checkpointer=checkpointer, authenticated=True)
             return Response(answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.body)
 
         tries = iter(range(3))

@@ -132,7 +132,9 @@ class SteppedApp:
     ) -> None:
         self._app, self._loop, self._now, self._calling = app, loop, now, calling
 
-    async def handle(self, request: Request, *, checkpointer: Checkpointer | None = None) -> Response:
+    async def handle(
+        self, request: Request, *, checkpointer: Checkpointer | None = None, authenticated: bool = False
+    ) -> Response:
         """Serve one call."""
         body: dict[str, Any] = from_json(request.body)
         function = self._app.functions[request.query["fnId"]]

@@ -77,7 +77,7 @@ class FakeServer:
         body = {"ctx": ctx, "event": event, "events": [event], "steps": self.memos, "version": -1}
         query = {"fnId": self.function, "stepId": target}
         request = Request("POST", query, {}, json.dumps(body).encode())
-        called = Called(target, await self.app.handle(request, checkpointer=self.checkpointer))
+        called = Called(target, await self.app.handle(request, checkpointer=self.checkpointer, authenticated=True))
         self.calls.append(called)
         return called
 

@@ -118,8 +118,8 @@ async def test_the_budget_of_a_call_overrides_that_of_the_app(app: App) -> None:
     server = FakeServer(app, "shop-f", checkpointer=saves)
     original = app.handle
 
-    async def hurried(request: Any, *, checkpointer: Any = None) -> Any:
-        return await original(request, checkpointer=checkpointer, budget=timedelta(0))
+    async def hurried(request: Any, *, checkpointer: Any = None, authenticated: bool = False) -> Any:
+        return await original(request, checkpointer=checkpointer, budget=timedelta(0), authenticated=authenticated)
 
     app.handle = hurried  # type: ignore[assignment, method-assign]
     assert (await server.call()).reported == ["StepRun a"]

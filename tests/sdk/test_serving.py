@@ -79,6 +79,66 @@ async def test_while_keys_are_exchanged_both_are_accepted(monkeypatch: pytest.Mo
         assert (await app.handle(signed("POST", call_body(), key=key, fnId="shop-f"))).status == 200
 
 
+PROBES = [Request("POST", {"fnId": "shop-f"}, {}, call_body()), Request("POST", {"probe": "trust"}), Request("PUT")]
+
+
+def keyless_app() -> App:
+    app = App("shop", dev=False)
+    app.function(id="f", trigger=Event("t/a"))(lambda _: "ran")
+    return app
+
+
+@pytest.mark.parametrize("request_", PROBES)
+async def test_without_a_key_and_outside_of_dev_mode_nobody_is_served(
+    request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MILEPOST_SIGNING_KEY_FALLBACK", FALLBACK)
+    response = await keyless_app().handle(request_)
+    body = json.loads(response.body)
+    assert (response.status, body["code"]) == (500, "signing_key_missing")
+    for part in ("'shop'", "MILEPOST_SIGNING_KEY", "MILEPOST_DEV=1"):
+        assert part in body["message"]
+
+
+async def test_a_transport_that_authenticates_its_callers_needs_no_key() -> None:
+    assert (await keyless_app().handle(PROBES[0], authenticated=True)).body == b'"ran"'
+    # With a key, the signature counts all the same.
+    assert (await signed_app().handle(PROBES[0], authenticated=True)).status == 401
+
+
+async def test_a_web_server_does_not_start_an_app_without_a_key() -> None:
+    messages: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: Any) -> None:
+        messages.append(message)
+
+    await keyless_app().asgi()({"type": "lifespan"}, receive, send)
+    [message] = messages
+    assert message["type"] == "lifespan.startup.failed"
+    assert "MILEPOST_SIGNING_KEY" in message["message"]
+
+
+@pytest.mark.parametrize(
+    ("context", "status"),
+    [
+        ({"apiId": "milepost", "accountId": "anonymous"}, 200),
+        ({"apiId": "a1b2c3", "authorizer": {"iam": {"userArn": "arn:aws:iam::123456789012:user/me"}}}, 200),
+        ({"apiId": "a1b2c3", "accountId": "anonymous"}, 500),
+        ({"apiId": "a1b2c3", "authorizer": {"jwt": {"claims": {}}}}, 500),
+        ({"apiId": "a1b2c3", "authorizer": {"iam": None}}, 500),
+        ({}, 500),
+    ],
+)
+def test_a_lambda_without_a_key_serves_whom_iam_has_authenticated(context: dict[str, Any], status: int) -> None:
+    event = lambda_event(call_body().decode())
+    event["headers"]["x-amz-source-account"] = "milepost"
+    event["requestContext"] |= context
+    assert keyless_app().lambda_handler()(event, None)["statusCode"] == status
+
+
 async def test_in_dev_mode_nothing_is_verified() -> None:
     assert (await signed_app(dev=True).handle(Request("POST", {"fnId": "shop-f"}, {}, call_body()))).status == 200
 
@@ -149,7 +209,7 @@ async def test_a_refused_registration_is_passed_on(monkeypatch: pytest.MonkeyPat
 
 
 async def test_a_sync_that_does_not_know_where_to_register_says_what_to_set() -> None:
-    response = await App("shop", dev=False).handle(Request("PUT", url="http://127.0.0.1/api"))
+    response = await App("shop", dev=False).handle(Request("PUT", url="http://127.0.0.1/api"), authenticated=True)
     assert response.status == 500
     assert "MILEPOST_API_URL" in json.loads(response.body)["message"]
 

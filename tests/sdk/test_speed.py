@@ -40,7 +40,7 @@ async def test_an_invocation_with_three_remembered_steps_takes_a_fraction_of_a_m
     for _ in range(5):
         began = time.perf_counter()
         for _ in range(ROUNDS // 5):
-            assert (await app.handle(request)).status == 200
+            assert (await app.handle(request, authenticated=True)).status == 200
         best = min(best, (time.perf_counter() - began) / (ROUNDS // 5))
     print(f"\n{kind}: {best * 1e6:.0f} µs per invocation with 3 remembered steps")  # noqa: T201 - the point of it
     assert best < 0.005

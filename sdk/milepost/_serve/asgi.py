@@ -25,12 +25,15 @@ MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 """Far above any call of the protocol (4 MiB); limits the memory that an unauthenticated client can use."""
 
 
-def asgi_app(app: RequestHandler) -> AsgiApp:
-    """An ASGI application that serves the app at every path. A body over 64 MiB is answered with 413."""
+def asgi_app(app: RequestHandler, unguarded: str) -> AsgiApp:
+    """An ASGI application that serves the app at every path. A body over 64 MiB is answered with 413.
+
+    `unguarded`: why the app would refuse every call; the web server then reports it and does not start.
+    """
 
     async def serve(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await _lifespan(receive, send)
+            await _lifespan(receive, send, unguarded)
         elif scope["type"] == "http":
             body = await _read_body(receive)
             if body is None:
@@ -45,9 +48,12 @@ def asgi_app(app: RequestHandler) -> AsgiApp:
     return serve
 
 
-async def _lifespan(receive: Receive, send: Send) -> None:
+async def _lifespan(receive: Receive, send: Send, unguarded: str) -> None:
     while True:
         message = await receive()
+        if unguarded and message["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.failed", "message": unguarded})
+            return
         await send({"type": f"{message['type']}.complete"})
         if message["type"] == "lifespan.shutdown":
             return

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 
 from milepost._values.json_types import JsonObject
 from milepost.errors import ConfigError
-from milepost.protocol import Header, Request
+from milepost.protocol import LAMBDA_API_ID, Header, Request
 
 if TYPE_CHECKING:
     from milepost._replay.execute import RunStateStore
@@ -47,7 +47,13 @@ def lambda_handler(
         store = None
         if state_store is not None and run_id:
             store = state_store(run_id, request.query.get("fnId", ""), request.headers.get(Header.CLAIM.value, ""))
-        serving = app.handle(request, checkpointer=store, state_store=store, budget=budget_of(context))
+        serving = app.handle(
+            request,
+            checkpointer=store,
+            state_store=store,
+            budget=budget_of(context),
+            authenticated=_is_authenticated(event),
+        )
         response = run_on_app_loop(serving)
         text, is_base64 = _encode(response.body)
         return {
@@ -121,6 +127,18 @@ def read_event(event: JsonObject) -> Request:
     path = event.get("rawPath") or "/"
     method = str(cast("JsonObject", http).get("method") or "POST")
     return Request(method, query, headers, raw, f"https://{host}{path}" if host else "")
+
+
+def _is_authenticated(event: JsonObject) -> bool:
+    """Whether IAM has authenticated the caller.
+
+    AWS writes the request context of a Function URL or an HTTP API, so that a client cannot choose its API id:
+    `milepost` comes from whoever may call lambda:Invoke. With IAM authorization AWS adds who the caller is.
+    """
+    context: JsonObject = event.get("requestContext") or {}
+    authorizer = context.get("authorizer")
+    identity = cast("JsonObject", authorizer).get("iam") if isinstance(authorizer, Mapping) else None
+    return context.get("apiId") == LAMBDA_API_ID or bool(identity)
 
 
 def _encode(body: bytes) -> tuple[str, bool]:

@@ -53,10 +53,12 @@ class Endpoint:
         state_store: RunStateStore | None,
         budget: timedelta | None,
         rehearsal: Rehearsal | None,
+        *,
+        authenticated: bool,
     ) -> Response:
         """Answer one request; every error becomes a response."""
         try:
-            response = await self._route(request, checkpointer, state_store, budget, rehearsal)
+            response = await self._route(request, checkpointer, state_store, budget, rehearsal, authenticated=authenticated)
         except RequestError as error:
             response = _refusal(error)
         except Exception as error:  # noqa: BLE001 - the server must see a 500, and retry
@@ -71,20 +73,22 @@ class Endpoint:
         state_store: RunStateStore | None,
         budget: timedelta | None,
         rehearsal: Rehearsal | None,
+        *,
+        authenticated: bool,
     ) -> Response:
         match request.method.upper():
             case "POST" if request.query.get("probe") == "trust":
-                self._check_signature(request)
+                self._check_caller(request, authenticated=authenticated)
                 return json_response(200, b"")
             case "POST" if "webhook" in request.query:
                 # Signed by its sender with another secret, which the webhook checks.
                 return await self._receive(request)
             case "POST":
                 if rehearsal is None:  # a test harness calls within the process, on a clock of its own
-                    self._check_signature(request)
+                    self._check_caller(request, authenticated=authenticated)
                 return await self._serve_call(request, checkpointer, state_store, budget, rehearsal)
             case "PUT":
-                self._check_signature(request)
+                self._check_caller(request, authenticated=authenticated)
                 return await self._sync(request)
             case "GET":
                 body = inspection(self._settings, len(self._functions), signed=self._is_signed(request))
@@ -104,7 +108,11 @@ class Endpoint:
         now = self._settings.now()
         return bool(header) and any(verify(key, request.body, header, now) for key in self._keys())
 
-    def _check_signature(self, request: Request) -> None:
+    def _check_caller(self, request: Request, *, authenticated: bool) -> None:
+        """Every way to serve the app comes here. Refuses whoever is not known to be the app's server."""
+        unguarded = self._settings.unguarded
+        if unguarded and not authenticated:
+            raise RequestError(unguarded, status=500, code="signing_key_missing")
         if not self._settings.verifies or self._is_signed(request):
             return
         if Header.SIGNATURE.value not in request.headers:

@@ -21,4 +21,5 @@ class RequestHandler(Protocol):
         checkpointer: Checkpointer | None = None,
         state_store: RunStateStore | None = None,
         budget: timedelta | None = None,
+        authenticated: bool = False,
     ) -> Response: ...

@@ -40,3 +40,14 @@ class AppSettings:
     def verifies(self) -> bool:
         """Whether requests must be signed: a signing key is set, and the app is not in dev mode."""
         return self.signing_key is not None and not self.dev
+
+    @property
+    def unguarded(self) -> str:
+        """Why requests from a transport that authenticates nobody are refused; empty if they are verified, or in dev
+        mode."""
+        if self.dev or self.signing_key is not None:
+            return ""
+        return (
+            f"app {self.app_id!r} has no signing key, so it cannot tell its server's calls from anybody else's, and "
+            "serves none: set MILEPOST_SIGNING_KEY to the key of its server, or MILEPOST_DEV=1 on a development machine"
+        )

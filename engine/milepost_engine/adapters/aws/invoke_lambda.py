@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Protocol
 from urllib.parse import urlencode
 
-from milepost.protocol import Request, Response
+from milepost.protocol import LAMBDA_API_ID, Request, Response
 from milepost_engine.ports import InvocationProblem, ProblemKind, Target
 
 from .calls import AwsRefused, AwsUnreachable
@@ -132,7 +132,7 @@ def http_event(request: Request, token: Mapping[str, object] | None = None) -> b
         "headers": headers,
         "requestContext": {
             "accountId": "anonymous",
-            "apiId": "milepost",
+            "apiId": LAMBDA_API_ID,
             "domainName": _HOST,
             "domainPrefix": "lambda",
             "http": {

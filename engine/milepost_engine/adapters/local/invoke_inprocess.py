@@ -19,7 +19,7 @@ __all__ = ["InProcessInvoker", "Served"]
 class Served(Protocol):
     """An app as the invoker sees it: `milepost.App` fits."""
 
-    async def handle(self, request: Any, *, checkpointer: Any = None) -> Any:
+    async def handle(self, request: Any, *, checkpointer: Any = None, authenticated: bool = False) -> Any:
         """Serve one request; the answer has `status`, `headers` and `body`."""
         ...
 
@@ -50,7 +50,7 @@ class InProcessInvoker:
             checkpointer = self.checkpointer(run_id, request.query["fnId"], request.headers.get(Header.CLAIM.value, ""))
         try:
             async with asyncio.timeout(target.timeout_seconds):
-                answer = await app.handle(request, checkpointer=checkpointer)
+                answer = await app.handle(request, checkpointer=checkpointer, authenticated=True)
         except TimeoutError:
             raise InvocationProblem(
                 ProblemKind.TIMEOUT, f"the code did not answer within {target.timeout_seconds:g} s; it may still run"
