@@ -128,9 +128,7 @@ class _Child:
         request = Request(head["method"], head["query"], head["headers"], body)
         checkpointer = _Checkpointer(self, number) if head["saves"] else None
         try:
-            answer = await self._apps[head["app"]].handle(
-                request, checkpointer=checkpointer, authenticated=True
-            )
+            answer = await self._apps[head["app"]].handle(request, checkpointer=checkpointer, authenticated=True)
         except Exception as error:  # noqa: BLE001 - reported to the server
             self._frames.send({"t": "failed", "n": number, "text": f"{type(error).__name__}: {error}"})
         else:

@@ -48,6 +48,17 @@ def max_attempts(run: Run, job: str) -> int:
     return policy.max_attempts
 
 
+def stretches_logged(run: Run, call: Call) -> int:
+    """How many stretches of the function's code have written their log lines, in calls that are on record.
+
+    The first stretch leads to the first step, each other one follows a closed step of `call.order`. A discovery writes
+    the lines of those that it is the first to reach; a step that fails in it is reached again by the next attempt.
+    """
+    if any(failed.step_id for failed in run.failures.get(call.job, ())):
+        return len(call.order) + 1
+    return run.view.seen + 1 if call.order else 0
+
+
 async def memo_json(run: Run, order: Sequence[str], values: Values, texts: dict[str, bytes] | None = None) -> bytes:
     """The memoised steps by id, as JSON text.
 
@@ -131,11 +142,12 @@ def _context(run: Run, call: Call, *, request_id: str, claim: str, use_api: bool
         "stack": {"stack": list(call.order), "current": len(call.order)},
         "step_id": call.target,
         "use_api": use_api,
-        # Extension: tells our SDK that it may continue after a step, and the names of steps kept or vanished.
+        # Extension: tells our SDK that it may continue after a step, and which log lines are written.
         EXTENSION: {
             "version": 1,
             "replay": bool(run.origin_run_id),
             "checkpoint": run.checkpoint,
             "chain": run.chain_at(now),
+            "logged": stretches_logged(run, call),
         },
     }

@@ -33,7 +33,8 @@ class _Context(Generic[D_co]):
     function_id: str
     """The full id: app id and function id."""
     logger: RunLogger
-    """Writes each line once: a replay does not repeat lines."""
+    """Writes each line once, in parallel branches too: a replay repeats none. Each attempt of a step's body or of the
+    function's own code writes its lines."""
     cron: CronTick | None
     """The tick that started the run; None if an event did."""
 

@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final, cast
 
-from milepost._values.current import in_body
+from milepost._values.current import after_step, in_body
 from milepost._values.failure import Failure, is_final
 from milepost._values.serializer import adapter_for, returned_type
 from milepost.errors import BadIdError, Interrupt, NestedStepError, RetryAfterError
@@ -97,6 +97,9 @@ class Invocation:
         self._resolved: set[str] = set()
         self._executed = 0
         self._unsaved: list[Op] = []
+        self._logged = frozenset(self._order[: max(call.logged - 1, 0)]) if call.logged is not None else None
+        if call.logged == 0 and call.target == DISCOVERY:
+            self.log_gate.open()
         if call.target in call.memos and call.target not in self._inputs:
             # The step has a result already; a late duplicate of its call must not produce another.
             self.answer = Ops(())
@@ -143,6 +146,7 @@ class Invocation:
     def outcome(self, step: Step) -> object:
         """The remembered value of a step, or its error raised."""
         memo, call = self.call.memos[step.id], step.call
+        after_step.set((call.name, step.id))
         if call.body is None:
             return READERS[call.opcode](self.call, step, memo)
         return read_result(self.call, step, memo)
@@ -177,8 +181,12 @@ class Invocation:
     def go_live(self) -> None:
         """The history is replayed: everything after it is new."""
         self.live = True
-        if self.call.target == DISCOVERY:
+        if self.call.target != DISCOVERY:
+            return
+        if self.call.logged is None:
             self.log_gate.open()
+        elif self.call.logged > len(self._order):
+            self.log_gate.hold(again=True)
 
     @property
     def remembers(self) -> bool:
@@ -214,6 +222,7 @@ class Invocation:
             return False
         resolved.add(step.id)
         del self._open[step.id]
+        self._reach(step.id)
         return True
 
     def recall(self, name: object, fn: object) -> object:
@@ -243,6 +252,8 @@ class Invocation:
         self._uses[name] = index + 1
         resolved.add(step_id)
         self._next = place + 1
+        self._reach(step_id)
+        after_step.set((name, step_id))
         return fields["data"]
 
     def _resolve(self, step: Step) -> tuple[Move, Step | None]:
@@ -250,7 +261,13 @@ class Invocation:
             return Move.GO_LIVE, None
         self._resolved.add(step.id)
         del self._open[step.id]
+        self._reach(step.id)
         return Move.RESOLVE, step
+
+    def _reach(self, step_id: str) -> None:
+        """The code after a remembered step follows: its log lines are new if no earlier call has reached it."""
+        if self._logged is not None and step_id not in self._logged and self.call.target == DISCOVERY:
+            self.log_gate.open()
 
     def _run_or_report(self, step: Step) -> tuple[Move, Step | None]:
         if not self.live:
@@ -278,8 +295,8 @@ class Invocation:
         if self._unsaved:
             self.log_gate.drop()
             return self._answer(Ops(tuple(self._unsaved)))
-        # All results are saved and the time is up, or this call must only report.
-        self.log_gate.drop()
+        # All results are saved and the time is up, or this call must only report. The plan says what it has reached.
+        self.log_gate.open()
         return self._answer(Ops((self._planned(alone),)))
 
     def _may_run_another(self) -> bool:
@@ -289,7 +306,7 @@ class Invocation:
         del self._open[step.id]
         self._running = step
         step.runs_here = True
-        self.log_gate.open()
+        self.log_gate.run()
         return Move.RUN, step
 
     # --- the outcome of a step that ran here ----------------------------------------------------------------------
@@ -338,6 +355,7 @@ class Invocation:
         """The function's code continues with the value of the step that ran."""
         if self._running is step:
             self._running = None
+        after_step.set((step.call.name, step.id))
         if self.answer is None:
             self.log_gate.hold()
 

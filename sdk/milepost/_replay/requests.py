@@ -45,6 +45,10 @@ class CallRequest:
     chain: int = 0
     """How many events led to the run, each from a run that the one before it had started."""
 
+    logged: int | None = None
+    """How many stretches of code, of which one leads to the first step and one follows each in `order`, have written
+    their log lines; None if the server does not say."""
+
     @property
     def place(self) -> str:
         """The function and the run, to follow a noun in a message."""

@@ -148,7 +148,7 @@ class CallHandler:
 
 
 def _read_call(function: AnyFunction, body: _CallBody, target: str) -> CallRequest:
-    context = body.context
+    context, extension = body.context, body.extension or {}
     most = context.get("max_attempts")
     return CallRequest(
         function_id=function.slug,
@@ -161,7 +161,8 @@ def _read_call(function: AnyFunction, body: _CallBody, target: str) -> CallReque
         may_run_steps=not context.get("disable_immediate_execution", False),
         may_continue=body.extension is not None,
         mode=function.mode,
-        chain=_whole((body.extension or {}).get("chain")),
+        chain=_whole(extension.get("chain")),
+        logged=_whole(extension["logged"]) if "logged" in extension else None,
     )
 
 
@@ -284,7 +285,7 @@ class _Serving:
             received_event(raw, find_events(function.triggers, str(raw.get("name") or "")), where)
             for raw in events or ({},)
         )
-        logger = run_logger(self._settings.logger(), invocation)
+        logger = run_logger(self._settings.logger(), invocation, self._settings.written)
         common = (received[0], received, call.run_id, call.attempt, call.max_attempts or 0, function.slug, logger)
         tick = read_tick(events[0]) if events else None
         send = self._sending(invocation)

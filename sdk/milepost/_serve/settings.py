@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from milepost._replay.log_gate import WrittenLines
+
 if TYPE_CHECKING:
     import logging
 
@@ -33,6 +35,7 @@ class AppSettings:
     max_chain: int
     now: Callable[[], datetime]
     logger: Callable[[], logging.Logger]
+    written: WrittenLines = field(default_factory=WrittenLines)
     warned: set[str] = field(default_factory=set[str])
     """Warnings already logged; each is logged once, not in every replay."""
 
@@ -44,7 +47,8 @@ class AppSettings:
     @property
     def unguarded(self) -> str:
         """Why requests from a transport that authenticates nobody are refused; empty if they are verified, or in dev
-        mode."""
+        mode.
+        """
         if self.dev or self.signing_key is not None:
             return ""
         return (

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from milepost.errors import CodeError, ConfigError, EventMismatchError
 
-__all__ = ["Named", "check_text", "here", "in_body", "in_run"]
+__all__ = ["Named", "after_step", "check_text", "here", "in_body", "in_run"]
 
 
 class CurrentCall(Protocol):
@@ -60,6 +60,9 @@ in_run: Final[ContextVar[CurrentRun | None]] = ContextVar("milepost_run", defaul
 
 in_body: Final[ContextVar[CurrentStep | None]] = ContextVar("milepost_step", default=None)
 """The step whose body is running in this context."""
+
+after_step: Final[ContextVar[tuple[str, str] | None]] = ContextVar("milepost_after", default=None)
+"""Name and id of the step that the code in this context, a branch of the function, has got last."""
 
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
