@@ -3,7 +3,8 @@
     MilepostError
     ├── TransientError            retry: the same call may succeed later
     │   ├── RetryAfterError       raised by your code: retry, but not before a given moment
-    │   └── SendError             events or steps could not be delivered
+    │   ├── SendError             events or steps could not be delivered
+    │   └── StepTimeoutError      an attempt of a step took longer than its timeout=
     ├── FinalError                do not retry: the same call would fail again
     │   ├── NonRetriableError     raised by your code: do not retry
     │   ├── StepError             a step failed for good; catch it, or the run fails
@@ -63,6 +64,7 @@ __all__ = [
     "SendError",
     "SignatureError",
     "StepError",
+    "StepTimeoutError",
     "TransientError",
     "UnawaitedStepError",
 ]
@@ -147,6 +149,12 @@ class SendError(TransientError):
     def __init__(self, message: str, ids: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.ids = ids
+
+
+class StepTimeoutError(TransientError, TimeoutError):
+    """An attempt of a step took longer than the `timeout=` of `step.run`. It is retried like after any other error."""
+
+    code = "step_timeout"
 
 
 class FinalError(MilepostError):

@@ -6,15 +6,20 @@ The word `attempts` of the wire format counts retries, the first try not include
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self, cast
 
 from milepost._values.durations import Duration, to_duration
-from milepost.errors import BadDurationError, BadRetriesError
+from milepost.errors import BadDurationError, BadRetriesError, CodeError, FinalError, RetryAfterError
 from milepost.protocol import MAX_RETRIES
 
 __all__ = ["DEFAULT_RETRIES", "Retries", "to_retries"]
+
+
+ErrorKinds = type[BaseException] | Sequence[type[BaseException]]
+"""An exception class, or several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,12 @@ class Retries:
         factor: Each further wait is this many times longer than the one before, 1–100; default 2.
         max_delay: Upper limit of every wait; default 2 h.
         jitter: Share of each wait, 0–1, of which a random part is subtracted; default 0.2.
+        on: Exception class, or several, after which a retry follows; after others, none. Default: all. A
+            RetryAfterError asks for a retry and needs no place here.
+        never: Exception class, or several, after which no retry follows, even if they are also in `on`. Default: none.
+
+    An error that is final in itself, such as NonRetriableError, is never retried. A group of errors is retried if one
+    of them is.
 
     Without any delay option the server's own table applies: 15 s, 30 s, 1 m, 2 m, 5 m … up to 2 h, plus up to 30 s.
     Raises BadRetriesError for values outside these limits, and for the former name of `max_retries`, `attempts`.
@@ -37,6 +48,8 @@ class Retries:
     factor: float | None = None
     max_delay: Duration | None = None
     jitter: float | None = None
+    on: ErrorKinds | None = None
+    never: ErrorKinds = ()
 
     def __new__(cls, *_args: object, **options: object) -> Self:
         """Refuse the former name of `max_retries`, which type checkers refuse already."""
@@ -48,6 +61,8 @@ class Retries:
         count = cast("object", self.max_retries)
         if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= MAX_RETRIES:
             raise BadRetriesError(f"retries are {self.max_retries!r}: give a whole number from 0 to {MAX_RETRIES}")
+        object.__setattr__(self, "on", None if self.on is None else _kinds("on", self.on))
+        object.__setattr__(self, "never", _kinds("never", self.never))
         _in_range("factor", self.factor, 1, 100)
         _in_range("jitter", self.jitter, 0, 1)
         for name, value in (("first_delay", self.first_delay), ("max_delay", self.max_delay)):
@@ -56,6 +71,13 @@ class Retries:
                     to_duration(value, f"Retries({name}=…)")
             except BadDurationError as error:
                 raise BadRetriesError(str(error)) from None
+
+    def allows(self, error: BaseException) -> bool:
+        """Whether `on` and `never` allow a retry after an error."""
+        if isinstance(error, cast("tuple[type[BaseException], ...]", self.never)):
+            return False
+        listed = cast("tuple[type[BaseException], ...] | None", self.on)
+        return listed is None or isinstance(error, (*listed, RetryAfterError))
 
     @property
     def max_attempts(self) -> int:
@@ -74,6 +96,24 @@ class Retries:
             "jitter": 0.2 if self.jitter is None else float(self.jitter),
         }
         return {"attempts": self.max_retries, "backoff": backoff}
+
+
+def _kinds(option: str, given: object) -> tuple[type[BaseException], ...]:
+    """One exception class or several as a tuple. Raises BadRetriesError for what is none, or is final in itself."""
+    listed: tuple[object, ...] = tuple(cast("Sequence[object]", given)) if isinstance(given, Sequence) else (given,)
+    for kind in listed:
+        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+            raise BadRetriesError(
+                f"Retries({option}=…) has {kind!r}, which is not an exception class: write for example "
+                f"Retries({option}=ConnectionError), or several in a tuple"
+            )
+        if option == "on" and issubclass(kind, FinalError | CodeError):
+            raise BadRetriesError(
+                f"Retries(on=…) has {kind.__name__}, which is never retried: remove it, or raise another exception"
+            )
+    if option == "on" and not listed:
+        raise BadRetriesError("Retries(on=()) retries nothing: write max_retries=0")
+    return cast("tuple[type[BaseException], ...]", listed)
 
 
 def _renamed(attempts: object) -> str:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from milepost._values.stepping import as_coroutine
-from milepost.errors import Interrupt, UnawaitedStepError
+from milepost.errors import Interrupt, StepTimeoutError, UnawaitedStepError
 from milepost.protocol import DISCOVERY
 
 from .execute import Checkpointer, run_step
 from .ops import Op
 from .replay import UNKNOWN, Invocation, Move
 from .requests import Step
+from .time_limit import call_within
 
 if TYPE_CHECKING:
     from .calls import StepCall
@@ -64,6 +65,16 @@ class AsyncRunner:
     async def call(self, fn: Callable[..., object], /, *args: object, **kwargs: object) -> object:
         result = fn(*args, **kwargs)
         return cast("object", await result) if inspect.isawaitable(result) else result
+
+    async def call_within(
+        self,
+        seconds: float,
+        too_late: StepTimeoutError,
+        fn: Callable[..., object],
+        args: tuple[object, ...],
+        kwargs: Mapping[str, object],
+    ) -> object:
+        return await call_within(seconds, too_late, fn, args, kwargs)
 
     async def save(self, ops: Sequence[Op]) -> None:
         assert self._checkpointer is not None

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, cast
 
 from milepost._declare.function import AnyFunction, Function, FunctionRef, event_name
 from milepost._declare.matching import check_match, match_condition
-from milepost._declare.retries import Retries, to_retries
+from milepost._declare.retries import Retries
 from milepost._declare.triggers import AnyEvent, Event, Trigger, received_event
 from milepost._values.current import Named, check_text, here
 from milepost._values.durations import Duration, open_duration, wire_duration, wire_moment
@@ -21,6 +21,8 @@ from milepost._values.events import Sendable
 from milepost._values.serializer import Adapter, UnresolvedAnnotation, adapter_for, plain_json, returned_type
 from milepost.errors import BadIdError, ConfigError
 from milepost.protocol import Opcode
+
+from .options import take_options
 
 __all__ = [
     "StepCall",
@@ -56,6 +58,7 @@ class StepCall(NamedTuple):
     adapter: Adapter | None = None
     event: AnyEvent | None = None
     unresolved: str | None = None
+    timeout: float | None = None
 
 
 def check_name(name: object) -> str:
@@ -83,18 +86,13 @@ def run_call(name: str, fn: Callable[..., object], args: tuple[object, ...], kwa
             f"step {name!r}{here()} got an object of type {type(fn).__name__} to run: pass the function itself and its "
             "arguments, step.run(id, fn, *args), without calling it"
         )
-    given: Retries | int | None = None
-    if "retries" in kwargs:
-        given = cast("Retries | int | None", kwargs["retries"])  # as in the signature of step.run; checked below
-        kwargs = {key: value for key, value in kwargs.items() if key != "retries"}
+    retries, timeout, kwargs = take_options(name, fn, args, kwargs)
     annotation = returned_type(fn)
     unresolved = annotation.text if isinstance(annotation, UnresolvedAnnotation) else None
-    retries: Retries | None = None
-    if given is not None:
-        with Named(f"step {name!r}"):
-            retries = to_retries(given)
     # By position, because keywords take twice as long.
-    return StepCall(name, _RUN, _EMPTY, None, fn, args, kwargs, retries, adapter_for(annotation), None, unresolved)
+    return StepCall(
+        name, _RUN, _EMPTY, None, fn, args, kwargs, retries, adapter_for(annotation), None, unresolved, timeout
+    )
 
 
 def sleep_call(name: str, duration: Duration) -> StepCall:

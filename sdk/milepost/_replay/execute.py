@@ -13,8 +13,9 @@ from typing import Protocol
 from milepost._values.current import in_body
 from milepost._values.json_types import JsonObject
 from milepost._values.serializer import pack, unpack
-from milepost.errors import CheckpointRefused, Interrupt
+from milepost.errors import CheckpointRefused, Interrupt, StepTimeoutError
 
+from .calls import StepCall
 from .ops import Op
 from .replay import Invocation
 from .requests import Step
@@ -47,6 +48,17 @@ class Bridge(Protocol):
 
     def call(self, fn: Callable[..., object], /, *args: object, **kwargs: object) -> Awaitable[object]:
         """Call `fn`; if its result is awaitable, wait for it."""
+        ...
+
+    def call_within(
+        self,
+        seconds: float,
+        too_late: StepTimeoutError,
+        fn: Callable[..., object],
+        args: tuple[object, ...],
+        kwargs: Mapping[str, object],
+    ) -> Awaitable[object]:
+        """The same, but raise `too_late` if it takes longer."""
         ...
 
     def save(self, ops: Sequence[Op]) -> Awaitable[None]:
@@ -92,15 +104,25 @@ async def run_step(invocation: Invocation, step: Step, bridge: Bridge) -> object
 
 
 async def _run_body(invocation: Invocation, step: Step, bridge: Bridge) -> object:
-    call, rehearsal = step.call, invocation.rehearsal
-    assert call.body is not None
+    call, rehearsal, what = step.call, invocation.rehearsal, invocation.call.what(step)
     if rehearsal is None:
-        return await bridge.call(call.body, *call.args, **call.kwargs)
+        return await _call_body(call, what, bridge)
     rehearsal.began(call.name)
     try:
-        return await bridge.call(call.body, *call.args, **call.kwargs)
+        return await _call_body(call, what, bridge)
     finally:
         rehearsal.ended(call.name)
+
+
+async def _call_body(call: StepCall, what: str, bridge: Bridge) -> object:
+    assert call.body is not None
+    if call.timeout is None:
+        return await bridge.call(call.body, *call.args, **call.kwargs)
+    too_late = StepTimeoutError(
+        f"{what} did not finish within its timeout of {call.timeout:g} s. Give what it calls a time limit, set a "
+        "longer timeout=, or split the step."
+    )
+    return await bridge.call_within(call.timeout, too_late, call.body, call.args, call.kwargs)
 
 
 async def _save(invocation: Invocation, step: Step, bridge: Bridge) -> None:

@@ -365,14 +365,16 @@ class Invocation:
         if self.answer is not None:
             return
         limit = step.call.retries.max_attempts if step.call.retries is not None else self.call.max_attempts
-        last = is_final(error) or (limit is not None and self.attempt + 1 >= limit)
+        policy = step.call.retries or self.call.retries
+        allows = policy.allows if policy is not None else None
+        last = is_final(error, allows) or (limit is not None and self.attempt + 1 >= limit)
         opts: dict[str, object] = {}
         if isinstance(error, RetryAfterError) and not last:
             opts["retry_after"] = error.due_at(self.now()).isoformat()
         op = self._op(
             step,
             Opcode.STEP_FAILED if last else Opcode.STEP_ERROR,
-            failure=Failure.of(error),
+            failure=Failure.of(error, allows),
             opts=opts,
             started_at=started_at,
             ended_at=self.now(),

@@ -10,6 +10,7 @@ from .calls import StepCall
 
 if TYPE_CHECKING:
     from milepost._declare.function import Mode
+    from milepost._declare.retries import Retries
 
 __all__ = ["CallRequest", "Step"]
 
@@ -45,6 +46,8 @@ class CallRequest:
     chain: int = 0
     """How many events led to the run, each from a run that the one before it had started."""
 
+    retries: Retries | None = None
+    """The policy of the function."""
     logged: int | None = None
     """How many stretches of code, of which one leads to the first step and one follows each in `order`, have written
     their log lines; None if the server does not say."""

@@ -69,12 +69,30 @@ class Steps:
 
     @overload
     async def run(
-        self, id: str, fn: Callable[..., Awaitable[T]], *args: object, retries: Retries | int, **kwargs: object
+        self,
+        id: str,
+        fn: Callable[..., Awaitable[T]],
+        *args: object,
+        retries: Retries | int,
+        timeout: Duration | None = None,
+        **kwargs: object,
     ) -> T: ...
     @overload
     async def run(
-        self, id: str, fn: Callable[..., T], *args: object, retries: Retries | int, **kwargs: object
+        self,
+        id: str,
+        fn: Callable[..., T],
+        *args: object,
+        retries: Retries | int,
+        timeout: Duration | None = None,
+        **kwargs: object,
     ) -> T: ...
+    @overload
+    async def run(
+        self, id: str, fn: Callable[..., Awaitable[T]], *args: object, timeout: Duration, **kwargs: object
+    ) -> T: ...
+    @overload
+    async def run(self, id: str, fn: Callable[..., T], *args: object, timeout: Duration, **kwargs: object) -> T: ...
     @overload
     async def run(self, id: str, fn: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T: ...
     @overload
@@ -88,8 +106,14 @@ class Steps:
             fn: An async or sync callable. It may run more than once: after an error, or after a crash before its result
                 was saved.
             *args: Positional arguments for `fn`.
-            **kwargs: Keyword arguments for `fn`, except `retries`: a number of retries or `Retries` for this step only;
-                by default those of the function.
+            **kwargs: Keyword arguments for `fn`, except two options. `retries`: a number of retries or `Retries` for
+                this step only; by default those of the function. `timeout`: the longest time that an attempt may take,
+                a duration of more than zero; by default no limit but that of the invocation. Pass an argument of `fn`
+                with one of these names by `functools.partial`.
+
+        When the `timeout` is over, the attempt fails with StepTimeoutError and is retried like after any other error.
+        An `async def` function is cancelled. Other code runs on a thread of its own, which cannot be stopped: it is
+        abandoned, and may still be running when the next attempt starts.
 
         The result is round-tripped through JSON (at most 4 MiB), the first time too. If `fn` has a return annotation
         such as a model, a dataclass or a datetime, it is read back as that type. Raises StepError if the step failed
@@ -201,10 +225,30 @@ class SyncSteps:
 
     @overload
     def run(
-        self, id: str, fn: Callable[..., Awaitable[T]], *args: object, retries: Retries | int, **kwargs: object
+        self,
+        id: str,
+        fn: Callable[..., Awaitable[T]],
+        *args: object,
+        retries: Retries | int,
+        timeout: Duration | None = None,
+        **kwargs: object,
     ) -> T: ...
     @overload
-    def run(self, id: str, fn: Callable[..., T], *args: object, retries: Retries | int, **kwargs: object) -> T: ...
+    def run(
+        self,
+        id: str,
+        fn: Callable[..., T],
+        *args: object,
+        retries: Retries | int,
+        timeout: Duration | None = None,
+        **kwargs: object,
+    ) -> T: ...
+    @overload
+    def run(
+        self, id: str, fn: Callable[..., Awaitable[T]], *args: object, timeout: Duration, **kwargs: object
+    ) -> T: ...
+    @overload
+    def run(self, id: str, fn: Callable[..., T], *args: object, timeout: Duration, **kwargs: object) -> T: ...
     @overload
     def run(self, id: str, fn: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T: ...
     @overload

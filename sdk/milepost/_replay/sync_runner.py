@@ -15,17 +15,18 @@ import asyncio
 import inspect
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextvars import copy_context
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from milepost._values.current import in_body
 from milepost._values.stepping import as_coroutine, step_through
-from milepost.errors import CodeError, Interrupt, NestedStepError
+from milepost.errors import CodeError, Interrupt, NestedStepError, StepTimeoutError
 
 from .execute import Checkpointer, run_step
 from .ops import Op
 from .replay import UNKNOWN, Invocation, Move
+from .time_limit import call_within
 
 if TYPE_CHECKING:
     from .calls import StepCall
@@ -78,6 +79,16 @@ class SyncRunner:
         if inspect.isawaitable(result):
             return self._worker.loop.run_until_complete(as_coroutine(cast("Awaitable[object]", result)))
         return result
+
+    async def call_within(
+        self,
+        seconds: float,
+        too_late: StepTimeoutError,
+        fn: Callable[..., object],
+        args: tuple[object, ...],
+        kwargs: Mapping[str, object],
+    ) -> object:
+        return self._worker.loop.run_until_complete(call_within(seconds, too_late, fn, args, kwargs))
 
     async def save(self, ops: Sequence[Op]) -> None:
         assert self._checkpointer is not None

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from pydantic_core import from_json
 
+from milepost._declare.retries import Retries
 from milepost._replay.ops import Answer, Op, Raised, Returned, join_ops
 from milepost._replay.requests import CallRequest
 from milepost._values.failure import Failure, is_final, retry_after_of
@@ -25,7 +26,7 @@ def write_answer(answer: Answer, call: CallRequest, now: datetime) -> Response:
     if isinstance(answer, Returned):
         response = json_response(200, answer.data)
     elif isinstance(answer, Raised):
-        response = _error_response(answer.error, now)
+        response = _error_response(answer.error, now, call.retries)
     else:
         response = json_response(206, join_ops(answer.ops), _retry_headers(answer.error, now))
     if len(response.body) <= MAX_RESPONSE_BYTES:
@@ -34,11 +35,11 @@ def write_answer(answer: Answer, call: CallRequest, now: datetime) -> Response:
         f"the response of function {call.function_id!r}, run {call.run_id}, has {len(response.body)} bytes; at most "
         f"{MAX_RESPONSE_BYTES} are allowed. Return less from steps and the function, or references to stored content."
     )
-    return _error_response(error, now)
+    return _error_response(error, now, None)
 
 
-def _error_response(error: BaseException, now: datetime) -> Response:
-    final = is_final(error)
+def _error_response(error: BaseException, now: datetime, policy: Retries | None) -> Response:
+    final = is_final(error, policy.allows if policy is not None else None)
     body = replace(Failure.of(error), no_retry=False).to_wire()
     headers = _retry_headers(error, now)
     if final:

@@ -161,6 +161,7 @@ def _read_call(function: AnyFunction, body: _CallBody, target: str) -> CallReque
         may_run_steps=not context.get("disable_immediate_execution", False),
         may_continue=body.extension is not None,
         mode=function.mode,
+        retries=function.retries,
         chain=_whole(extension.get("chain")),
         logged=_whole(extension["logged"]) if "logged" in extension else None,
     )

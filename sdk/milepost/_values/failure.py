@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +15,8 @@ from milepost.errors import CodeError, FinalError, MilepostError, RetryAfterErro
 from milepost.protocol import nests_deeper
 
 __all__ = ["Failure", "is_final", "leaves", "read_failure", "retry_after_of"]
+
+Allows = Callable[[BaseException], bool]
 
 _HERE: Final = str(Path(__file__).parents[1])
 _MAX_MESSAGE_CHARS: Final = 32_000
@@ -45,9 +47,9 @@ class Failure:
     no_retry: bool = False
 
     @classmethod
-    def of(cls, error: BaseException) -> Failure:
+    def of(cls, error: BaseException, allows: Allows | None = None) -> Failure:
         """Describe an error; a StepError is described as the original error that the step raised."""
-        return _describe(_representative(error), no_retry=is_final(error), depth=0)
+        return _describe(_representative(error), no_retry=is_final(error, allows), depth=0)
 
     def to_wire(self) -> dict[str, object]:
         """The JSON object; keys without a value are left out."""
@@ -72,9 +74,14 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
-def is_final(error: BaseException) -> bool:
-    """Whether a retry cannot help. A group is final only if every error in it is."""
-    return all(isinstance(leaf, FinalError | CodeError) for leaf in leaves(error))
+def is_final(error: BaseException, allows: Allows | None = None) -> bool:
+    """Whether no retry is to follow. A group is final only if every error in it is.
+
+    `allows` is the policy's part: whether it allows a retry after an error that is not final in itself.
+    """
+    return all(
+        isinstance(leaf, FinalError | CodeError) or not (allows is None or allows(leaf)) for leaf in leaves(error)
+    )
 
 
 def retry_after_of(error: BaseException) -> RetryAfterError | None:
