@@ -298,7 +298,13 @@ def _range(field: _Field, word: str, text: str, match: re.Match[str]) -> range:
     if match["high"]:
         high = _number(field, word, text, match["high"])
         if high < low:
-            raise _bad(field, word, text, f"the range {match['low']}-{match['high']} runs backwards")
+            parts = f"{match['low']}-{field.high}", f"{field.low}-{match['high']}"
+            instead = (
+                ",".join(field.names[at] for at in (*range(low, _last(field) + 1), *range(high + 1)))
+                if field.names is _DAYS
+                else ",".join(parts)
+            )
+            raise _bad(field, word, text, f"the range {match['low']}-{match['high']} runs backwards", instead)
     else:
         high = _last(field) if match["step"] else low
     return range(low, high + 1, step)
@@ -320,10 +326,10 @@ def _number(field: _Field, word: str, text: str, written: str) -> int:
     return number
 
 
-def _bad(field: _Field, word: str, text: str, why: str) -> ValueError:
+def _bad(field: _Field, word: str, text: str, why: str, instead: str = "") -> ValueError:
     return ValueError(
         f"the {field.name} field {word!r} of the cron line {text!r} is wrong: {why}; "
-        f"write, for example, {field.example!r}"
+        + (f"write {instead!r}" if instead else f"write, for example, {field.example!r}")
     )
 
 

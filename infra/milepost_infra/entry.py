@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -52,6 +53,13 @@ def read_entry(path: str | Path, attribute: str = "app") -> Entry:
     while (top / "__init__.py").is_file():
         names.append(top.name)
         top = top.parent
+    wrong = next((name for name in names if not name.isidentifier() or keyword.iskeyword(name)), "")
+    if wrong:
+        raise InfraError(
+            "MP606",
+            f"The entry {str(path)!r} cannot be imported, because {wrong!r} is not a module name; rename it. Module "
+            "names have letters, digits and '_' only, do not begin with a digit, and are no words of Python.",
+        )
     packaged = len(names) > 1
     source = AppSource(top / names[-1], names[-1]) if packaged else AppSource(top)
     return Entry(source, ".".join(reversed(names)), _requirements(file.parent, top), attribute)

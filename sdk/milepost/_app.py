@@ -168,8 +168,8 @@ class App:
     ) -> FunctionDecorator[Any]: ...
     def function(
         self,
-        *,
-        id: str,  # noqa: A002 - the public word
+        *misplaced: object,
+        id: str | None = None,  # noqa: A002 - the public word
         trigger: Trigger | str | None = None,
         triggers: Sequence[Trigger | str] | None = None,
         **options: Unpack[FunctionOptions],
@@ -177,6 +177,7 @@ class App:
         """Register a function: a decorator for `async def f(ctx: Context)` or `def f(ctx: SyncContext)`.
 
         Args:
+            *misplaced: Refused: all arguments are given by keyword.
             id: Name of the function within the app; runs refer to it, so do not change it.
             trigger: What starts the function: an `Event`, a `Cron`, or a string, the name of an event. With an `Event`
                 that has a model, `ctx` is `Context[Model]`.
@@ -190,6 +191,8 @@ class App:
         Raises ConfigError, which names the function, for an invalid value or an option that this version does not
         support.
         """
+        if misplaced or id is None:
+            raise ConfigError(_how_to_declare(self.id, misplaced, options))
         refuse_unknown(f"function {id!r} of app {self.id!r}", options)
         if trigger is not None and triggers is not None:
             raise ConfigError(f"function {id!r} of app {self.id!r} has both trigger and triggers: use one")
@@ -344,6 +347,19 @@ class App:
         from ._serve.aws_lambda import lambda_handler  # noqa: PLC0415 - needed only here
 
         return lambda_handler(self, state_store)
+
+
+def _how_to_declare(app_id: str, misplaced: Sequence[object], options: Mapping[str, object]) -> str:
+    """What to write instead of `@app.function` or `@app.function("id")`."""
+    first = misplaced[0] if misplaced else ""
+    if callable(first):
+        name = str(getattr(first, "__name__", "my-function"))
+        seen, made = f"@app.function is written without parentheses above {name!r}", name.replace("_", "-")
+    elif misplaced:
+        seen, made = f"a function has {first!r} without a keyword", first if isinstance(first, str) else "my-function"
+    else:
+        seen, made = f"a function with the options {', '.join(options) or 'none'} has no id", "my-function"
+    return f"app {app_id!r}: {seen}: write @app.function(id={made!r}, trigger=Event('order/created'))"
 
 
 @functools.lru_cache

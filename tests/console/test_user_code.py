@@ -381,3 +381,10 @@ def test_with_json_lines_what_code_prints_goes_to_standard_error(tmp_path: Path)
     errors = (tmp_path / "server.err").read_text()
     assert "printed by a step" in errors
     assert "and past Python" in errors
+
+
+@pytest.mark.parametrize(("name", "better"), [("24_x", "app_24_x"), ("order-mail", "order_mail")])
+def test_a_file_whose_name_is_no_module_name_is_refused_with_one_that_is(tmp_path: Path, name: str, better: str):
+    (tmp_path / f"{name}.py").write_text("app = None\n")
+    with pytest.raises(CodeProblem, match=f"'{name}' is not a module name: rename it to, for example, '{better}'"):
+        parse_location(f"{name}.py", tmp_path)

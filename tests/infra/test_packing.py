@@ -120,6 +120,13 @@ def test_an_entry_in_a_package_is_imported_by_its_full_name(tmp_path):
     assert "from company.shop.functions import shop" in entry.shim["_milepost_entry.py"]
 
 
+@pytest.mark.parametrize("name", ["24_orders", "order-mail", "class"])
+def test_an_entry_whose_name_is_no_module_name_is_refused(tmp_path, name):
+    (tmp_path / f"{name}.py").write_text("app = None\n")
+    with pytest.raises(InfraError, match=f"MP606.*{name}.*rename it"):
+        read_entry(tmp_path / f"{name}.py")
+
+
 def test_an_entry_that_does_not_exist_is_refused(tmp_path):
     with pytest.raises(InfraError, match="MP606"):
         read_entry(tmp_path / "app.py")

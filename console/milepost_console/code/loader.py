@@ -56,6 +56,12 @@ def parse_location(text: str, folder: Path) -> AppLocation:
     return AppLocation(text, target, folder, attribute)
 
 
+def module_name(text: str) -> str:
+    """A name close to the given one that a module can have."""
+    made = "".join(letter if letter.isalnum() else "_" for letter in text)
+    return made if made.isidentifier() else f"app_{made}"
+
+
 def _is_drive(text: str) -> bool:
     return len(text) > 2 and text[1] == ":" and text[2] in "\\/"
 
@@ -73,7 +79,11 @@ def _file_location(text: str, path: Path, attribute: str) -> AppLocation:
         names.insert(0, root.name)
         root = root.parent
     if not names or not all(name.isidentifier() for name in names):
-        raise CodeProblem(f"{text!r} cannot be imported: name the file with letters, digits and '_' only")
+        wrong = next((name for name in names if not name.isidentifier()), path.stem)
+        raise CodeProblem(
+            f"{text!r} cannot be imported, because {wrong!r} is not a module name: rename it to, for example, "
+            f"{module_name(wrong)!r}. Module names have letters, digits and '_' only, and do not begin with a digit"
+        )
     return AppLocation(text, ".".join(names), root, attribute)
 
 

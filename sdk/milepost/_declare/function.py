@@ -7,11 +7,11 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, Literal, cast
+from typing import Any, Final, Generic, Literal, NoReturn, cast
 
 from typing_extensions import TypedDict, TypeVar
 
-from milepost._values.current import Named, check_text
+from milepost._values.current import Named, check_text, here, nearest
 from milepost._values.durations import Duration, open_duration, wire_duration
 from milepost.errors import BadIdError, BadTriggerError, ConfigError, FlowControlUnsupportedError
 from milepost.middleware import Middleware, Middlewares
@@ -172,6 +172,14 @@ class Function(Generic[D_co, T_co]):
     def __repr__(self) -> str:
         return f"<Function {self.slug}>"
 
+    def __call__(self, *_args: object, **_options: object) -> NoReturn:
+        """Refuse a direct call: nothing would be durable. Raises ConfigError."""
+        raise ConfigError(
+            f"function {self.id!r} of app {self.app_id!r} cannot be called directly{here()}: send an event that "
+            "triggers it (await app.send(…)), or call it from another function with await ctx.step.invoke(id, "
+            "function, data). In a test, use milepost.testing.Harness"
+        )
+
 
 AnyFunction = Function[object, object]
 """A function with data and a result of any type."""
@@ -206,10 +214,13 @@ def refuse_unknown(where: str, options: Mapping[str, object]) -> None:
         )
     unknown = sorted(options.keys() - FunctionOptions.__annotations__.keys())
     if unknown:
-        raise ConfigError(f"{where} has options that do not exist: {', '.join(unknown)}")
+        known = [*FunctionOptions.__annotations__, "id", "trigger", "triggers"]
+        raise ConfigError(f"{where} has options that do not exist: {', '.join(unknown)}{nearest(unknown, known)}")
 
 
 def _check_handler(where: str, handler: Handler) -> None:
+    if isinstance(cast("object", handler), Function):
+        raise ConfigError(f"{where} decorates {handler!r}, which is registered already: write a function for each")
     if not callable(handler):
         raise ConfigError(f"{where} decorates {handler!r}, which cannot be called")
     if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):

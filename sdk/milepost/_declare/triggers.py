@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Generic, Literal, cast, overload
@@ -42,6 +42,15 @@ CatchUp = Literal["one", "all", "skip"]
 MAX_TRIGGERS: Final = 10
 _MAX_TEXT: Final = 255
 _WILDCARD: Final = re.compile(r"^[^*]+[/.]\*$")
+_CRON_NAMES: Final = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
 _CRON_FIELD: Final = re.compile(r"^[\d*,/A-Za-z#LW?-]+$")
 
 
@@ -240,7 +249,8 @@ class Cron:
     """A schedule that starts a function.
 
     Args:
-        line: Five fields: minute, hour, day of month, month, day of week; at most 255 characters.
+        line: Five fields: minute, hour, day of month, month, day of week; at most 255 characters. Or one of `@hourly`,
+            `@daily`, `@weekly`, `@monthly` and `@yearly`.
         tz: IANA time zone, such as `"Europe/Paris"`; default UTC.
         jitter: 1 s to 5 m: each function fires at its own fixed offset within it; default none.
         catch_up: After an outage, start one run for all missed ticks (`"one"`, default), one for each (`"all"`), or
@@ -255,7 +265,10 @@ class Cron:
     catch_up: CatchUp = "one"
 
     def __post_init__(self) -> None:
-        fields = check_text(self.line, "a cron line", BadTriggerError).split()
+        line = check_text(self.line, "a cron line", BadTriggerError)
+        fields = _CRON_NAMES.get(line.strip().lower(), line).split()
+        if other := _other_form(fields):
+            raise BadTriggerError(f"cron line {self.line!r} {other}")
         if len(fields) != 5 or not all(_CRON_FIELD.match(field) for field in fields) or len(self.line) > _MAX_TEXT:
             raise BadTriggerError(
                 f"cron line {self.line!r} is not five fields (minute hour day month weekday), such as '0 8 * * 1-5'; "
@@ -273,8 +286,31 @@ class Cron:
 
     @property
     def wire_line(self) -> str:
-        """The line as registered, preceded by its time zone."""
-        return f"TZ={self.tz} {self.line}" if self.tz else self.line
+        """The line as registered: five fields, preceded by its time zone."""
+        line = _CRON_NAMES.get(self.line.strip().lower(), self.line)
+        return f"TZ={self.tz} {line}" if self.tz else line
+
+
+def _other_form(fields: Sequence[str]) -> str:
+    """What to write instead of a schedule in a form of other schedulers; empty if it is none that is known."""
+    first = fields[0] if fields else ""
+    if first.startswith("@"):
+        return f"is not one of {', '.join(_CRON_NAMES)}: write one of these, or five fields such as '*/5 * * * *'"
+    if first.startswith("rate("):
+        return "is a rate of EventBridge: write five fields, such as '*/5 * * * *' for every five minutes"
+    if first.startswith("cron("):
+        return (
+            "has the six fields of EventBridge: write five, without cron(…) and without the year, such as '0 10 * * *'"
+        )
+    if first.upper().startswith(("TZ=", "CRON_TZ=")):
+        return f"has its time zone in it: write Cron({' '.join(fields[1:])!r}, tz={first.partition('=')[2]!r})"
+    if len(fields) == 6:
+        return (
+            "has six fields: some schedulers begin with the second, others end with the year. A schedule here has "
+            f"neither: write five fields (minute hour day month weekday), such as {' '.join(fields[1:])!r}; for less "
+            "than a minute use a loop with step.sleep"
+        )
+    return ""
 
 
 def _check_zone(name: str) -> None:

@@ -78,6 +78,8 @@ def check_name(name: object) -> str:
 def run_call(name: str, fn: Callable[..., object], args: tuple[object, ...], kwargs: Mapping[str, object]) -> StepCall:
     """A step that runs your code."""
     check_name(name)
+    if isinstance(cast("object", fn), Function):
+        raise ConfigError(f"step {name!r}{here()} got {fn!r} to run: write step.invoke(id, function, data)")
     if not callable(fn):
         if inspect.iscoroutine(fn):
             # Otherwise the interpreter warns later, in another place, that it was never awaited.

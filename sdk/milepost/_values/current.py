@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Final, Protocol
 
 from milepost.errors import CodeError, ConfigError, EventMismatchError
 
-__all__ = ["Named", "after_step", "check_text", "here", "in_body", "in_run"]
+__all__ = ["Named", "after_step", "check_text", "here", "in_body", "in_run", "nearest"]
 
 
 class CurrentCall(Protocol):
@@ -74,6 +75,14 @@ def here() -> str:
         return ""
     within = f" in step {step.call.name!r}" if step is not None else ""
     return f"{within} of function {invocation.call.function_id!r}, run {invocation.call.run_id}"
+
+
+def nearest(words: Iterable[str], known: Sequence[str]) -> str:
+    """The known words that misspelt ones are closest to, to follow them in an error; empty if none is close."""
+    import difflib  # noqa: PLC0415 - needed only for errors
+
+    found = [close[0] for word in words if (close := difflib.get_close_matches(word, known, 1, 0.6))]
+    return f" (did you mean {', '.join(found)}?)" if found else ""
 
 
 class Named:

@@ -12,7 +12,7 @@ from typing_extensions import TypeVar
 from milepost.errors import ConfigError, EventMismatchError, ReservedEventNameError
 from milepost.protocol import MAX_EVENT_NAME_CHARS
 
-from .current import check_text
+from .current import check_text, nearest
 from .json_types import EventData
 from .serializer import plain_json
 
@@ -21,6 +21,8 @@ __all__ = ["CronTick", "NewEvent", "ReceivedEvent", "check_sendable", "read_mome
 D_co = TypeVar("D_co", covariant=True, default=EventData)
 
 RESERVED_PREFIX: Final = "inngest/"
+_KEYS: Final = frozenset({"data", "id", "name", "ts", "user", "v"})
+"""`user` and `v` are of the protocol; nothing here uses them."""
 
 
 @dataclass(frozen=True)  # with slots, NewEvent[int](…) is a TypeError in Python 3.11
@@ -109,6 +111,12 @@ def wire_event(event: Sendable) -> dict[str, object]:
     else:
         known = {"name": event.name, "data": event.data, "id": event.id, "ts": event.ts}
     name = known.get("name")
+    unknown = sorted(str(key) for key in known.keys() - _KEYS)
+    if unknown:
+        raise ConfigError(
+            f"an event to send, {name!r}, has keys that events do not have: {', '.join(unknown)}"
+            f"{nearest(unknown, sorted(_KEYS))}. Its keys are name, data, id and ts; what it is about goes into data"
+        )
     if not isinstance(name, str):
         raise ConfigError(f"an event to send has the name {name!r}: give it a string such as 'order/created'")
     check_sendable(name)

@@ -125,9 +125,13 @@ def _attribute(error: BaseException, name: str) -> object:
 
 def _text(error: BaseException) -> str:
     try:
-        return str(error)
+        text = str(error)
     except Exception as broken:  # noqa: BLE001 - user classes may do anything
         return f"<str() of this {type(error).__name__} failed: {type(broken).__name__}>"
+    if isinstance(error, StopIteration) or (type(error) is RuntimeError and isinstance(error.__cause__, StopIteration)):
+        # In a coroutine Python makes a RuntimeError of it, whose text says nothing of next().
+        return f"{text or 'StopIteration'}: next() found nothing in an iterator. Write next(iterator, default)"
+    return text
 
 
 def _jsonable(data: object) -> object:

@@ -126,7 +126,15 @@ def plain_json(value: object, what: str, around: int = 0) -> object:
 
 def revive(plain: object, adapter: Adapter, what: str) -> object:
     """Read a remembered JSON value as the annotated type. Raises NotSerializableError if it does not match."""
-    return unpack(to_json(plain), adapter, what)
+    try:
+        return cast("object", adapter.validate_json(to_json(plain)))
+    except Exception as error:  # noqa: BLE001 - validators are user code and raise anything
+        reason = str(error) if isinstance(error, ValidationError) else _reason(error)
+        raise NotSerializableError(
+            f"{what} has a recorded result that its return annotation does not accept: {reason}. If the type has "
+            "changed since, let it read old results too (give new fields a default), or give the changed step another "
+            "id; then replay the run. The step itself did succeed and does not run again."
+        ) from None
 
 
 def _type_name(value: object) -> str:
