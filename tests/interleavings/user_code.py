@@ -55,6 +55,9 @@ class _Runner:
         result = fn(*args, **kwargs)
         return await result if asyncio.iscoroutine(result) else result
 
+    async def call_within(self, *_: object) -> object:
+        raise NotImplementedError("the stories have no timeouts")
+
     async def save(self, ops: Sequence[Op]) -> None:
         assert self._checkpointer is not None
         await self._checkpointer.save([op.to_wire() for op in ops])

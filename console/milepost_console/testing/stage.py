@@ -145,9 +145,11 @@ class _Rehearsed:
     app: App
     stage: Stage
 
-    async def handle(self, request: Request, *, checkpointer: Any = None) -> Response:
+    async def handle(self, request: Request, *, checkpointer: Any = None, authenticated: bool = False) -> Response:
         rehearsal = self.stage.rehearsal_of(request)
-        return await self.app.handle(request, checkpointer=checkpointer, rehearsal=rehearsal)
+        return await self.app.handle(
+            request, checkpointer=checkpointer, rehearsal=rehearsal, authenticated=authenticated
+        )
 
 
 @dataclass
