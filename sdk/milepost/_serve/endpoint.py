@@ -58,7 +58,9 @@ class Endpoint:
     ) -> Response:
         """Answer one request; every error becomes a response."""
         try:
-            response = await self._route(request, checkpointer, state_store, budget, rehearsal, authenticated=authenticated)
+            response = await self._route(
+                request, checkpointer, state_store, budget, rehearsal, authenticated=authenticated
+            )
         except RequestError as error:
             response = _refusal(error)
         except Exception as error:  # noqa: BLE001 - the server must see a 500, and retry
