@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Generic, Literal, cast, overload
@@ -17,7 +17,7 @@ from milepost._values.current import Named, check_text
 from milepost._values.durations import Duration, to_duration
 from milepost._values.events import CronTick, NewEvent, ReceivedEvent, check_sendable, read_moment
 from milepost._values.json_types import EventData, JsonObject
-from milepost._values.serializer import Adapter
+from milepost._values.serializer import Adapter, validate_plain
 from milepost.errors import BadTriggerError, EventMismatchError
 from milepost.protocol import EventName
 
@@ -122,10 +122,17 @@ class Event(Generic[D]):
 
     def validate(self, data: object) -> D:
         """The data as an instance of the model. Raises EventMismatchError, which names the fields that do not match."""
+        return self._validated(data, lambda adapter: _from_python(adapter, data))
+
+    def _receive(self, data: Mapping[str, object]) -> D:
+        """The JSON data of a received event as an instance of the model. Raises as `validate` does."""
+        return self._validated(data, lambda adapter: validate_plain(data, adapter))
+
+    def _validated(self, data: object, read: Callable[[Adapter], object]) -> D:
         if self.model is None:
             return cast("D", data)
         try:
-            return cast("D", _model_adapter(cast("Hashable", self.model)).validate_python(data))
+            return cast("D", read(_model_adapter(cast("Hashable", self.model))))
         except ValidationError as error:
             raise EventMismatchError(
                 f"the data of event {self.name!r} does not match {model_name(self.model)}: {_fields(error)}"
@@ -158,6 +165,19 @@ class Event(Generic[D]):
 
 AnyEvent = Event[Any]
 """A type of event with data of any type."""
+
+
+def _from_python(adapter: Adapter, data: object) -> object:
+    """Data that code passes: with Python's own values, or as JSON has them, for a strict model too."""
+    try:
+        return cast("object", adapter.validate_python(data))
+    except ValidationError as error:
+        if not isinstance(data, Mapping):
+            raise
+        try:
+            return validate_plain(cast("Mapping[str, object]", data), adapter)
+        except Exception:  # noqa: BLE001 - what is wrong with it as it was passed is the one to report
+            raise error from None
 
 
 def _model_adapter(model: Hashable) -> Adapter:
@@ -362,7 +382,7 @@ def received_event(raw: Mapping[str, object], types: Iterable[AnyEvent], where: 
     parsed: object = plain
     for event in candidates:
         try:
-            parsed = event.validate(plain)
+            parsed = event._receive(plain)  # noqa: SLF001 - not a name that users should see
         except EventMismatchError as error:
             problem = problem or error
         else:

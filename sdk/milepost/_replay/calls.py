@@ -18,7 +18,7 @@ from milepost._declare.triggers import AnyEvent, Event, Trigger, received_event
 from milepost._values.current import Named, check_text, here
 from milepost._values.durations import Duration, open_duration, wire_duration, wire_moment
 from milepost._values.events import Sendable
-from milepost._values.serializer import Adapter, UnresolvedAnnotation, adapter_for, plain_json, returned_type
+from milepost._values.serializer import Adapter, adapter_for, dropped, plain_json, returned_type
 from milepost.errors import BadIdError, ConfigError
 from milepost.protocol import Opcode
 
@@ -44,7 +44,8 @@ class StepCall(NamedTuple):
     """One use of a step tool. A tuple, because a replay makes one per step, three times as fast as a frozen dataclass.
 
     `body` is the callable of a step that runs code, called with `args` and `kwargs`; None for steps of the server (a
-    sleep, a wait, an invoke). `adapter` reads the value back as the type that the user declared.
+    sleep, a wait, an invoke). `adapter` reads the value back as the type that the user declared; `unresolved` says why
+    there is none, if that type cannot be used.
     """
 
     name: str
@@ -90,11 +91,10 @@ def run_call(name: str, fn: Callable[..., object], args: tuple[object, ...], kwa
         )
     retries, timeout, kwargs = take_options(name, fn, args, kwargs)
     annotation = returned_type(fn)
-    unresolved = annotation.text if isinstance(annotation, UnresolvedAnnotation) else None
+    adapter = adapter_for(annotation)
+    unresolved = dropped(annotation) if adapter is None else None
     # By position, because keywords take twice as long.
-    return StepCall(
-        name, _RUN, _EMPTY, None, fn, args, kwargs, retries, adapter_for(annotation), None, unresolved, timeout
-    )
+    return StepCall(name, _RUN, _EMPTY, None, fn, args, kwargs, retries, adapter, None, unresolved, timeout)
 
 
 def sleep_call(name: str, duration: Duration) -> StepCall:
@@ -157,7 +157,9 @@ def invoke_call(
         if timeout is not None:
             opts["timeout"] = wire_duration(open_duration(timeout, "the timeout"))
     returns = function.returns if isinstance(function, FunctionRef) else returned_type(function.handler)
-    return StepCall(name, Opcode.INVOKE_FUNCTION, opts, adapter=adapter_for(returns) if returns is not None else None)
+    adapter = adapter_for(returns) if returns is not None else None
+    unresolved = dropped(returns) if adapter is None and returns is not None else None
+    return StepCall(name, Opcode.INVOKE_FUNCTION, opts, adapter=adapter, unresolved=unresolved)
 
 
 def _payload(function: AnyFunction | FunctionRef[object], data: object) -> object:

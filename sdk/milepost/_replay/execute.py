@@ -12,7 +12,7 @@ from typing import Protocol
 
 from milepost._values.current import in_body
 from milepost._values.json_types import JsonObject
-from milepost._values.serializer import pack, unpack
+from milepost._values.serializer import round_trip
 from milepost.errors import CheckpointRefused, Interrupt, StepTimeoutError
 
 from .calls import StepCall
@@ -74,16 +74,12 @@ async def run_step(invocation: Invocation, step: Step, bridge: Bridge) -> object
     """Run the body of a step and return its value, if the function may continue with it."""
     call, what = step.call, invocation.call.what(step)
     if call.unresolved is not None:
-        invocation.warn(
-            f"{what} has the return annotation {call.unresolved!r}, whose names cannot be resolved at run time, so "
-            "its value is returned as plain JSON. Import the type at module level, not only under TYPE_CHECKING."
-        )
+        invocation.warn(f"{what} {call.unresolved}")
     started_at = invocation.now()
     token = in_body.set(step)
     try:
         value = await _run_body(invocation, step, bridge)
-        data = pack(value, call.adapter, what)
-        value = unpack(data, call.adapter, what)
+        data, value = round_trip(value, call.adapter, what)
     except BaseException as error:
         # A body that is cancelled (by a timeout around the step) is a failed attempt like any other, unless the
         # invocation already has its answer.

@@ -148,6 +148,8 @@ class Invocation:
         memo, call = self.call.memos[step.id], step.call
         after_step.set((call.name, step.id))
         if call.body is None:
+            if call.unresolved is not None:
+                self.warn(f"{self.call.what(step)} {call.unresolved}")
             return READERS[call.opcode](self.call, step, memo)
         return read_result(self.call, step, memo)
 

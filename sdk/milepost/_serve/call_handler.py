@@ -24,7 +24,7 @@ from milepost._send.http import HttpApi
 from milepost._send.sender import step_seed
 from milepost._values.current import in_run
 from milepost._values.json_types import JsonObject
-from milepost._values.serializer import UnresolvedAnnotation, adapter_for, pack, returned_type
+from milepost._values.serializer import adapter_for, dropped, pack, returned_type
 from milepost.errors import MilepostError, RequestError
 from milepost.middleware import CallInput, call_and_wait
 from milepost.protocol import DISCOVERY, EXTENSION
@@ -228,8 +228,8 @@ class _Serving:
         function = self._function
         what = f"function {function.slug!r}, run {self._call.run_id},"
         annotation = returned_type(function.handler)
-        if isinstance(annotation, UnresolvedAnnotation):
-            annotation = object
+        if (problem := dropped(annotation)) is not None:
+            self._warn(f"function {function.slug!r} {problem}")
         adapter = adapter_for(annotation)
         hooks = self._middlewares.overrides("after_memoization") or self._middlewares.overrides("before_execution")
 

@@ -125,6 +125,8 @@ def wire_event(event: Sendable) -> dict[str, object]:
     ts = fields.get("ts")
     if isinstance(ts, datetime):
         fields["ts"] = _milliseconds(ts, name)
+    # By itself, because its class decides how it is written.
+    fields["data"] = plain_json(fields["data"], f"event {name!r}")
     wire = cast("dict[str, object]", plain_json(fields, f"event {name!r}", 1))
     if not isinstance(wire["data"], dict):
         raise EventMismatchError(

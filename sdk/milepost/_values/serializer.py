@@ -4,6 +4,8 @@ Rules
 - A value is written as JSON and read back before the caller sees it, in the first run too.
 - If the callable's return annotation names a type beyond JSON's own (a model, a dataclass, a datetime …), the value
   is read back as that type every time. Without an annotation the plain JSON value is returned.
+- A model is written in the first form that its own type reads back as the same JSON: by alias, else by field name.
+  Reading accepts both. What would be lost all the same (fields of a subclass, excluded fields, secrets) is refused.
 - Whatever a serializer or a validator raises, of any type, is final: the body has run, and would only run again.
 - NaN and infinities are refused: JSON cannot represent them, and other readers would see null.
 """
@@ -11,47 +13,172 @@ Rules
 from __future__ import annotations
 
 import functools
+import sys
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any, Final, cast
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 from pydantic_core import PydanticSerializationError, from_json, to_json
+from typing_extensions import TypedDict, is_typeddict
 
 from milepost.errors import NotSerializableError, PayloadTooLargeError
 from milepost.protocol import MAX_NESTING, MAX_STEP_OUTPUT_BYTES, nests_deeper
 
-__all__ = ["Adapter", "UnresolvedAnnotation", "adapter_for", "pack", "plain_json", "returned_type", "revive", "unpack"]
+from .annotations import ABSENT, UnresolvedAnnotation, returned_type
+from .losses import MASK, excluded_fields, find_loss, find_secret
 
-_PLAIN: Final = frozenset({str, int, float, bool, None, types.NoneType, object, Any, dict, list})
+__all__ = [
+    "Adapter",
+    "UnresolvedAnnotation",
+    "adapter_for",
+    "dropped",
+    "pack",
+    "plain_json",
+    "returned_type",
+    "revive",
+    "round_trip",
+    "validate_plain",
+]
+
+_PLAIN: Final = frozenset({
+    str, int, float, bool, None, types.NoneType, object, Any, dict, list, typing.NoReturn, typing.Never
+})  # fmt: skip
 _ORIGINS: Final = frozenset({list, dict, typing.Union, types.UnionType})
 
 Adapter = TypeAdapter[Any]
 """A pydantic adapter for a type that is known only at run time."""
 
 
-class UnresolvedAnnotation:
-    """A return annotation whose names cannot be resolved at run time. `text` is the annotation as written."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-
 def pack(value: object, adapter: Adapter | None, what: str) -> bytes:
     """Write a value as JSON. `what` names the step or function in errors.
 
-    Raises NotSerializableError for a value that JSON cannot represent or that is nested too deeply, whatever its own
-    serializers raise, and PayloadTooLargeError over 4 MiB. Neither is retried.
+    Raises NotSerializableError for a value that JSON cannot represent, that its type cannot read back or that is nested
+    too deeply, whatever its own serializers raise, and PayloadTooLargeError over 4 MiB. Neither is retried.
     """
+    return round_trip(value, adapter, what)[0]
+
+
+def round_trip(value: object, adapter: Adapter | None, what: str) -> tuple[bytes, object]:
+    """A value as JSON, and as it will be read back in every replay. Raises as `pack` does.
+
+    An iterator is exhausted: its items are the value. What it raises is an error of the body, and raised as it is.
+    """
+    if isinstance(value, Iterator):
+        value = list(cast("Iterator[object]", value))
+    if adapter is None:
+        data = _written(value, what)
+        _check(data, value, what)
+        return data, from_json(data)
+    data, back = _typed_round_trip(value, adapter, what)
+    _refuse_loss(value, back, f"{what} returned")
+    return data, back
+
+
+def _refuse_loss(value: object, back: object, what: str) -> None:
+    loss = find_loss(value, back)
+    if loss is not None:
+        raise NotSerializableError(f"{what} {loss}")
+
+
+def _written(value: object, what: str) -> bytes:
     try:
-        data = to_json(value) if adapter is None else adapter.dump_json(value, by_alias=True, warnings="error")
+        return to_json(value)
     except Exception as error:  # noqa: BLE001 - serializers are user code and raise anything
-        raise NotSerializableError(
-            f"{what} returned a {_type_name(value)} that JSON cannot represent: {_reason(error)}. Return plain data, a "
-            "dataclass or a pydantic model, or leave the object out of the result."
-        ) from None
+        raise _unwritable(value, error, what) from None
+
+
+def _unwritable(value: object, error: Exception, what: str) -> NotSerializableError:
+    advice = "Return plain data, a dataclass or a pydantic model, or leave the object out of the result."
+    if "utf-8" in str(error) and isinstance(error, PydanticSerializationError):
+        advice = (
+            "Bytes are written as text: encode others, with base64.b64encode(value).decode() or a field of type "
+            "pydantic.Base64Bytes."
+        )
+    return NotSerializableError(
+        f"{what} returned a {_type_name(value)} that JSON cannot represent: {_reason(error)}. {advice}"
+    )
+
+
+def _typed_round_trip(value: object, adapter: Adapter, what: str) -> tuple[bytes, object]:
+    """The first form of the value that its type reads back as the same JSON; if none does, the first that it reads."""
+    data = _dumped(value, adapter, what, by_alias=True)
+    _check(data, value, what)
+    try:
+        back = _read(data, adapter)
+        if _dumps_as(back, adapter, data, by_alias=True):
+            return data, back
+        first: tuple[bytes, object] | Exception = data, back
+    except Exception as error:  # noqa: BLE001 - validators are user code and raise anything
+        first = error
+    try:
+        # A field may be read by one alias and written by another; its name is always read.
+        data = _dumped(value, adapter, what, by_alias=False)
+        back = _read(data, adapter)
+        if isinstance(first, Exception) or _dumps_as(back, adapter, data, by_alias=False):
+            _check(data, value, what)
+            return data, back
+    except Exception:  # noqa: BLE001, S110 - the problem of the first form is the one to report
+        pass
+    if isinstance(first, Exception):
+        raise _unreadable(value, first, what) from None
+    return first
+
+
+def _dumped(value: object, adapter: Adapter, what: str, *, by_alias: bool) -> bytes:
+    try:
+        return adapter.dump_json(value, by_alias=by_alias, round_trip=True, warnings="error")
+    except Exception as error:  # noqa: BLE001 - serializers are user code and raise anything
+        # A model may hold what it never validated (model_copy(update=…), model_construct). If its type reads that as
+        # the same JSON, nothing is lost.
+        if isinstance(error, PydanticSerializationError):
+            try:
+                data = adapter.dump_json(value, by_alias=by_alias, round_trip=True, warnings=False)
+                if _dumps_as(_read(data, adapter), adapter, data, by_alias=by_alias):
+                    return data
+            except Exception:  # noqa: BLE001, S110 - the first error says what is wrong
+                pass
+        raise _unwritable(value, error, what) from None
+
+
+def _read(data: bytes, adapter: Adapter) -> object:
+    return cast("object", adapter.validate_json(data, by_alias=True, by_name=True))
+
+
+def _dumps_as(back: object, adapter: Adapter, data: bytes, *, by_alias: bool) -> bool:
+    """Whether a value that was read is written as the JSON that it was read from."""
+    try:
+        again = adapter.dump_json(back, by_alias=by_alias, round_trip=True, warnings=False)
+    except Exception:  # noqa: BLE001 - serializers are user code and raise anything
+        return False
+    return again == data or from_json(again) == from_json(data)
+
+
+def _unreadable(value: object, error: Exception, what: str) -> NotSerializableError:
+    """The error for a value that was written but cannot be read back; its text fits the cause."""
+    if not isinstance(error, ValidationError):
+        return NotSerializableError(
+            f"{what} returned a value that cannot be read back from JSON as its return annotation says: "
+            f"{_reason(error)}. Correct the type or its validators."
+        )
+    missing = {str(item["loc"][-1]) for item in error.errors(include_url=False) if item["type"] == "missing"}
+    excluded = sorted(missing & excluded_fields(value))
+    if excluded:
+        names = ", ".join(map(repr, excluded))
+        return NotSerializableError(
+            f"{what} returned a {_type_name(value)} that cannot be read back from JSON: {names} is required and left "
+            "out of its JSON (exclude=True). Give the field a default, or remove exclude=True."
+        )
+    return NotSerializableError(
+        f"{what} returned a value that does not match its return annotation after a round trip through JSON: "
+        f"{error}. Correct the annotation or the value, or give the type serializers and validators that fit."
+    )
+
+
+def _check(data: bytes, value: object, what: str) -> None:
+    """Refuse what is too large or too deep, NaN, infinities and masked secrets."""
     if len(data) > MAX_STEP_OUTPUT_BYTES:
         raise PayloadTooLargeError(
             f"{what} returned {len(data)} bytes of JSON; at most {MAX_STEP_OUTPUT_BYTES} are allowed. "
@@ -63,7 +190,16 @@ def pack(value: object, adapter: Adapter | None, what: str) -> bytes:
             f"{what} returned a {_type_name(value)} nested more than {MAX_NESTING} levels deep, which some JSON "
             "readers refuse. Return a flatter value, or a string."
         )
-    return data
+    _refuse_secrets(data, value, f"{what} returned")
+
+
+def _refuse_secrets(data: bytes, value: object, what: str) -> None:
+    # Only a text that contains the mask, perhaps in a string, is searched for secrets.
+    if MASK in data and (kind := find_secret(value)) is not None:
+        raise NotSerializableError(
+            f"{what} a {kind}, which is written as asterisks, so that the secret would be lost. If it may be stored "
+            "with the run, pass secret.get_secret_value(); otherwise leave it out and read it where it is used."
+        )
 
 
 def _refuse_nan(data: bytes, what: str) -> None:
@@ -85,17 +221,17 @@ def unpack(data: bytes, adapter: Adapter | None, what: str) -> object:
     Raises NotSerializableError if that fails, whatever validators raise.
     """
     try:
-        return cast("object", from_json(data) if adapter is None else adapter.validate_json(data))
-    except ValidationError as error:
-        raise NotSerializableError(
-            f"{what} returned a value that does not match its return annotation after a round trip through JSON: "
-            f"{error}. Correct the annotation or the value."
-        ) from None
+        return cast("object", from_json(data)) if adapter is None else _read(data, adapter)
     except Exception as error:  # noqa: BLE001 - validators are user code and raise anything
-        raise NotSerializableError(
-            f"{what} returned a value that cannot be read back from JSON as its return annotation says: "
-            f"{_reason(error)}. Correct the type or its validators."
-        ) from None
+        raise _unreadable(None, error, what) from None
+
+
+def validate_plain(plain: object, adapter: Adapter) -> object:
+    """Plain JSON as the adapter's type. Raises ValidationError, or what validators raise.
+
+    It is validated as JSON: a strict model takes a datetime from a JSON string, but not from a Python string.
+    """
+    return _read(to_json(plain), adapter)
 
 
 def _reason(error: Exception) -> str:
@@ -110,7 +246,8 @@ def plain_json(value: object, what: str, around: int = 0) -> object:
     `what` names its owner in errors; `around` is the number of levels that enclose the data in `value`.
     """
     try:
-        data = to_json(value)
+        data = _written_model(value, what) if isinstance(value, BaseModel) else to_json(value, round_trip=True)
+        _refuse_secrets(data, value, f"{what} has data with")
         if nests_deeper(data, MAX_NESTING + around):
             raise NotSerializableError(
                 f"{what} has data nested more than {MAX_NESTING} levels deep, which some JSON readers refuse. "
@@ -124,10 +261,23 @@ def plain_json(value: object, what: str, around: int = 0) -> object:
         ) from None
 
 
+def _written_model(value: BaseModel, what: str) -> bytes:
+    """A model in a form that its class can read back; if there is none, by alias, for readers of another kind."""
+    adapter = adapter_for(type(value))
+    if adapter is None:
+        return to_json(value, round_trip=True)
+    try:
+        data, back = _typed_round_trip(value, adapter, what)
+    except NotSerializableError:
+        return to_json(value, round_trip=True)
+    _refuse_loss(value, back, f"{what} has data with")
+    return data
+
+
 def revive(plain: object, adapter: Adapter, what: str) -> object:
     """Read a remembered JSON value as the annotated type. Raises NotSerializableError if it does not match."""
     try:
-        return cast("object", adapter.validate_json(to_json(plain)))
+        return _read(to_json(plain), adapter)
     except Exception as error:  # noqa: BLE001 - validators are user code and raise anything
         reason = str(error) if isinstance(error, ValidationError) else _reason(error)
         raise NotSerializableError(
@@ -144,7 +294,7 @@ def _type_name(value: object) -> str:
 
 def adapter_for(annotation: object) -> Adapter | None:
     """The adapter for an annotation; None if plain JSON already has that type, or pydantic does not support it."""
-    if annotation is _ABSENT or isinstance(annotation, UnresolvedAnnotation) or _is_plain(annotation):
+    if annotation is ABSENT or isinstance(annotation, UnresolvedAnnotation) or _is_plain(annotation):
         return None
     try:
         return _adapter(annotation)
@@ -160,9 +310,45 @@ def _adapter(annotation: object) -> Adapter | None:
 
 def _make_adapter(annotation: object) -> Adapter | None:
     try:
-        return TypeAdapter(cast("type[Any]", annotation))
+        return TypeAdapter(cast("type[Any]", _known_to_pydantic(annotation)))
     except (PydanticSchemaGenerationError, PydanticUserError):
         return None
+
+
+def dropped(annotation: object) -> str | None:
+    """Why values do not come back as an annotation says, to follow the name of their step; None if they do."""
+    if isinstance(annotation, UnresolvedAnnotation):
+        return annotation.warning
+    if annotation is ABSENT or _is_plain(annotation) or adapter_for(annotation) is not None:
+        return None
+    return (
+        f"has the return annotation {annotation!r}, which pydantic cannot read back from JSON, so its value is "
+        "returned as plain JSON. Return a pydantic model, a dataclass, a TypedDict or plain data, or annotate the "
+        "function with what it returns as JSON."
+    )
+
+
+def _known_to_pydantic(annotation: object) -> object:
+    """The annotation with each `typing.TypedDict` as that of typing_extensions: before 3.12 pydantic needs it."""
+    if sys.version_info >= (3, 12):
+        return annotation
+    if is_typeddict(annotation) and type(annotation).__module__ == "typing":
+        kind = cast("Any", annotation)
+        hints = typing.get_type_hints(kind, include_extras=True)
+        required = cast("frozenset[str]", kind.__required_keys__)
+        fields = {
+            name: _known_to_pydantic(hint)
+            if typing.get_origin(hint) in (typing.Required, typing.NotRequired)
+            else (typing.Required if name in required else typing.NotRequired)[cast("Any", _known_to_pydantic(hint))]
+            for name, hint in hints.items()
+        }
+        return TypedDict(kind.__name__, fields)  # type: ignore[operator]
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (list, dict, tuple, set, frozenset):
+        return cast("object", cast("Any", origin)[tuple(_known_to_pydantic(each) for each in arguments)])
+    if origin in cast("tuple[object, ...]", (typing.Union, types.UnionType)):
+        return cast("object", typing.Union[tuple(_known_to_pydantic(each) for each in arguments)])  # noqa: UP007
+    return annotation
 
 
 def _is_plain(annotation: object) -> bool:
@@ -178,72 +364,3 @@ def _is_plain(annotation: object) -> bool:
     if typing.get_origin(annotation) is dict and arguments and arguments[0] is not str:
         return False
     return all(_is_plain(argument) for argument in arguments)
-
-
-class _Absent:
-    pass
-
-
-_ABSENT: Final = _Absent()
-
-
-def returned_type(fn: Callable[..., object]) -> object:
-    """The return annotation of a callable; for a coroutine function, the type that awaiting it gives."""
-    target: object = fn if isinstance(fn, types.FunctionType) else _annotated(fn)
-    if isinstance(target, type):
-        return cast("object", target)
-    try:
-        annotation = getattr(target, "__annotations__", {}).get("return", _ABSENT)
-    except NameError as error:
-        # Python 3.14 and later evaluate annotations on first access.
-        return UnresolvedAnnotation(str(error))
-    if annotation is not _ABSENT and (isinstance(annotation, str) or _has_names(annotation)):
-        return _resolve_names(target, annotation)
-    return annotation
-
-
-def _annotated(fn: Callable[..., object]) -> object:
-    """The object that holds the annotations of a callable."""
-    while isinstance(fn, functools.partial):
-        fn = cast("Callable[..., object]", fn.func)
-    target: object = fn if isinstance(fn, type) or hasattr(fn, "__code__") else getattr(fn, "__func__", None)
-    if target is None:
-        # An object with __call__, or a builtin, which has no annotations.
-        return getattr(type(fn).__call__, "__func__", type(fn).__call__)
-    return target
-
-
-def _has_names(annotation: object) -> bool:
-    return any(isinstance(part, str | typing.ForwardRef) or _has_names(part) for part in typing.get_args(annotation))
-
-
-_MOST_RESOLVED: Final = 1024
-_RESOLVED: Final[dict[int, tuple[object, object, object]]] = {}
-"""Code, module and type by the code's id: a replay needs them for each step, and evaluating a string takes 30 µs."""
-
-
-def _resolve_names(target: object, annotation: object) -> object:
-    """Resolve the names of an annotation in the callable's module and in the scope that defines it."""
-    code = getattr(target, "__code__", None)
-    names = getattr(target, "__globals__", {})
-    known = _RESOLVED.get(id(code))
-    if known is not None and known[0] is code and known[1] is names:
-        return known[2]
-    cells = getattr(target, "__closure__", None) or ()
-    scope: dict[str, object] = {}
-    for name, cell in zip(code.co_freevars if code else (), cells, strict=False):
-        try:
-            scope[name] = cell.cell_contents
-        except ValueError:
-            continue
-    holder = types.SimpleNamespace(__annotations__={"return": annotation})
-    try:
-        hints = typing.get_type_hints(holder, globalns=names, localns=scope, include_extras=True)
-    except (NameError, AttributeError, TypeError, SyntaxError):
-        return UnresolvedAnnotation(str(annotation))
-    if code is not None and not code.co_freevars:
-        # The same code in the same module means the same types, unless it uses variables of an enclosing scope.
-        if len(_RESOLVED) >= _MOST_RESOLVED:
-            _RESOLVED.clear()
-        _RESOLVED[id(code)] = code, names, hints["return"]
-    return hints["return"]
