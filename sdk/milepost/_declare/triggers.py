@@ -382,7 +382,7 @@ def received_event(raw: Mapping[str, object], types: Iterable[AnyEvent], where: 
     parsed: object = plain
     for event in candidates:
         try:
-            parsed = event._receive(plain)  # noqa: SLF001 - not a name that users should see
+            parsed = event._receive(plain)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - users would see it
         except EventMismatchError as error:
             problem = problem or error
         else:

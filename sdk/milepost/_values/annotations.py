@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import collections.abc
 import functools
-import operator
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -25,7 +24,7 @@ __all__ = ["ABSENT", "UnresolvedAnnotation", "returned_type"]
 _FIXED: Final = cast("tuple[object, ...]", (typing.Literal, collections.abc.Callable))
 _UNIONS: Final = cast("tuple[object, ...]", (typing.Union, types.UnionType))
 _MOST_WRAPPERS: Final = 100
-_SELF: Final = cast("tuple[object, ...]", (typing.Self, typing_extensions.Self))
+_SELF: Final = cast("tuple[object, ...]", (cast("Any", typing).Self, cast("Any", typing_extensions).Self))
 _AWAITED: Final = (collections.abc.Awaitable, collections.abc.Coroutine)
 _LISTED: Final = frozenset({
     collections.abc.Iterable,
@@ -240,7 +239,7 @@ def _rebuilt(annotation: object, origin: object, arguments: tuple[object, ...], 
     if all(new is old for new, old in zip(changed, arguments, strict=True)):
         return annotation
     if origin in _UNIONS:
-        return cast("object", functools.reduce(operator.or_, cast("tuple[Any, ...]", changed)))
+        return cast("object", cast("Any", typing.Union)[changed])
     try:
         return cast("object", cast("Any", origin)[changed])
     except TypeError:

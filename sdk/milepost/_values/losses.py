@@ -84,7 +84,8 @@ def _same_generic(kind: type, other: type) -> bool:
 def _generic(kind: type) -> object:
     if not issubclass(kind, BaseModel):
         return kind
-    return cast("object", kind.__pydantic_generic_metadata__["origin"]) or kind
+    origin = cast("object", kind.__pydantic_generic_metadata__["origin"])
+    return origin or cast("object", kind)
 
 
 def _equal(one: object, other: object) -> bool:
