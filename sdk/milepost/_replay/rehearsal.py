@@ -9,8 +9,10 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from pydantic_core import to_json
+
 from milepost._declare.retries import Retries
-from milepost._values.serializer import plain_json, revive
+from milepost._values.serializer import plain_json, unpack
 from milepost.protocol import Opcode
 
 if TYPE_CHECKING:
@@ -73,7 +75,7 @@ def replaced(call: StepCall, index: int, rehearsal: Rehearsal) -> StepCall:
 
 
 def _read(result: object, adapter: Adapter | None, what: str) -> object:
-    return result if adapter is None else revive(result, adapter, what)
+    return result if adapter is None else unpack(to_json(result), adapter, what)
 
 
 def _fail(error: Exception) -> object:

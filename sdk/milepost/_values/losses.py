@@ -81,11 +81,10 @@ def _same_generic(kind: type, other: type) -> bool:
     return _generic(kind) is _generic(other)
 
 
-def _generic(kind: type) -> object:
+def _generic(kind: type[object]) -> object:
     if not issubclass(kind, BaseModel):
         return kind
-    origin = cast("object", kind.__pydantic_generic_metadata__["origin"])
-    return origin or cast("object", kind)
+    return cast("object", kind.__pydantic_generic_metadata__["origin"] or kind)
 
 
 def _equal(one: object, other: object) -> bool:
