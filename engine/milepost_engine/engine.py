@@ -16,6 +16,7 @@ from .observe import Observer, Silent
 from .operations.actions import Operations, check_new_data
 from .operations.erasure import Erasure
 from .operations.queries import Queries
+from .operations.ticks import tick_by_hand
 from .ports import MAX_DELAY_SECONDS, Blobs, Clock, Handover, Invoker, Queue, RandomSource, Slots, Table, Unbounded
 from .runs.acting import Acting
 from .runs.cancelling import Cancelling
@@ -162,17 +163,25 @@ class Engine:
         started_at = self.clock.now()
         return CheckpointWriter(lambda: self.checkpoints(run_id, function_id, claim, started_at))
 
-    async def invoke(self, function_id: str, data: Mapping[str, Json], event_id: str) -> str | None:
+    async def invoke(
+        self, function_id: str, data: Mapping[str, Json], event_id: str, *, at: datetime | None = None
+    ) -> str | None:
         """Start one function by hand, whatever its triggers; its run id, or None when there is no such function.
 
-        Raises OperationError for data that an event could not bring.
+        A function with a cron line gets a tick of it, due at `at`, by default now. One that events start as well gets
+        a tick only if `at` is given or there is no data.
+
+        Raises OperationError for data that an event could not bring, and for `at` without a cron line.
         """
         spec = (await self.registry.snapshot()).functions.get(function_id)
         if spec is None:
             return None
-        check_new_data(f"start function {function_id!r}", EventName.INVOKED.value, data)
         now = self.clock.now()
-        event = Event(event_id, event_id, EventName.INVOKED.value, data, to_ms(now), now, {})
+        name, brought = EventName.INVOKED.value, data
+        if (tick := tick_by_hand(spec, data, at, now)) is not None:
+            name, brought = EventName.CRON.value, {**data, **tick}
+        check_new_data(f"start function {function_id!r}", name, brought)
+        event = Event(event_id, event_id, name, brought, to_ms(now), now, {})
         await self.events.put_listed(event, spec.retention)
         run = await self.intake.start(spec, event)
         return run.run_id if run else None

@@ -35,8 +35,8 @@ def list_(*, url: Url = "", as_json: AsJson = False) -> None:
         for row in answer["apps"]
     ]
     columns = (
-        ("APP", "app_id"), ("FUNCTIONS", "count"), ("SERVED", "where"), ("SDK", "sdk"), ("REGISTERED", "ago"),
-        ("PROBLEM", "error"),
+        ("APP", "app_id"), ("VERSION", "app_version"), ("FUNCTIONS", "count"), ("SERVED", "where"), ("SDK", "sdk"),
+        ("REGISTERED", "ago"), ("PROBLEM", "error"),
     )  # fmt: skip
     context.rows(rows, columns, "No apps yet.")
 

@@ -9,7 +9,7 @@ import typer
 
 from milepost_console.dev.event_word import event_word
 
-from .context import AsJson, CommandContext, FunctionId, Url, open_context, read_json
+from .context import AsJson, CommandContext, FunctionId, Url, moment, open_context, read_json
 from .target import with_target
 
 __all__ = ["functions"]
@@ -27,8 +27,8 @@ def list_(*, url: Url = "", as_json: AsJson = False) -> None:
         context.emit(answer)
         return
     columns = (
-        ("FUNCTION", "function_id"), ("TRIGGERS", "on"), ("PAUSED", "paused"), ("DONE", "completed"),
-        ("FAILED", "failed"), ("LIVE", "running"), ("P50 MS", "p50_ms"), ("P99 MS", "p99_ms"),
+        ("FUNCTION", "function_id"), ("NAME", "own_name"), ("TRIGGERS", "on"), ("PAUSED", "paused"),
+        ("DONE", "completed"), ("FAILED", "failed"), ("LIVE", "running"), ("P50 MS", "p50_ms"), ("P99 MS", "p99_ms"),
     )  # fmt: skip
     rows = [{**row, **row["stats"], "on": _triggers(row)} for row in answer["functions"]]
     context.rows(rows, columns, "No functions yet. Start the server with your file: milepost dev app.py")
@@ -69,12 +69,16 @@ def trigger(
     *,
     function_id: FunctionId,
     data: Annotated[str | None, typer.Option("--data", "-d", help="JSON object, @file, or -.")] = None,
+    at: Annotated[
+        str, typer.Option("--at", help="When the tick of a cron function was due: how long ago (2h), or a date.")
+    ] = "",
     url: Url = "",
     as_json: AsJson = False,
 ) -> None:
-    """Run a function by hand, whatever its triggers."""
+    """Run a function by hand, whatever its triggers. A function with a cron line gets a tick in `ctx.cron`."""
     context = open_context(url, as_json)
-    answer = context.client.post(f"/functions/{function_id}/trigger", {"data": read_json(data, "--data") or {}})
+    body = {"data": read_json(data, "--data") or {}, **({"at": moment(at, "--at")} if at else {})}
+    answer = context.client.post(f"/functions/{function_id}/trigger", body)
     if as_json:
         context.emit(answer)
         return

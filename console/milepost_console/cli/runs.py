@@ -150,7 +150,8 @@ def _print_run(context: CommandContext, run: Mapping[str, Any], *, full: bool) -
     took = "" if run["duration_ms"] is None else f" after {length(timedelta(milliseconds=run['duration_ms']))}"
     facts = [
         ("run", run["run_id"]),
-        ("function", run["function_id"]),
+        ("function", f"{run['function_id']}{_named(run)}"),
+        ("app", " version ".join(filter(None, (run["app_id"], run["app_version"])))),
         ("status", f"{run['status']}{took if run['ended_at'] else ''}"),
         ("queued", f"{run['queued_at']}  ({ago(run['queued_at'])})"),
         ("event", f"{event_word(run['event_name'])}  {run['event_id']}"),
@@ -181,6 +182,10 @@ def _print_run(context: CommandContext, run: Mapping[str, Any], *, full: bool) -
         context.say(f"error      {_error(run['error'], full=full)}", "red")
     elif run["ended_at"]:
         context.say(f"output     {_json(run['output'], full=full)}")
+
+
+def _named(run: Mapping[str, Any]) -> str:
+    return f"  ({run['function_name']})" if run["function_name"] else ""
 
 
 def _span_rows(span: Mapping[str, Any], *, full: bool) -> list[dict[str, Any]]:

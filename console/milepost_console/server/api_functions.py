@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, Field
 
 from milepost import __version__
 from milepost_engine.adapters.local.queue import DeadLetter
@@ -39,6 +39,9 @@ __all__ = ["functions_router"]
 
 class TriggerBody(BaseModel):
     data: dict[str, Any] = Field(default_factory=dict)
+    at: AwareDatetime | None = Field(
+        default=None, description="When the tick of a cron function was due, as `ctx.cron` says; default now."
+    )
 
 
 class AddAppBody(BaseModel):
@@ -71,6 +74,7 @@ def functions_router(backend: Backend) -> APIRouter:
             paused=spec.function_id in snapshot.paused,
             target=snapshot.target_of(spec.app_id),
             retention=engine.settings.retention,
+            app=snapshot.apps.get(spec.app_id),
         )
         return row | {"stats": await stats.of(spec.function_id)}
 
@@ -108,12 +112,12 @@ def functions_router(backend: Backend) -> APIRouter:
     @router.post(
         "/functions/{function_id}/trigger",
         summary="Run a function by hand, whatever its triggers",
-        responses=answers(Started, 404, 409),
+        responses=answers(Started, 400, 404, 409),
     )
     async def trigger(function_id: str, body: TriggerBody | None = None) -> JsonResponse:
         await spec_of(function_id)
         event_id = ulid(to_ms(engine.clock.now()), engine.random_source.random_bytes(10))
-        run_id = await engine.invoke(function_id, body.data if body else {}, event_id)
+        run_id = await engine.invoke(function_id, body.data if body else {}, event_id, at=body.at if body else None)
         if run_id is None:
             message = (
                 f"Function {function_id!r} was not started: its idempotency key was already used in the last 24 hours."
@@ -216,6 +220,7 @@ def app_row(app: RegisteredApp) -> dict[str, Json]:
         "app_id": app.app_id,
         "target": {"kind": app.target.kind, "address": app.target.address},
         "version": app.version,
+        "app_version": app.shown_version,
         "synced_at": iso(app.synced_at),
         "sdk": app.sdk,
         "error": app.error,

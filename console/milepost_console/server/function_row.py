@@ -12,6 +12,7 @@ from milepost_engine.cron import next_after
 from milepost_engine.operations.queries import iso
 from milepost_engine.ports import Target
 from milepost_engine.store.manifest import CronTrigger, EventTrigger, FunctionSpec
+from milepost_engine.store.registry import RegisteredApp
 
 __all__ = ["function_row"]
 
@@ -19,15 +20,26 @@ NEXT_TICKS: Final = 5
 
 
 def function_row(
-    spec: FunctionSpec, now: datetime, *, paused: bool, target: Target | None, retention: timedelta
+    spec: FunctionSpec,
+    now: datetime,
+    *,
+    paused: bool,
+    target: Target | None,
+    retention: timedelta,
+    app: RegisteredApp | None = None,
 ) -> dict[str, Json]:
-    """A function as a list row, without statistics. `retention` is the default for how long runs are kept."""
+    """A function as a list row, without statistics.
+
+    `app` is the one it belongs to; `retention` is the default for how long runs are kept.
+    """
     policy = spec.retries
     timeouts = {"start": spec.start_timeout, "finish": spec.finish_timeout}
     return {
         "function_id": spec.function_id,
         "app_id": spec.app_id,
+        "app_version": app.shown_version if app else "",
         "name": spec.name,
+        "own_name": spec.own_name,
         "triggers": [_trigger_row(trigger, now) for trigger in spec.triggers],
         "paused": paused,
         "retries": {"max_attempts": policy.max_attempts, **_plain_retries(spec.raw)},

@@ -119,7 +119,8 @@ class Span(BaseModel):
 class RunDetail(RunRow):
     """A run with its whole trace."""
 
-    app_version: str
+    app_version: str = Field(description="As given in the app's code; without that, the number of its registration.")
+    function_name: str = Field(description="The name given to the function in its code; empty without one.")
     outcome: str | None
     start_at: datetime | None
     started_at: datetime | None
@@ -213,7 +214,9 @@ class FunctionRow(BaseModel):
 
     function_id: str
     app_id: str
+    app_version: str = Field(description="As given in the app's code; without that, the number of its registration.")
     name: str
+    own_name: str = Field(description="The name given to the function in its code; empty without one.")
     triggers: list[dict[str, Any]]
     paused: bool
     retries: dict[str, Any]
@@ -241,7 +244,8 @@ class AppRow(BaseModel):
 
     app_id: str
     target: dict[str, str]
-    version: int
+    version: int = Field(description="Counts the registrations that changed something.")
+    app_version: str = Field(description="As given in the app's code; without that, the number of its registration.")
     synced_at: datetime
     sdk: str
     error: str

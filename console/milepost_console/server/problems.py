@@ -5,7 +5,7 @@ MP308 no such function    MP309 key already used     MP310 malformed request  MP
 MP312 foreign origin      MP313 missing header       MP314 too large          MP315 no such address
 MP316 expression, filter  MP317 no such webhook      MP318 webhook refused    MP319 not available here
 MP320 internal error      MP321 app cannot be reached or refused to register
-MP323 data too large or too deep (engine)     MP324 the disk is full
+MP323 data too large or too deep (engine)     MP324 the disk is full    MP325 no cron line (engine)
 MP332 unknown AWS credentials  MP333 AWS refused a call  MP334 AWS does not answer
 """
 
@@ -28,7 +28,7 @@ from milepost_engine.store.manifest import ManifestError
 __all__ = ["LOG_IN", "JsonResponse", "Refused", "add_handlers", "bare", "explain_aws_error", "problem_body"]
 
 _STATUS: Final[Mapping[str, int]] = {
-    "MP301": 404, "MP302": 409, "MP303": 409, "MP304": 410, "MP305": 409, "MP306": 404, "MP307": 400,
+    "MP301": 404, "MP302": 409, "MP303": 409, "MP304": 410, "MP305": 409, "MP306": 404, "MP307": 400, "MP325": 400,
 }  # fmt: skip
 
 LOG_IN: Final = (

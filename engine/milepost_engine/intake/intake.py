@@ -38,7 +38,7 @@ from milepost_engine.store.runs import RunStore
 from milepost_engine.store.skipped import EVERY_FUNCTION, add_skipped
 from milepost_engine.store.wait_matching import CANCEL, Match, WaitIndex
 
-__all__ = ["Intake"]
+__all__ = ["Intake", "tick_data"]
 
 _IDEMPOTENCY: Final = timedelta(hours=24)
 _CANCEL_LIFETIME: Final = timedelta(days=365)
@@ -136,12 +136,11 @@ class Intake:
         spec = snapshot.functions.get(function_id)
         if spec is None or function_id in snapshot.paused or not _has_line(spec, line):
             return None
-        moment = f"{scheduled_at:%Y-%m-%dT%H:%M:%SZ}"
         event = Event(
             event_id=derived_ulid(to_ms(scheduled_at), function_id, line, "cron"),
-            client_id=moment,
+            client_id=_second(scheduled_at),
             name=EventName.CRON.value,
-            data={"cron": line, "scheduledAt": moment, "fireAt": f"{fire_at:%Y-%m-%dT%H:%M:%SZ}"},
+            data=tick_data(line, scheduled_at, fire_at),
             ts=to_ms(fire_at),
             received_at=self.clock.now(),
             extra={},
@@ -233,7 +232,7 @@ class Intake:
         return Run(
             run_id=run_id,
             app_id=spec.app_id,
-            app_version=str(app.version) if app else "",
+            app_version=app.shown_version if app else "",
             function_id=spec.function_id,
             status=RunStatus.QUEUED if start_at else RunStatus.RUNNING,
             event_ids=(event.event_id,),
@@ -361,6 +360,15 @@ def _subscriptions(spec: FunctionSpec, event: Event, now: datetime) -> tuple[lis
             text = bound.text
         found.append((CancelOn(cancel.event, text), begins + (cancel.timeout or _CANCEL_LIFETIME)))
     return found, refused
+
+
+def tick_data(line: str, scheduled_at: datetime, fire_at: datetime) -> dict[str, Json]:
+    """The data of the event of a tick; both moments in UTC."""
+    return {"cron": line, "scheduledAt": _second(scheduled_at), "fireAt": _second(fire_at)}
+
+
+def _second(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _has_line(spec: FunctionSpec, line: str) -> bool:

@@ -100,6 +100,8 @@ class Queries:
         detail = self._head(run)
         detail["events"] = [{"event_id": event.event_id, **event.wire()} for event in events]
         detail["event"] = detail["events"][0] if events else None  # type: ignore[index]
+        spec = (await self.registry.snapshot()).functions.get(run.function_id)
+        detail["function_name"] = spec.own_name if spec else ""
         traces = Traces(self.values)
         result = detail["output"], detail["error"] = await traces.result(run)
         detail["trace"] = await traces.trace(run, events[0] if events else None, result)

@@ -112,6 +112,11 @@ class FunctionSpec:
     schemas: Mapping[str, Json] = field(default_factory=dict)
     raw: Mapping[str, Json] = field(default_factory=dict)
 
+    @property
+    def own_name(self) -> str:
+        """The name that the author gave it; empty if that is only its id."""
+        return "" if self.name in {self.function_id, self.function_id.removeprefix(f"{self.app_id}-")} else self.name
+
 
 def too_long_a_chain(spec: FunctionSpec, place: int) -> str:
     """Why an event does not start a function: it is at the end of a chain of events; empty when it may."""

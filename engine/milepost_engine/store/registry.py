@@ -39,6 +39,11 @@ class RegisteredApp:
     manifest: Mapping[str, Json]
     error: str = ""
 
+    @property
+    def shown_version(self) -> str:
+        """The version that the app's author gave it; without one, the number of its registration."""
+        return str(self.manifest.get("appVersion") or self.version)
+
 
 def patterns(name: str) -> Iterator[str]:
     """The trigger names that an event name matches: itself, and `*` after every `/` and every `.` (protocol §1.1)."""

@@ -55,7 +55,8 @@
 
 /**
  * @typedef {object} RunExtra
- * @property {number|string|null} app_version
+ * @property {string} app_version
+ * @property {string} function_name
  * @property {string|null} outcome
  * @property {string|null} start_at
  * @property {string|null} started_at
@@ -106,7 +107,9 @@
  * @typedef {object} FunctionInfo
  * @property {string} function_id
  * @property {string} app_id
+ * @property {string} app_version
  * @property {string} name
+ * @property {string} own_name
  * @property {(EventTrigger|CronTrigger)[]} triggers
  * @property {boolean} paused
  * @property {{max_attempts: number, backoff?: {first_delay?: number|null, factor?: number, max_delay?: number, jitter?: number}|null}} retries
@@ -125,6 +128,7 @@
  * @property {string} app_id
  * @property {{kind: string, address: string}} target
  * @property {number|string} version
+ * @property {string} app_version
  * @property {string|null} synced_at
  * @property {string} sdk
  * @property {string|null} error

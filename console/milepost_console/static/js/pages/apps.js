@@ -40,7 +40,7 @@ function card(app) {
     h("div", { class: "card-head" }, icon(app.error ? "cross" : "check", app.error ? "bad-text" : "good-text"), h("h2", null, visible(app.app_id)), h("span", { class: "muted" }, app.error ? "registration failed" : "ready")),
     h("dl", { class: "facts" },
       fact("Served", [h("span", null, KINDS[target.kind.replace(/[-_]/g, "")] ?? visible(target.kind)), target.address && [" ", h("code", null, visible(target.address))]]),
-      fact("Registered", time(app.synced_at)), fact("Version", String(app.version)), fact("SDK", visible(app.sdk || "–"))),
+      fact("Registered", time(app.synced_at)), fact("Version", visible(app.app_version)), fact("SDK", visible(app.sdk || "–"))),
     app.error && h("div", { class: "sync-error" }, notice("bad", "The last registration failed.", " The functions registered before stay in use; new code is not."), h("div", { class: "json-box" }, h("pre", { class: "stack", tabindex: "0", role: "region", "aria-label": `registration error of ${visible(app.app_id)}` }, visible(app.error)), copyButton(app.error, "registration error"))),
     h("details", { open: app.functions.length <= 12 }, h("summary", null, counted(app.functions.length, "function")),
       h("ul", { class: "function-links" }, app.functions.map((id) => h("li", null, h("a", { href: `/functions/${encodeURIComponent(id)}` }, visible(id)))))),

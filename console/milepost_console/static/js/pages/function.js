@@ -60,8 +60,8 @@ function view(info, recent, turn) {
   const { stats } = info;
   return [
     h("header", { class: "run-header" },
-      h("div", { class: "crumbs" }, h("a", { href: "/functions" }, "Functions"), icon("chevron"), h("a", { href: "/apps" }, visible(info.app_id))),
-      h("div", { class: "run-title" }, h("h1", null, visible(info.function_id)), info.name !== info.function_id && h("span", { class: "muted" }, visible(info.name)),
+      h("div", { class: "crumbs" }, h("a", { href: "/functions" }, "Functions"), icon("chevron"), h("a", { href: "/apps" }, visible(info.app_id)), info.app_version && h("span", { class: "muted" }, ` version ${visible(info.app_version)}`)),
+      h("div", { class: "run-title" }, h("h1", null, visible(info.function_id)), info.own_name && h("span", { class: "muted" }, visible(info.own_name)),
         info.paused && h("span", { class: "tag tag-warn" }, icon("pause"), "paused"), h("span", { class: "grow" }),
         h("div", { class: "buttons" },
           can("send") && h("button", { class: "button accent", type: "button", on: { click: () => trigger(info) } }, icon("play"), "Run now"),

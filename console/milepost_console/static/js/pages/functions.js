@@ -87,7 +87,7 @@ function row(info) {
   return h(
     "tr", { data: { key: info.function_id } },
     h("td", { class: "function-cell" }, h("a", { class: "row-link", href: `/functions/${encodeURIComponent(info.function_id)}` }, visible(info.function_id)),
-      info.paused && h("span", { class: "tag tag-warn" }, icon("pause"), "paused"), h("div", { class: "muted" }, visible(info.app_id))),
+      info.paused && h("span", { class: "tag tag-warn" }, icon("pause"), "paused"), h("div", { class: "muted" }, info.own_name ? `${visible(info.own_name)} · ${visible(info.app_id)}` : visible(info.app_id))),
     h("td", { class: "trigger-cell" }, info.triggers.length ? info.triggers.slice(0, 3).map(trigger) : h("span", { class: "muted" }, "invoked only"), info.triggers.length > 3 && h("div", { class: "muted" }, counted(info.triggers.length - 3, "more trigger"))),
     h("td", null, sparkline(stats.series), stats.cut && h("div", { class: "muted" }, "latest 5,000 runs")),
     h("td", { class: bad ? "number bad-text" : "number" }, share(stats.completed, ended), bad && h("div", { class: "muted" }, counted(stats.failed, "failure"))),

@@ -179,11 +179,12 @@ class RunPage {
     const queued = run.started_at ? Date.parse(run.started_at) - Date.parse(run.queued_at) : null;
     /** @type {[string, import("../core/dom.js").Child][]} */
     const rows = [
+      ["Function", [h("a", { href: `/functions/${encodeURIComponent(run.function_id)}` }, visible(run.function_id)), run.function_name ? ` ${visible(run.function_name)}` : ""]],
       ["Queued", time(run.queued_at)],
       ["Time in queue", queued === null ? "not started yet" : duration(queued)],
       ["Duration", run.ended_at ? duration(run.duration_ms) : elapsed(run.queued_at)],
       ["Event", h("a", { href: `/events/${encodeURIComponent(run.event_id)}` }, eventWord(run.event_name))],
-      ["App", [h("a", { href: "/apps" }, visible(run.app_id)), run.app_version ? ` version ${run.app_version}` : ""]],
+      ["App", [h("a", { href: "/apps" }, visible(run.app_id)), run.app_version ? ` version ${visible(run.app_version)}` : ""]],
     ];
     if (run.parent) rows.push(["Invoked by", h("a", { class: "mono", href: runPath(run.parent.run_id) }, run.parent.run_id)]);
     if (run.origin_run_id) rows.push(["Replay of", h("a", { class: "mono", href: runPath(run.origin_run_id) }, run.origin_run_id)]);
