@@ -106,3 +106,26 @@ async def test_a_message_that_was_not_delivered_before_gets_no_claim_of_another(
         assert await claim(run, job, 1, "owner 1", FIRST)
         assert not await claim(run, job, 2, "owner 2", Claimant("m1", succeeds=""))
         assert not await claim(run, job, 2, "owner 2", Claimant("m2", redelivered=True, succeeds=""))
+
+
+async def test_a_parallel_step_whose_retry_is_due_at_once_is_retried_by_the_worker_that_ran_it():
+    """No time passes between its failure and its retry, so the retry is no message of its own."""
+    app, bodies = App("a"), list[str]()
+
+    @app.function(id="f", trigger="go", retries=Retries(max_retries=3, first_delay=0))
+    async def f(ctx: Context) -> None:
+        def flaky() -> None:
+            bodies.append("flaky")
+            if len(bodies) < 3:
+                raise RuntimeError("not yet")
+
+        await asyncio.gather(ctx.step.run("flaky", flaky), ctx.step.sleep("nap", "10m"))
+        await ctx.step.run("end", bodies.append, "end")
+
+    async with rig(app) as r:
+        await r.send("go")
+        assert bodies == ["flaky"] * 3
+        await r.clock.advance(601)
+        await r.settle()
+        assert (await r.only_run())["status"] == "Completed"
+        assert bodies == ["flaky"] * 3 + ["end"]

@@ -106,10 +106,7 @@ def retry() -> Story:
     """A step that fails at its first attempt."""
 
     async def f(ctx: Context) -> dict[str, object]:
-        async def flaky(name: str) -> str:
-            return await work(name, fails=ctx.attempt == 0)
-
-        one = await ctx.step.run("one", flaky, "one")
+        one = await _flaky(ctx, "one")
         return {"one": one, "two": await ctx.step.run("two", work, "two")}
 
     return _story("retry", f, "one, two")
@@ -152,10 +149,7 @@ def join2_retry() -> Story:
     """A branch fails at its first attempt."""
 
     async def f(ctx: Context) -> dict[str, object]:
-        async def flaky(name: str) -> str:
-            return await work(name, fails=ctx.attempt == 0)
-
-        a, b = await asyncio.gather(ctx.step.run("a", flaky, "a"), ctx.step.run("b", work, "b"))
+        a, b = await asyncio.gather(_flaky(ctx, "a"), ctx.step.run("b", work, "b"))
         return {"a": a, "b": b, "end": await ctx.step.run("end", work, "end")}
 
     return _story("join2_retry", f, "a, b, end")
@@ -185,6 +179,37 @@ def naps() -> Story:
         return {"charge": await ctx.step.run("charge", work, "charge")}
 
     return _story("naps", f, "nap a, nap b, charge")
+
+
+@story
+def step_beside_nap() -> Story:
+    """A step runs beside a sleep, then a step: the step may be taken for the last by a worker that knows little."""
+
+    async def f(ctx: Context) -> dict[str, object]:
+        a, _ = await asyncio.gather(ctx.step.run("a", work, "a"), ctx.step.sleep("nap", "1m"))
+        return {"a": a, "end": await ctx.step.run("end", work, "end")}
+
+    return _told("step_beside_nap", f, "a, nap, end")
+
+
+async def _flaky(ctx: Context, name: str, failures: int = 1) -> str:
+    """A step whose first attempts fail."""
+
+    async def attempt() -> str:
+        return await work(name, fails=ctx.attempt < failures)
+
+    return await ctx.step.run(name, attempt)
+
+
+@story
+def retry_beside_nap() -> Story:
+    """As `step_beside_nap`; the step fails twice, and its retries are due long before the sleep ends."""
+
+    async def f(ctx: Context) -> dict[str, object]:
+        a, _ = await asyncio.gather(_flaky(ctx, "a", failures=2), ctx.step.sleep("nap", "10m"))
+        return {"a": a}
+
+    return _told("retry_beside_nap", f, "a, nap")
 
 
 # --- races ------------------------------------------------------------------------------------------------------------

@@ -40,10 +40,14 @@ class Acting:
     clock: Clock
 
     async def act(self, lease: Lease, commands: Sequence[Command]) -> Invoke | None:
-        """Do what the machine asks; returns the one invocation to continue with, if just one is due."""
+        """Do what the machine asks; returns the one invocation to continue with, if just one is due.
+
+        The retry of a planned step is a message of its own, even if it is due at once: it succeeds the claim of the
+        attempt before.
+        """
         now, run = self.clock.now(), lease.run
         due = [command for command in commands if isinstance(command, Invoke) and command.at <= now]
-        inline = due[0] if len(due) == 1 else None
+        inline = due[0] if len(due) == 1 and not lease.has_called(due[0].job) else None
         found: set[str] = set()
         for command in commands:
             match command:

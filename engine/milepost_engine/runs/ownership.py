@@ -262,6 +262,15 @@ class Lease:
         self.fresh = bool(self.claim)
         return self.fresh
 
+    def has_called(self, job: str) -> bool:
+        """Whether it has the claim on an attempt of a planned step, and so cannot claim another one.
+
+        worker         claims a ── calls: a fails, to be retried at once ── sends: job a, attempt 2
+        worker again                                                    finds that: sends the same, and one of the two
+                                                                        succeeds the claim
+        """
+        return self.step is not None and self.step[0] == job
+
     def claim_on(self, job: str) -> str:
         """The claim that the lease has on a job, or that its report has come back with."""
         if not job.startswith(DISCOVERY):
