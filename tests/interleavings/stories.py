@@ -189,7 +189,7 @@ def step_beside_nap() -> Story:
         a, _ = await asyncio.gather(ctx.step.run("a", work, "a"), ctx.step.sleep("nap", "1m"))
         return {"a": a, "end": await ctx.step.run("end", work, "end")}
 
-    return _told("step_beside_nap", f, "a, nap, end")
+    return _story("step_beside_nap", f, "a, nap, end")
 
 
 async def _flaky(ctx: Context, name: str, failures: int = 1) -> str:
@@ -209,7 +209,7 @@ def retry_beside_nap() -> Story:
         a, _ = await asyncio.gather(_flaky(ctx, "a", failures=2), ctx.step.sleep("nap", "10m"))
         return {"a": a}
 
-    return _told("retry_beside_nap", f, "a, nap")
+    return _story("retry_beside_nap", f, "a, nap")
 
 
 # --- races ------------------------------------------------------------------------------------------------------------
