@@ -19,7 +19,7 @@ import httpx
 import pytest
 
 from milepost.testing import AwsHarness, Harness
-from milepost_console.cli import main
+from milepost_console.cli.main import main
 from milepost_console.dev.banner import welcome
 from milepost_console.dev.terminal import JsonLines, Lines
 from milepost_console.printer import Printer, Styled
