@@ -26,13 +26,13 @@ from .runs.invocations import Invocations
 from .runs.message_inputs import MessageInputs
 from .runs.orchestrator import Orchestrator
 from .store.events import Event, EventStore, Read, read_events
-from .store.messages import CronDue, EventsAccepted, MessageSender, RunMessage, parse
+from .store.messages import CronDue, EventsAccepted, MessageSender, MoveTimers, RunMessage, SweepRuns, parse
 from .store.registry import Registry
 from .store.run_items import DEFAULT_RETENTION
 from .store.runs import RunStore
 from .store.values import INLINE_BYTES, Values
 from .store.wait_matching import WaitIndex
-from .timers import Timers
+from .timers.timers import Timers
 
 __all__ = ["Engine", "EngineSettings"]
 
@@ -108,7 +108,7 @@ class Engine:
             watcher,
             slots or Unbounded(),
         )
-        timers = Timers(table, registry, sender, clock)
+        timers = Timers.build(table, registry, sender, clock, random_source)
         queries = Queries(table, runs, events, registry, values, clock)
         erasure = Erasure(table, blobs, runs, events, queries, endings)
         operations = Operations(runs, events, registry, intake, cancelling, erasure, clock, random_source)
@@ -133,6 +133,8 @@ class Engine:
                 await self.intake.cron(
                     message.function_id, message.line, message.at, message.fire_at, redelivered=redelivered
                 )
+            case MoveTimers() | SweepRuns():
+                await self.timers.resume(message, deadline)
             case RunMessage():
                 if not message.message_id:
                     message = replace(message, message_id=short_hash(body))

@@ -1,6 +1,6 @@
 """Processes a batch of queue messages concurrently; failed ones are redelivered after a growing pause.
 
-    receive 1   fails ── hidden for 5 s ──► receive 2 fails ── hidden for 10 s ──► … ──► dead letter after the tenth
+    receive 1   fails ── hidden for 5 s ──► receive 2   fails ── hidden for 10 s ──► … ──► receive 10: dead letter
 Without these pauses a message would be redelivered only after the queue's visibility timeout, which covers a crash of
 the Lambda and is six times its timeout.
 """
@@ -17,10 +17,13 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from milepost_engine.adapters.aws.calls import AwsRefused, AwsUnreachable
 
-from .metrics import logger
+from .metrics import MetricName, logger
 from .wiring import Deployment
 
-__all__ = ["PoisonMessage", "receives", "work"]
+__all__ = ["DELIVERIES", "PoisonMessage", "receives", "work"]
+
+DELIVERIES: Final = 10
+"""How often a message is delivered before it becomes a dead letter; `milepost_infra.queues` says the same."""
 
 _FIRST_PAUSE_SECONDS: Final = 5
 _LONGEST_PAUSE_SECONDS: Final = 900
@@ -86,11 +89,15 @@ async def _failed(here: Deployment, record: SQSRecord, error: BaseException | No
         exc_info=error,
         extra={"message_id": record.message_id, "receive_count": number, "error": str(error)},
     )
-    pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2 ** (number - 1))
+    if isinstance(error, PoisonMessage):
+        pause = _POISON_PAUSE_SECONDS
+    else:
+        here.metrics.count(MetricName.MESSAGES_FAILED)
+        pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2 ** (number - 1)) if number < DELIVERIES else 0
     request = {
         "QueueUrl": here.queue_address(record.event_source_arn),
         "ReceiptHandle": record.receipt_handle,
-        "VisibilityTimeout": _POISON_PAUSE_SECONDS if isinstance(error, PoisonMessage) else pause,
+        "VisibilityTimeout": pause,
     }
     try:
         await here.sqs.call("ChangeMessageVisibility", request, repeatable=True)

@@ -45,6 +45,7 @@ class MetricName:
     FIRST_STEP_DELAY: Final = "FirstStepDelay"
     INVOCATIONS_THROTTLED: Final = "InvocationsThrottled"
     EVENTS_REFUSED: Final = "EventsRefused"
+    MESSAGES_FAILED: Final = "MessagesFailed"
 
 
 _ENDS: Final = {

@@ -58,6 +58,7 @@ class Dashboard(Construct):
                     measures.total(MetricName.RUNS_RESCUED, "rescued by the sweeper"),
                     measures.total(MetricName.INVOCATIONS_THROTTLED, "throttled invocations"),
                     measures.total(MetricName.EVENTS_REFUSED, "refused events"),
+                    measures.total(MetricName.MESSAGES_FAILED, "failed messages"),
                 ],
             ),
             self._graph(

@@ -12,7 +12,7 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from .alarms import Alarms
+from .alarms import Alarms, AlarmSettings, Watched
 from .api import Api
 from .blobs import BlobBucket
 from .bus import Bus
@@ -33,6 +33,7 @@ __all__ = ["Milepost"]
 
 _LONGEST_INVOCATION = Duration.seconds(60)
 _RETENTION = Duration.days(30)
+_DEFAULT_ALARMS = AlarmSettings()
 
 
 class Milepost(Construct):
@@ -47,6 +48,8 @@ class Milepost(Construct):
             default.
         orchestrator_memory_mb: 512 by default.
         api: Whether to create an HTTP API, for event keys, webhooks and apps outside AWS. Off by default.
+        alarms: When alarms start, as `AlarmSettings`; None for no alarms. By default, all with their default
+            thresholds.
         alarm_topic: Notified when an alarm starts and ends.
         tracing: X-Ray for the engine's Lambdas. Off by default.
         log_retention: How long the engine's and the apps' logs are kept. One month by default.
@@ -65,6 +68,7 @@ class Milepost(Construct):
         max_concurrency: int = 50,
         orchestrator_memory_mb: int = 512,
         api: bool = False,
+        alarms: AlarmSettings | None = _DEFAULT_ALARMS,
         alarm_topic: sns.ITopic | None = None,
         tracing: bool = False,
         log_retention: logs.RetentionDays = logs.RetentionDays.ONE_MONTH,
@@ -99,7 +103,7 @@ class Milepost(Construct):
         if self.api:
             for engine in (self.orchestrator.engine, self.registrar.engine):
                 self.api.share_signing_key(engine)
-        self._watch(alarm_topic)
+        self._watch(alarms, alarm_topic)
         self._queries = SavedQueries(self, "Queries", folder=self.service) if saved_queries else None
         self._write_outputs(retention)
         self._log_groups: list[logs.ILogGroup] = []
@@ -167,7 +171,7 @@ class Milepost(Construct):
         found = [self.intake.engine, self.orchestrator.engine, self.timers.engine, self.registrar.engine]
         return [*found, self.api.engine] if self.api else found
 
-    def _watch(self, topic: sns.ITopic | None) -> None:
+    def _watch(self, settings: AlarmSettings | None, topic: sns.ITopic | None) -> None:
         measures = Measures(self.service)
         queues: dict[str, sqs.IQueue] = {"Events": self.events.queue, "Work": self.work.queue}
         dead: dict[str, sqs.IQueue] = {
@@ -180,9 +184,13 @@ class Milepost(Construct):
             "Orchestrator": self.orchestrator.engine.function,
             "Timers": self.timers.engine.function,
         }
-        self.alarms = Alarms(
-            self, "Alarms", measures=measures, queues=queues, dead_letters=dead, lambdas=lambdas, topic=topic
-        )
+        if self.api:
+            lambdas["Api"] = self.api.engine.function
+        watched = Watched(
+            measures=measures, queues=queues, dead_letters=dead, lambdas=lambdas,
+            timers=self.timers.engine.function, table=self.table.table,
+        )  # fmt: skip
+        self.alarms = Alarms(self, "Alarms", settings=settings, watched=watched, topic=topic) if settings else None
         sized = {name: (function, _memory_of(function)) for name, function in lambdas.items()}
         self.dashboard: cloudwatch.Dashboard = Dashboard(
             self, "Dashboard", measures=measures, queues=queues, dead_letters=dead, lambdas=sized,

@@ -98,6 +98,8 @@ class MilepostApp(Construct):
         )  # fmt: skip
         if self._failures:
             self.registration.node.add_dependency(self._failures)
+            if milepost.alarms:
+                milepost.alarms.watch_answers(construct_id, function)
 
     def _from_entry(
         self,

@@ -66,6 +66,7 @@ class MetricName(StrEnum):
     FIRST_STEP_DELAY = "FirstStepDelay"
     INVOCATIONS_THROTTLED = "InvocationsThrottled"
     EVENTS_REFUSED = "EventsRefused"
+    MESSAGES_FAILED = "MessagesFailed"
 
 
 class Output(StrEnum):

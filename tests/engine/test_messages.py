@@ -21,8 +21,10 @@ from milepost_engine.store.messages import (
     EventArrived,
     EventsAccepted,
     InvocationReport,
+    MoveTimers,
     StartRun,
     StepRefused,
+    SweepRuns,
     TimerFired,
     UnreadableMessage,
     WatchRun,
@@ -49,6 +51,8 @@ MESSAGES: list[WorkMessage] = [
     replace(REPORT, at="step#1", status=206, headers={"x": "y"}, body="[]"),
     CronDue(function_id="a-f", line="* * * * *", at=MOMENT, fire_at=MOMENT),
     EventsAccepted(events=[{"name": "order/created"}]),
+    MoveTimers(minute=29_000_000, shard=3),
+    SweepRuns(function_id="a-f", first="0", last="7", after="5"),
 ]
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from milepost import App, SyncContext
-from milepost_handlers import wiring
+from milepost_handlers import orchestrator, wiring
 
 from .conftest import World
-from .recorded import Context, envelope
+from .recorded import Context, envelope, sqs_record
 
 
 def shop() -> App:
@@ -131,3 +131,16 @@ def test_a_lambda_without_its_variables_says_which_one(environment: dict[str, st
     wiring.deployment.cache_clear()
     with pytest.raises(wiring.MissingVariable, match=r"\[MP504\] The environment variable MILEPOST_TABLE is not set"):
         wiring.deployment()
+
+
+@pytest.mark.parametrize(("receives", "back_at_once"), [(1, False), (9, False), (10, True)])
+def test_a_message_that_failed_is_counted_and_pauses_except_after_its_last_delivery(
+    world: World, capsys: pytest.CaptureFixture[str], receives: int, back_at_once: object
+):
+    world.client("sqs").send_message(QueueUrl=world.work_url, MessageBody='{"t": "of a version to come"}')
+    [message] = world.receive(world.work_url)
+    record = sqs_record(message["Body"], world.arn(world.work_url), receives=receives, handle=message["ReceiptHandle"])
+    answer = orchestrator.handler({"Records": [record]}, Context())
+    assert len(answer["batchItemFailures"]) == 1
+    assert '"MessagesFailed":[1.0]' in capsys.readouterr().out.replace(" ", "")
+    assert bool(world.receive(world.work_url)) is back_at_once

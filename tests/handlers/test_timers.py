@@ -10,7 +10,7 @@ from milepost import App, Cron, SyncContext
 from milepost_engine.store.messages import DoJob, MessageSender, parse
 from milepost_handlers.timers import handler
 
-from .conftest import World
+from .conftest import Context, World
 
 RULE = {"detail-type": "Scheduled Event", "source": "aws.events", "detail": {}}
 
@@ -21,7 +21,7 @@ def test_a_timer_that_is_due_soon_is_moved_with_the_rest_of_its_delay(world: Wor
     sender = MessageSender(queue, here.table, here.clock, random_source, longest_delay_seconds=0)
     job = DoJob("01JN0000000000000000000000", "a-f", job="x")
     here.run(sender.send_at(job, here.clock.now() + timedelta(seconds=1)))
-    handler(RULE, None)
+    handler(RULE, Context())
     [message] = world.receive(world.work_url, wait_seconds=5)
     moved = parse(json.loads(message["Body"]))
     assert isinstance(moved, DoJob)
@@ -36,7 +36,7 @@ def test_a_cron_line_starts_its_function_within_the_look_ahead(world: World):
         return "done"
 
     world.serve(app)
-    handler(RULE, None)
+    handler(RULE, Context())
     attributes = world.client("sqs").get_queue_attributes(QueueUrl=world.work_url, AttributeNames=["All"])["Attributes"]
     waiting = int(attributes["ApproximateNumberOfMessages"]) + int(attributes["ApproximateNumberOfMessagesDelayed"])
     assert waiting in {1, 2}
@@ -50,6 +50,6 @@ def test_a_second_tick_in_the_same_minute_sends_nothing_again(world: World):
         return "done"
 
     world.serve(app)
-    handler(RULE, None)
-    handler(RULE, None)
+    handler(RULE, Context())
+    handler(RULE, Context())
     assert world.receive(world.work_url) == []

@@ -7,8 +7,8 @@ import inspect
 
 from milepost_console.stack import parts
 from milepost_engine.adapters.aws import dynamodb_schema
-from milepost_handlers import metrics, wiring
-from milepost_infra import names
+from milepost_handlers import batch, metrics, wiring
+from milepost_infra import names, queues
 
 
 def constants(holder: type) -> set[str]:
@@ -32,6 +32,10 @@ def test_every_variable_that_the_handlers_read_is_one_that_the_stack_knows():
 
 def test_metrics_are_emitted_under_the_names_that_dashboard_and_alarms_read():
     assert constants(metrics.MetricName) == {metric.value for metric in names.MetricName}
+
+
+def test_the_handlers_know_how_often_the_queues_deliver_a_message():
+    assert batch.DELIVERIES == queues.DELIVERIES
 
 
 def test_the_command_line_reads_the_outputs_that_the_stack_writes():

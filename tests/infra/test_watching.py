@@ -5,13 +5,24 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
+from aws_cdk import Duration
+
+from milepost_handlers.batch import _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS, DELIVERIES
+from milepost_infra import AlarmSettings
+from milepost_infra.errors import InfraError
 from milepost_infra.names import NAMESPACE, MetricName, Output
 
+from .rig import make, synthesised
 from .test_delivery import dead_letter_queues, queues_with_consumers
 
 
 def alarms(made) -> dict[str, dict]:
     return made.all("AWS::CloudWatch::Alarm")
+
+
+def watching(made, metric: str) -> list[dict]:
+    return [alarm for alarm in alarms(made).values() if alarm["MetricName"] == metric]
 
 
 def queue_of(alarm) -> str:
@@ -44,20 +55,79 @@ def test_an_alarm_watches_the_oldest_message_of_every_queue_that_is_read(full):
 
 def test_alarms_watch_failed_runs_stuck_runs_and_refused_events(plain):
     own = {alarm["MetricName"] for alarm in alarms(plain).values() if alarm.get("Namespace") == NAMESPACE}
-    assert own == {MetricName.RUNS_FAILED, MetricName.RUNS_RESCUED, MetricName.EVENTS_REFUSED}
+    assert own == {
+        MetricName.RUNS_FAILED,
+        MetricName.RUNS_RESCUED,
+        MetricName.EVENTS_REFUSED,
+        MetricName.MESSAGES_FAILED,
+        MetricName.RUNS_STARTED,
+    }
 
 
-def test_alarms_watch_the_errors_of_each_lambda_that_moves_runs(plain):
-    failing = [alarm for alarm in alarms(plain).values() if alarm["MetricName"] == "Errors"]
-    assert len(failing) == 3
+def test_alarms_watch_errors_and_throttles_of_each_lambda_that_moves_runs_and_of_the_api(plain, full):
+    for made, count in ((plain, 3), (full, 4)):
+        for metric in ("Errors", "Throttles"):
+            assert len(watching(made, metric)) == count, metric
+
+
+def test_an_alarm_misses_the_ticks_of_the_timers(plain):
+    (alarm,) = watching(plain, "Invocations")
+    assert alarm["ComparisonOperator"] == "LessThanThreshold"
+    assert (alarm["Threshold"], alarm["Period"], alarm["EvaluationPeriods"]) == (1, 60, 5)
+    assert alarm["TreatMissingData"] == "breaching"
+    (rule,) = [rule for rule in plain.all("AWS::Events::Rule").values() if "ScheduleExpression" in rule]
+    (target,) = rule["Targets"]
+    (name,) = [each["Value"]["Ref"] for each in alarm["Dimensions"] if each["Name"] == "FunctionName"]
+    assert target["Arn"]["Fn::GetAtt"][0] == name
+
+
+def test_alarms_watch_throttled_reads_and_writes_of_the_table(plain):
+    (table,) = plain.all("AWS::DynamoDB::GlobalTable")
+    for metric in ("ReadThrottleEvents", "WriteThrottleEvents"):
+        (alarm,) = watching(plain, metric)
+        assert [each["Value"]["Ref"] for each in alarm["Dimensions"]] == [table]
+
+
+def test_an_outage_in_which_one_message_fails_rings_within_five_minutes(plain):
+    pauses = [min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**n) for n in range(DELIVERIES)]
+    failures = [sum(pauses[:n]) for n in range(DELIVERIES)]
+    (alarm,) = watching(plain, MetricName.MESSAGES_FAILED)
+    assert sum(at < alarm["Period"] for at in failures) >= alarm["Threshold"] > 2
+    assert (alarm["Period"], alarm["EvaluationPeriods"]) == (300, 1)
+
+
+def test_an_alarm_watches_the_answers_of_an_app_that_is_invoked_asynchronously(tmp_path):
+    made = synthesised(lambda app: make(tmp_path, app=app, app_options={"timeout": Duration.minutes(10)}))
+    assert len(watching(made, "DestinationDeliveryFailures")) == 1
+
+
+def test_thresholds_are_settings_and_none_leaves_an_alarm_out(tmp_path):
+    settings = AlarmSettings(failed_runs=20, dead_letters=None, missed_ticks=None, oldest_message_seconds=60)
+    made = synthesised(lambda app: make(tmp_path, app=app, alarms=settings))
+    (failed,) = watching(made, MetricName.RUNS_FAILED)
+    assert failed["Threshold"] == 20
+    assert {alarm["Threshold"] for alarm in watching(made, "ApproximateAgeOfOldestMessage")} == {60}
+    for metric in ("ApproximateNumberOfMessagesVisible", "Invocations"):
+        assert watching(made, metric) == []
+
+
+def test_a_milepost_without_alarms_has_none_and_costs_none(tmp_path):
+    made = synthesised(lambda app: make(tmp_path, app=app, alarms=None, app_options={"timeout": Duration.minutes(10)}))
+    assert alarms(made) == {}
+
+
+def test_a_threshold_that_is_always_reached_is_refused():
+    with pytest.raises(InfraError, match=r"MP613.*failed_runs=0"):
+        AlarmSettings(failed_runs=0)
 
 
 def test_no_alarm_costs_more_than_a_plain_one(full):
     assert not [alarm for alarm in alarms(full).values() if "Metrics" in alarm]
 
 
-def test_silence_is_no_alarm(full):
-    assert {alarm["TreatMissingData"] for alarm in alarms(full).values()} == {"notBreaching"}
+def test_silence_is_no_alarm_except_where_it_is_the_fault(full):
+    silent = {alarm["MetricName"] for alarm in alarms(full).values() if alarm["TreatMissingData"] != "notBreaching"}
+    assert silent == {"Invocations"}
 
 
 def test_an_alarm_says_what_it_means_and_where_to_read_what_to_do(full):

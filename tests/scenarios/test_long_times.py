@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from milepost import App, Context, Cron, Event
 from milepost_engine.ports import Item
+from milepost_engine.store.messages import TIMER_SHARDS
 
 from .rig import START, Rig, rig
 
@@ -87,7 +88,7 @@ async def test_every_item_of_a_run_its_event_its_timers_and_waits_has_its_time_t
             f"R#{run_id}",
             f"E#{event_id}",
             "W#signal#-",
-            *(f"T#{minute}#{shard}" for shard in range(4)),
+            *(f"T#{minute}#{shard}" for shard in range(TIMER_SHARDS)),
         ]
         items = [item for partition in partitions for item in (await made.store.table.query(partition)).items]
         kinds = sorted(str(item["pk"])[0] + str(item["sk"])[0] for item in items)

@@ -1,14 +1,9 @@
 """Much at once: large events, many events, many timers of one minute."""
 
-import asyncio
-from datetime import timedelta
-
 import pytest
 
 from milepost import App, Context
 from milepost_engine.adapters.limits import MAX_MESSAGE_BYTES
-from milepost_engine.core.inputs import TimerKind
-from milepost_engine.store.messages import TimerFired
 
 from .rig import rig
 
@@ -42,16 +37,3 @@ async def test_five_thousand_events_of_one_request_are_all_accepted() -> None:
         await made.settle()
         for event in (read.events[0], read.events[4999]):
             assert await made.engine.events.load(event.event_id) == event
-
-
-@pytest.mark.crowded
-async def test_a_minute_crowded_with_timers_is_moved_whole() -> None:
-    count = 1100
-    async with rig(App("none"), longest_delay=60) as made:
-        due = made.clock.now() + timedelta(minutes=30)
-        await asyncio.gather(
-            *(made.engine.sender.send_at(TimerFired(f"r{n}", "a-f", timer=TimerKind.BEGIN), due) for n in range(count))
-        )
-        await made.clock.advance_to(due - timedelta(minutes=2))
-        assert await made.engine.timers.move_due(made.clock.now()) == count
-        assert await made.engine.timers.move_due(made.clock.now()) == 0

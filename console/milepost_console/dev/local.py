@@ -21,7 +21,7 @@ from milepost_engine.adapters.local.sqlite_file import Durability
 from milepost_engine.adapters.random_source import SystemRandom
 from milepost_engine.engine import Engine, EngineSettings
 from milepost_engine.observe import Observer
-from milepost_engine.timers import TICK
+from milepost_engine.timers.timers import TICK
 
 from .slots import FairSlots
 

@@ -241,8 +241,8 @@ class Harness:
         crons: list[datetime | None] = []
 
         async def arm() -> None:
-            await self.engine.timers.cron(self.clock.now())
-            crons.append(await self.engine.timers.next_cron())
+            await self.engine.timers.crons.fire(self.clock.now())
+            crons.append(await self.engine.timers.crons.next())
 
         await self._survive(arm)
         await self.until_idle()  # a tick that is due now has no delay, so no queue knows its moment

@@ -7,7 +7,7 @@ to every message about a run:
     run, fn     the run and its function
     n           which message this is: drawn when it is sent, the same for each delivery of it
 
-A message due later than the queue can hold becomes a timer item; `timers.py` moves it to the queue in time.
+A message due later than the queue can hold becomes a timer item; the room `timers` moves it to the queue in time.
 """
 
 from __future__ import annotations
@@ -39,9 +39,11 @@ __all__ = [
     "EventsAccepted",
     "InvocationReport",
     "MessageSender",
+    "MoveTimers",
     "RunMessage",
     "StartRun",
     "StepRefused",
+    "SweepRuns",
     "TimerFired",
     "UnreadableMessage",
     "WatchRun",
@@ -51,7 +53,8 @@ __all__ = [
     "timer_partition",
 ]
 
-TIMER_SHARDS: Final = 4
+TIMER_SHARDS: Final = 16
+"""Partitions of one minute's timers: a partition takes 1,000 of them a second."""
 _KEPT_AFTER_DUE_SECONDS: Final = 7 * 86_400
 
 
@@ -235,13 +238,33 @@ class EventsAccepted:
     events: Sequence[Mapping[str, Json]]
 
 
-WorkMessage = RunMessage | CronDue | EventsAccepted
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoveTimers:
+    """A tick has moved the first timers of a crowded partition; the others are to be moved as well."""
+
+    kind: ClassVar[str] = "timers"
+    minute: int
+    shard: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepRuns:
+    """A tick has looked at some of a function's runs; those from `first` to `last` that come after `after` are left."""
+
+    kind: ClassVar[str] = "sweep"
+    function_id: str
+    first: str
+    last: str
+    after: str = ""
+
+
+WorkMessage = RunMessage | CronDue | EventsAccepted | MoveTimers | SweepRuns
 
 MESSAGE_TYPES: Final[Mapping[str, type[WorkMessage]]] = {
     each.kind: each
     for each in (
         StartRun, DoJob, TimerFired, EventArrived, ChildEnded, StepRefused, CancelRun, WatchRun, InvocationReport,
-        CronDue, EventsAccepted,
+        CronDue, EventsAccepted, MoveTimers, SweepRuns,
     )
 }  # fmt: skip
 
