@@ -12,7 +12,7 @@ rest to the work queue, where several Lambdas share it. No part waits for anothe
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -60,8 +60,9 @@ class Timers:
         now = self.clock.now()
         problems: list[Exception] = []
         # Timers come last: after an outage there may be more of them than fit before the deadline.
-        for part in (self.crons.fire(now), self.watches.sweep(now, deadline), self.due.move(now, deadline)):
-            await _attempt(part, problems)
+        await _attempt(lambda: self.crons.fire(now), problems)
+        await _attempt(lambda: self.watches.sweep(now, deadline), problems)
+        await _attempt(lambda: self.due.move(now, deadline), problems)
         if problems:
             raise problems[0]
 
@@ -74,8 +75,8 @@ class Timers:
                 await self.watches.sweep_rest(message, deadline)
 
 
-async def _attempt(part: Awaitable[object], problems: list[Exception]) -> None:
+async def _attempt(part: Callable[[], Awaitable[object]], problems: list[Exception]) -> None:
     try:
-        await part
+        await part()
     except Exception as problem:  # noqa: BLE001 - raised by the tick
         problems.append(problem)
