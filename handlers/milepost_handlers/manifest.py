@@ -1,7 +1,7 @@
 """Registers apps at deploy, as the Lambda of a CloudFormation custom resource.
 
     Create, Update   ask the app at `Address` for its manifest and store it: new runs start on that version
-    Delete           remove the app, unless it is registered at another address by now
+    Delete           remove the app, unless it is registered at another address, or by another resource, by now
 Errors are reported to CloudFormation: the deployment fails with the message and rolls back to the previous version.
 Source: "Custom resource request and response objects" in the CloudFormation user guide.
 """
@@ -16,6 +16,7 @@ from typing import Any, Final
 from milepost_engine.http.app_sync import sync_app
 from milepost_engine.ports import Target
 
+from .kept_code import RESOURCE_TYPE, check_removed
 from .metrics import logger
 from .wiring import Deployment, deployment, traced
 
@@ -35,11 +36,19 @@ def handler(event: Mapping[str, Any], context: Any) -> None:  # noqa: ARG001 - L
     attributes: Mapping[str, Any] = {}
     try:
         here = deployment()
-        resource, attributes = here.run(_apply(here, event, resource))
+        if event.get("ResourceType") == RESOURCE_TYPE:
+            resource = here.run(_keep(here, event))
+        else:
+            resource, attributes = here.run(_apply(here, event, resource))
     except Exception as error:  # noqa: BLE001 - without an answer the deployment hangs until its timeout
         logger.exception("registration failed")
         reason = str(error) or type(error).__name__
     _answer(event, resource, reason, attributes)
+
+
+async def _keep(here: Deployment, event: Mapping[str, Any]) -> str:
+    await here.ready()
+    return await check_removed(here, event)
 
 
 async def _apply(here: Deployment, event: Mapping[str, Any], resource: str) -> tuple[str, dict[str, Any]]:
@@ -47,17 +56,18 @@ async def _apply(here: Deployment, event: Mapping[str, Any], resource: str) -> t
     await here.ready()
     properties = event["ResourceProperties"]
     address = str(properties["Address"])
+    made_by = str(event["LogicalResourceId"])
     registry = here.engine.registry
     if event["RequestType"] == "Delete":
         app_id = resource.removeprefix(_PREFIX)
         known = (await registry.snapshot()).apps.get(app_id)
-        if known is not None and known.target.address == address:
+        if known is not None and known.target.address == address and known.made_by in {"", made_by}:
             await registry.remove(app_id)
             logger.info("app removed", extra={"app_id": app_id})
         return resource, {}
     reports = properties.get("Reports") == "true"
     target = Target("lambda", address, float(properties["TimeoutSeconds"]), reports)
-    app = await sync_app(here.engine, here.invokers["lambda"], target)
+    app = await sync_app(here.engine, here.invokers["lambda"], target, made_by=made_by)
     functions = [spec.function_id for spec in app.functions]
     logger.info("app registered", extra={"app_id": app.app_id, "functions": functions, "version": app.version})
     return f"{_PREFIX}{app.app_id}", {"AppId": app.app_id, "Functions": str(len(functions))}

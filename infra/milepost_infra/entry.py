@@ -31,6 +31,8 @@ class Entry:
     module: str
     requirements: tuple[str, ...]
     attribute: str
+    root: Path
+    """The folder that the module is imported from."""
 
     @property
     def shim(self) -> dict[str, str]:
@@ -62,7 +64,7 @@ def read_entry(path: str | Path, attribute: str = "app") -> Entry:
         )
     packaged = len(names) > 1
     source = AppSource(top / names[-1], names[-1]) if packaged else AppSource(top)
-    return Entry(source, ".".join(reversed(names)), _requirements(file.parent, top), attribute)
+    return Entry(source, ".".join(reversed(names)), _requirements(file.parent, top), attribute, top)
 
 
 def _requirements(*folders: Path) -> tuple[str, ...]:

@@ -6,9 +6,11 @@ version and its registration. The Lambda answers CloudFormation itself, without 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from aws_cdk import CustomResource, Duration
 from aws_cdk import aws_lambda as lambda_
-from constructs import Construct
+from constructs import Construct, IConstruct
 
 from .compute import EngineCode, EngineLambda, grant_invoke
 from .names import Handler
@@ -45,8 +47,12 @@ class ManifestSync(Construct):
         revision: str,
         timeout_seconds: float,
         reports: bool = False,
+        after: Sequence[IConstruct] = (),
     ) -> CustomResource:
-        """Register an app under the address that its runs call, and again whenever `revision` changes."""
+        """Register an app under the address that its runs call, and again whenever `revision` changes.
+
+        `after`: what must be in place before.
+        """
         grant = grant_invoke(self.engine.role, function)
         registration = CustomResource(
             scope,
@@ -63,5 +69,5 @@ class ManifestSync(Construct):
         )
         # The first registration needs the permissions, and the log to explain a failure.
         grant.apply_before(registration)
-        registration.node.add_dependency(self.engine, self._table)
+        registration.node.add_dependency(self.engine, self._table, *after)
         return registration

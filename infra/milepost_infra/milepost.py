@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from aws_cdk import CfnOutput, Duration, Names, RemovalPolicy
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_events as events
@@ -19,6 +21,7 @@ from .bus import Bus
 from .compute import EngineCode, EngineLambda, grant_invoke
 from .dashboard import Dashboard
 from .intake import TIMEOUT, Intake
+from .kept_code import KeptCode
 from .manifest_sync import ManifestSync
 from .measures import Measures
 from .names import NAMESPACE, Output, Variable
@@ -54,6 +57,8 @@ class Milepost(Construct):
         tracing: X-Ray for the engine's Lambdas. Off by default.
         log_retention: How long the engine's and the apps' logs are kept. One month by default.
         saved_queries: Whether to save queries for CloudWatch Logs Insights. On by default.
+        abandoned_apps: Ids of apps whose Lambdas may be deleted although runs are live on them; these runs fail at
+            their next step. Otherwise a deployment that would delete such a Lambda fails.
         removal_policy: What happens to table and bucket when the stack is deleted. Kept by default.
         assets: Packs the Lambdas' code. By default, wheels for Arm and the Python version running the synthesis.
     """
@@ -73,6 +78,7 @@ class Milepost(Construct):
         tracing: bool = False,
         log_retention: logs.RetentionDays = logs.RetentionDays.ONE_MONTH,
         saved_queries: bool = True,
+        abandoned_apps: Sequence[str] = (),
         removal_policy: RemovalPolicy = RemovalPolicy.RETAIN,
         assets: Assets | None = None,
     ) -> None:
@@ -99,6 +105,7 @@ class Milepost(Construct):
         )  # fmt: skip
         self.timers = Timers(self, "Timers", shared=shared, table=self.table, work=self.work)
         self.registrar = ManifestSync(self, "Registrar", shared=shared, table=self.table)
+        self.code = KeptCode(self, "Code", registrar=self.registrar.engine, table=self.table, abandoned=abandoned_apps)
         self.api = Api(self, "Api", shared=shared, table=self.table, blobs=self.blobs, work=self.work) if api else None
         if self.api:
             for engine in (self.orchestrator.engine, self.registrar.engine):

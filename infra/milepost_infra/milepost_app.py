@@ -14,8 +14,9 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from .acknowledged import RUNTIME, TRACES, acknowledge
+from .app_id import find_app_id
 from .compute import architecture_of, grant_network, runtime_of, write_only_role
-from .entry import ENTRY_HANDLER, read_entry
+from .entry import ENTRY_HANDLER, Entry, read_entry
 from .errors import InfraError
 from .failures import failures_to, keep_with
 from .milepost import Milepost
@@ -43,6 +44,9 @@ class MilepostApp(Construct):
             be `milepost_handlers.app.lambda_handler(app)`. Without it, checkpoint mode saves through the API, if there
             is one, and otherwise works like step mode; a run whose results exceed 4 MB in total cannot be called.
         attribute: Name of the `App` in the entry file.
+        app_id: The app's own id, if it is not written in the entry file as `App("shop")` and the file cannot be
+            imported where the stack is synthesised. It names the Lambda within the stack, so that the file may move and
+            the construct may be renamed while runs are live.
         environment: Environment variables.
         requirements: Requirements in addition to `requirements.txt`.
         memory_mb: 256 by default.
@@ -64,6 +68,7 @@ class MilepostApp(Construct):
         function: lambda_.IFunction | None = None,
         saves_steps: bool = False,
         attribute: str = "app",
+        app_id: str = "",
         environment: Mapping[str, str] | None = None,
         requirements: Sequence[str] = (),
         memory_mb: int = 256,
@@ -75,6 +80,7 @@ class MilepostApp(Construct):
     ) -> None:
         super().__init__(milepost, construct_id)
         self._milepost = milepost
+        self._home: Construct = self
         self._failures: lambda_.EventInvokeConfig | None = None
         if (entry is None) == (function is None):
             raise InfraError(
@@ -82,9 +88,10 @@ class MilepostApp(Construct):
             )
         self._reports = entry is not None and timeout.to_seconds() > milepost.longest_invocation.to_seconds()
         if entry is not None:
-            function = self._from_entry(
-                entry, attribute, environment or {}, requirements, memory_mb, timeout, layers, vpc
-            )
+            read = read_entry(entry, attribute)
+            app_id = app_id or find_app_id(read, Path(entry))
+            self._home = self._home_of(app_id, construct_id)
+            function = self._from_entry(read, app_id, environment or {}, requirements, memory_mb, timeout, layers, vpc)
         elif saves_steps:
             self._let_save(construct_id, function)
         assert function is not None  # one of the two is given
@@ -92,9 +99,10 @@ class MilepostApp(Construct):
         self._check_timeout(construct_id)
         self.address, revision = self._publish(versioning, revision)
         milepost.may_invoke(function)
+        milepost.code.keep(function)
         self.registration = milepost.registrar.register(
-            self, function, address=self.address, revision=revision, timeout_seconds=self._timeout_seconds(),
-            reports=self._reports,
+            self._home, function, address=self.address, revision=revision, timeout_seconds=self._timeout_seconds(),
+            reports=self._reports, after=[milepost.code],
         )  # fmt: skip
         if self._failures:
             self.registration.node.add_dependency(self._failures)
@@ -103,8 +111,8 @@ class MilepostApp(Construct):
 
     def _from_entry(
         self,
-        entry: str | Path,
-        attribute: str,
+        read: Entry,
+        app_id: str,
         environment: Mapping[str, str],
         requirements: Sequence[str],
         memory_mb: int,
@@ -112,14 +120,15 @@ class MilepostApp(Construct):
         layers: Sequence[lambda_.ILayerVersion],
         vpc: ec2.IVpc | None,
     ) -> lambda_.Function:
-        read = read_entry(entry, attribute)
         milepost = self._milepost
-        log_group = logs.LogGroup(self, "Logs", retention=milepost.log_retention, removal_policy=RemovalPolicy.DESTROY)
-        role = write_only_role(self, "Role", log_group)
+        log_group = logs.LogGroup(
+            self._home, "Logs", retention=milepost.log_retention, removal_policy=RemovalPolicy.DESTROY
+        )
+        role = write_only_role(self._home, "Role", log_group)
         made = lambda_.Function(
-            self,
+            self._home,
             "Function",
-            description=f"Milepost app {self.node.id}",
+            description=f"Milepost app {app_id}",
             code=milepost.assets.app(read.source, [*read.requirements, *requirements], read.shim),
             handler=ENTRY_HANDLER,
             runtime=runtime_of(milepost.assets.platform),
@@ -150,6 +159,17 @@ class MilepostApp(Construct):
             grant_network(role)
         return made
 
+    def _home_of(self, app_id: str, construct_id: str) -> Construct:
+        """Where the app's resources are, whatever this construct is called."""
+        name = f"App-{app_id}"
+        if self._milepost.node.try_find_child(name) is not None:
+            raise InfraError(
+                "MP615",
+                f"The app {construct_id!r} has the id {app_id!r}, which another app of this Milepost has, too: an app "
+                "is one Lambda, and ids are unique. Give one of the two another id.",
+            )
+        return Construct(self._milepost, name)
+
     def _let_save(self, construct_id: str, function: lambda_.IFunction | None) -> None:
         """Grant what apps with `entry` have by default."""
         role = function.role if isinstance(function, lambda_.Function) else None
@@ -175,11 +195,11 @@ class MilepostApp(Construct):
             return self.function.function_arn, revision or self.function.function_arn
         version = self.function.current_version
         version.apply_removal_policy(RemovalPolicy.RETAIN)
-        alias = lambda_.Alias(self, "Live", alias_name="live", version=version)
+        alias = lambda_.Alias(self._home, "Live", alias_name="live", version=version)
         if self._reports and versioning == "latest":
-            self._failures = failures_to(self, self._milepost.work.queue, self.function, alias.alias_name)
+            self._failures = failures_to(self._home, self._milepost.work.queue, self.function, alias.alias_name)
         elif self._reports:
-            self._failures = failures_to(self, self._milepost.work.queue, self.function, version.version)
+            self._failures = failures_to(self._home, self._milepost.work.queue, self.function, version.version)
             keep_with(self._failures, version)
         return (alias if versioning == "latest" else version).function_arn, version.function_arn
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import jsii
@@ -41,6 +42,15 @@ class RealRuntimeClient:
             node.runtime = "provided.al2023"
 
 
+def _moved(entry: Path, checkout: str) -> Path:
+    """The same app in another folder, as a later checkout of it; a package of this repository stays where it is."""
+    if (entry.parent / "__init__.py").exists():
+        return entry
+    folder = Path(os.environ["EMULATOR_FOLDER"]) / checkout / entry.parent.name
+    shutil.copytree(entry.parent, folder, dirs_exist_ok=True)
+    return folder / entry.name
+
+
 def main() -> None:
     app = App()
 
@@ -61,12 +71,12 @@ def main() -> None:
         api=True,
     )
     milepost.feed("Uploads", events.EventPattern(source=["aws.s3"], detail_type=["Object Created"]))
-    folder = os.environ["EMULATOR_FOLDER"]
+    folder, checkout = os.environ["EMULATOR_FOLDER"], given("checkout", "")
     for name in given("apps", "shop,trials").split(","):
         MilepostApp(
             milepost,
-            name.title(),
-            entry=_ENTRIES[name],
+            name.title() + checkout,
+            entry=_moved(_ENTRIES[name], checkout) if checkout else _ENTRIES[name],
             timeout=Duration.seconds(_SECONDS.get(name, 3)),
             versioning="latest" if name == "latest" else "pinned",
             environment={"REVISION": given("revision", "1"), "SHOP_FOLDER": folder, "TRIALS_FOLDER": folder},

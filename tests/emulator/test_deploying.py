@@ -20,6 +20,10 @@ def until_it_waits(cloud: Cloud, function: str, name: str) -> None:
     eventually(waits, f"the run of {function} for {name!r} waits", details=cloud.emulator.output)
 
 
+def lambda_names(cloud: Cloud) -> set[str]:
+    return {made["FunctionName"] for made in cloud.client("lambda").list_functions()["Functions"]}
+
+
 def test_a_stack_goes_through_its_life(empty_cloud: Cloud):
     """One story, for each chapter needs the one before."""
     cloud = empty_cloud
@@ -29,9 +33,12 @@ def test_a_stack_goes_through_its_life(empty_cloud: Cloud):
     for function in (f"trials-{LONG}", f"latest-{LONG}", "trials-leaving"):
         until_it_waits(cloud, function, "early")
 
-    # A new version: live runs stay on the code that they began with, new ones take the new code. Where the app says
-    # `versioning="latest"`, live runs take it too. A function that is gone starts nothing more.
-    cloud.deploy(revision="2", apps="shop,trials,latest")
+    # A new version, from files in another folder and under other names of the constructs: live runs stay on the code
+    # that they began with, new ones take the new code. Where the app says `versioning="latest"`, live runs take it too.
+    # A function that is gone starts nothing more.
+    lambdas = lambda_names(cloud)
+    cloud.deploy(revision="2", apps="shop,trials,latest", checkout="Second")
+    assert lambda_names(cloud) == lambdas
     cloud.send("trial/leaving", {"name": "too-late"})
     cloud.send("trial/deploy", {"name": "later"})
     for function in (f"trials-{LONG}", f"latest-{LONG}"):
@@ -47,9 +54,18 @@ def test_a_stack_goes_through_its_life(empty_cloud: Cloud):
 
     # An app that cannot be registered fails the deployment with its reason, and live runs continue.
     with pytest.raises(CdkFailedError, match="throttle"):
-        cloud.deploy(revision="2", apps="shop,trials,broken")
+        cloud.deploy(revision="2", apps="shop,trials,latest,broken")
     cloud.send("trial/once", {"name": "after-the-refusal"})
     assert cloud.ended("trials-once", "after-the-refusal")["status"] == "Completed"
+
+    # The code of a live run is not deleted: such a deployment fails, and the run continues.
+    cloud.send("trial/deploy", {"name": "kept"})
+    until_it_waits(cloud, f"latest-{LONG}", "kept")
+    with pytest.raises(CdkFailedError, match=f"MP508.*latest-{LONG}"):
+        cloud.deploy(revision="2", apps="shop,trials")
+    cloud.send("trial/go", {"name": "kept"})
+    assert cloud.ended(f"latest-{LONG}", "kept")["status"] == "Completed"
+    assert cloud.ended(f"trials-{LONG}", "kept")["status"] == "Completed"
 
     # An app that is gone starts nothing any more.
     cloud.deploy(revision="2", apps="trials")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import moto.backends
 import pytest
 
 from milepost import App, SyncContext
@@ -214,3 +215,78 @@ def test_whether_an_app_reports_back_itself_is_registered_and_kept_by_its_runs(
     world.put(envelope("tea/wanted", {}))
     world.pump()
     assert world.lambdas.calls[-1] == (address, "Event" if reports else "RequestResponse")
+
+
+def keep(
+    cloudformation: CloudFormation,
+    old: list[str],
+    new: list[str],
+    *abandoned: str,
+    stack_id: str = "arn:aws:cloudformation:us-east-1:123456789012:stack/unknown/1",
+) -> dict[str, Any]:
+    return cloudformation.ask(
+        "Update",
+        "",
+        ResourceType="Custom::MilepostCode",
+        PhysicalResourceId="code",
+        StackId=stack_id,
+        ResourceProperties={"Functions": new, "Abandoned": list(abandoned)},
+        OldResourceProperties={"Functions": old},
+    )
+
+
+SHOP, OTHER = (f"arn:aws:lambda:us-east-1:123456789012:function:{name}" for name in ("shop", "other"))
+
+
+def test_a_deployment_that_would_delete_the_code_of_a_live_run_is_refused(world: World, cloudformation: CloudFormation):
+    cloudformation.ask("Create", deploy(world, shop("tea"), 1))
+    world.put(envelope("tea/wanted", {}))
+    answer = keep(cloudformation, [SHOP, OTHER], [OTHER])
+    assert answer["Status"] == "FAILED"
+    (run,) = world.runs()
+    assert (
+        f"[MP508] This deployment would delete Lambdas on which runs are live: shop-tea {run['run_id']}."
+        in (answer["Reason"])
+    )
+    # What stays, what is new, and what is another's does no harm.
+    for old, new in (([SHOP], [SHOP]), ([SHOP], [OTHER, SHOP]), ([SHOP, OTHER], [SHOP]), ([SHOP[:-1]], [])):
+        assert keep(cloudformation, old, new)["Status"] == "SUCCESS", (old, new)
+    assert keep(cloudformation, [SHOP], [], "shop")["Status"] == "SUCCESS"
+    world.pump()
+    assert keep(cloudformation, [SHOP], [])["Status"] == "SUCCESS"
+
+
+@pytest.mark.parametrize(
+    ("status", "answered"), [("UPDATE_IN_PROGRESS", "FAILED"), ("UPDATE_ROLLBACK_IN_PROGRESS", "SUCCESS")]
+)
+def test_a_rollback_removes_what_the_failed_deployment_made(
+    world: World, cloudformation: CloudFormation, status: str, answered: str
+):
+    cloudformation.ask("Create", deploy(world, shop("tea"), 1))
+    world.put(envelope("tea/wanted", {}))
+    template = json.dumps({"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}})
+    made = world.client("cloudformation").create_stack(StackName=f"in-{answered}".lower(), TemplateBody=template)
+    stacks = moto.backends.get_backend("cloudformation")["123456789012"]["us-east-1"].stacks
+    stacks[made["StackId"]].status = status
+    answer = keep(cloudformation, [SHOP], [], stack_id=made["StackId"])
+    assert answer["Status"] == answered, answer
+
+
+def test_the_first_deployment_and_the_last_one_have_nothing_to_look_for(world: World, cloudformation: CloudFormation):
+    for kind in ("Create", "Delete"):
+        answer = cloudformation.ask(
+            kind, "", ResourceType="Custom::MilepostCode", ResourceProperties={"Functions": [SHOP]}
+        )
+        assert (answer["Status"], answer["PhysicalResourceId"]) == ("SUCCESS", "code")
+
+
+def test_a_registration_that_is_replaced_by_another_of_the_same_address_leaves_the_app(
+    world: World, cloudformation: CloudFormation
+):
+    address = deploy(world, shop("tea"), 1)
+    cloudformation.ask("Create", address, LogicalResourceId="Old")
+    cloudformation.ask("Create", address, LogicalResourceId="Renamed")
+    cloudformation.ask("Delete", address, LogicalResourceId="Old", PhysicalResourceId="app:shop")
+    assert registered(world) == {"shop": ["shop-tea"]}
+    cloudformation.ask("Delete", address, LogicalResourceId="Renamed", PhysicalResourceId="app:shop")
+    assert registered(world) == {}

@@ -29,7 +29,7 @@ def patient(tmp_path_factory: pytest.TempPathFactory) -> Synthesised:
 
 
 def app_lambda(made: Synthesised) -> dict[str, Any]:
-    (function,) = [f for f in made.all("AWS::Lambda::Function").values() if f["Description"] == "Milepost app Shop"]
+    (function,) = [f for f in made.all("AWS::Lambda::Function").values() if f["Description"] == "Milepost app plain"]
     return function
 
 
@@ -81,7 +81,7 @@ def test_it_may_send_to_the_work_queue_knows_it_and_is_not_cut_off_as_a_loop(pat
     function, queue = app_lambda(patient), queue_of(patient)
     assert function["Environment"]["Variables"]["MILEPOST_QUEUE_URL"] == {"Ref": queue}
     assert function["RecursiveLoop"] == "Allow"
-    (sending,) = [s for s in patient.statements("Shop") if "sqs:SendMessage" in s["Action"]]
+    (sending,) = [s for s in patient.statements("Appplain") if "sqs:SendMessage" in s["Action"]]
     assert sending["Resource"] == {"Fn::GetAtt": [queue, "Arn"]}
 
 
@@ -90,14 +90,14 @@ def test_the_orchestrator_and_its_queue_do_not_wait_any_longer(patient: Synthesi
         assert patient.all(kind) == plain.all(kind)
     timeouts = [{n: f["Timeout"] for n, f in m.all("AWS::Lambda::Function").items()} for m in (patient, plain)]
     changed = {name for name in timeouts[0] if timeouts[0][name] != timeouts[1][name]}
-    assert [name.startswith("MilepostShop") for name in changed] == [True]
+    assert [name.startswith("MilepostAppplain") for name in changed] == [True]
 
 
 def test_a_short_app_has_none_of_this(plain: Synthesised):
     assert plain.all(CONFIG) == {}
     assert "MILEPOST_QUEUE_URL" not in app_lambda(plain)["Environment"]["Variables"]
     assert "RecursiveLoop" not in app_lambda(plain)
-    assert not [s for s in plain.statements("Shop") if "sqs" in str(s)]
+    assert not [s for s in plain.statements("Appplain") if "sqs" in str(s)]
     assert "Reports" not in next(iter(plain.all("Custom::MilepostApp").values()))
 
 

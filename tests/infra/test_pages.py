@@ -6,6 +6,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+from aws_cdk import Duration
+
+from .rig import make, synthesised
+
 DOCS = Path(__file__).parents[2] / "docs"
 
 
@@ -14,10 +18,12 @@ def anchors(page: str) -> set[str]:
     return {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_every_alarm_leads_to_what_it_means_and_what_to_do(full: Any):
+def test_every_alarm_leads_to_what_it_means_and_what_to_do(full: Any, tmp_path: Path):
+    patient = synthesised(lambda app: make(tmp_path, app=app, app_options={"timeout": Duration.minutes(10)}))
     links = {
         found.groups() if (found := re.search(r"docs/(\w+\.md)#(\w+)\.$", alarm["AlarmDescription"])) else ("", "")
-        for alarm in full.all("AWS::CloudWatch::Alarm").values()
+        for made in (full, patient)
+        for alarm in made.all("AWS::CloudWatch::Alarm").values()
     }
     assert {page for page, _ in links} == {"operating.md"}
     text = (DOCS / "operating.md").read_text()

@@ -24,7 +24,7 @@ class SyncProblem(Exception):
         super().__init__(f"[MP503] The app at {target.address} did not return its manifest: {why}")
 
 
-async def sync_app(engine: Engine, invoker: Invoker, target: Target) -> RegisteredApp:
+async def sync_app(engine: Engine, invoker: Invoker, target: Target, *, made_by: str = "") -> RegisteredApp:
     """Register the app behind a target. Raises SyncProblem, and ManifestError with all problems of its functions."""
     body = dumps({"url": _ADDRESS})
     headers = {Header.CONTENT_TYPE.value: "application/json", Header.SYNC_KIND.value: "in_band"}
@@ -35,7 +35,7 @@ async def sync_app(engine: Engine, invoker: Invoker, target: Target) -> Register
         answer = await invoker.invoke(target, Request("PUT", {}, headers, body))
     except InvocationProblem as problem:
         raise SyncProblem(target, problem.detail) from problem
-    return await engine.registry.sync(_manifest(target, answer), target)
+    return await engine.registry.sync(_manifest(target, answer), target, made_by=made_by)
 
 
 def _manifest(target: Target, answer: Response) -> Mapping[str, Json]:

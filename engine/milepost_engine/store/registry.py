@@ -28,7 +28,10 @@ _PARTITION: Final = "REG"
 
 @dataclass(frozen=True, slots=True)
 class RegisteredApp:
-    """A registered app. `error` is the text of the last sync if it failed; `functions` are from the last good one."""
+    """A registered app. `error` is the text of the last sync if it failed; `functions` are from the last good one.
+
+    `made_by`: what registered it, if several may register and remove the same app.
+    """
 
     app_id: str
     target: Target
@@ -38,6 +41,7 @@ class RegisteredApp:
     functions: tuple[FunctionSpec, ...]
     manifest: Mapping[str, Json]
     error: str = ""
+    made_by: str = ""
 
     @property
     def shown_version(self) -> str:
@@ -132,7 +136,7 @@ class Registry:
             self.forget()
         return (await self.snapshot()).known
 
-    async def sync(self, manifest: Mapping[str, Json], target: Target) -> RegisteredApp:
+    async def sync(self, manifest: Mapping[str, Json], target: Target, *, made_by: str = "") -> RegisteredApp:
         """Register an app. Raises ManifestError with every problem; then nothing is stored."""
         app_id, functions = read_manifest(manifest)
         now = self._clock.now()
@@ -151,7 +155,9 @@ class Registry:
             or short_hash(dumps(known.manifest).decode(), known.target.kind, known.target.address) != digest
         ):
             version += 1
-        app = RegisteredApp(app_id, target, version, now, str(manifest.get("sdk", "")), functions, manifest)
+        app = RegisteredApp(
+            app_id, target, version, now, str(manifest.get("sdk", "")), functions, manifest, "", made_by
+        )
         await self._note_gone(snapshot, app_id, kept={spec.function_id for spec in functions})
         await self._table.put(self._item(app, body))
         self.forget()
@@ -207,6 +213,7 @@ class Registry:
             "synced_at": to_ms(app.synced_at),
             "sdk": app.sdk,
             "error": app.error,
+            **({"made_by": app.made_by} if app.made_by else {}),
             **self._values.pack("manifest", body),
         }
 
@@ -252,4 +259,5 @@ class Registry:
             functions,
             manifest,
             str(item["error"]),
+            str(item.get("made_by", "")),
         )
