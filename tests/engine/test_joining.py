@@ -487,3 +487,93 @@ async def test_a_reader_that_saw_no_owner_yet_does_not_keep_another_message_from
     assert ended is not None
     assert ended.status.value == "Completed"
     store.close()
+
+
+class Peeked:
+    """An app with a step that lasts, and a sleep; the peek that follows the sleep waits, and has the given answer."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        self.answer = Response(status, {Header.SDK.value: "python:v1", "content-type": "application/json"}, body)
+        self.begun = asyncio.Event()
+        self.may_end = asyncio.Event()
+        self.in_step = asyncio.Event()
+        self.peeks = 0
+
+    async def invoke(self, target: Target, request: Request) -> Response:
+        if request.query["stepId"] == "a":
+            self.in_step.set()
+            await asyncio.Event().wait()
+        if not json.loads(request.body)["steps"]:
+            ops = [
+                {"id": "a", "op": "StepPlanned", "displayName": "a"},
+                {"id": "nap", "op": "Sleep", "displayName": "nap", "opts": {"duration": "60s"}},
+            ]
+            return Response(206, self.answer.headers, json.dumps(ops).encode())
+        self.peeks += 1
+        self.begun.set()
+        await self.may_end.wait()
+        return self.answer
+
+
+PEEKS = {
+    "finds nothing": (206, b"[]"),
+    "plans": (206, json.dumps([{"id": "x", "op": "StepPlanned", "displayName": "x"}]).encode()),
+    "ends": (200, b'"over"'),
+    "fails": (500, b'{"name": "Error", "message": "too early"}'),
+}
+
+
+async def peeked(answer: tuple[int, bytes], *, claimed_after_reading: bool) -> tuple[Any, list[Item], int]:
+    """A run that somebody claims while a peek's answer is on its way, or after it was last looked at."""
+    store, letters, sdk = SqliteStore.open(":memory:", clock=WoundClock(START)), Letters(), Peeked(*answer)
+
+    async def claim() -> None:
+        await store.table.update(Key("F#a-f", run_id), Changes(set={"owner": "another"}))
+
+    class Claimed(Counted):
+        """Somebody claims the run right after the header was read once the peek has answered."""
+
+        async def get(self, key: Key) -> Item | None:
+            item: Item | None = await self.table.get(key)
+            if claimed_after_reading and sdk.may_end.is_set() and sdk.peeks == 1 and key.pk == "F#a-f":
+                await claim()
+            return item
+
+    (engine,) = await engines(1, store, Claimed(store.table), letters, sdk, ours=True)
+    await engine.accept({"name": "go"})
+    (event,) = letters.take()
+    await engine.handle(event)
+    (start,) = letters.take()
+    run_id = json.loads(start)["run"]
+    working = asyncio.create_task(engine.handle(start))
+    await sdk.in_step.wait()
+    assert isinstance(engine.clock, WoundClock)
+    await engine.clock.advance_to(START + timedelta(minutes=1))
+    timer = TimerFired(run_id, "a-f", timer=TimerKind.STEP, step_id="nap")
+    handling = asyncio.create_task(engine.handle(encode(timer)))
+    await sdk.begun.wait()
+    if not claimed_after_reading:
+        await claim()
+    sdk.may_end.set()
+    await handling
+    run = await engine.runs.load(run_id, "a-f")
+    records = (await store.table.query(f"R#{run_id}")).items
+    working.cancel()
+    await asyncio.wait([working])
+    store.close()
+    return run, records, sdk.peeks
+
+
+@pytest.mark.parametrize("answer", PEEKS.values(), ids=PEEKS)
+async def test_the_answer_of_a_peek_changes_nothing_once_somebody_has_claimed_the_run(answer: tuple[int, bytes]):
+    run, records, _ = await peeked(answer, claimed_after_reading=False)
+    assert (run.status.value, run.owner) == ("Running", "another")
+    # The claim on step a, the plan of the first call, and the nap.
+    assert sorted(str(item["sk"])[0] for item in records) == ["C", "P", "S"]
+
+
+@pytest.mark.parametrize("answer", [PEEKS["plans"], PEEKS["ends"], PEEKS["fails"]], ids=["plans", "ends", "fails"])
+async def test_a_claim_right_before_the_answer_of_a_peek_is_saved_refuses_it(answer: tuple[int, bytes]):
+    # The refused one reads the run again, and its next answer is that of a peek at what the new owner knows.
+    run, _, peeks = await peeked(answer, claimed_after_reading=True)
+    assert (run.owner, peeks >= 2) == ("another", True)

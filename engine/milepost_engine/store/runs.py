@@ -284,25 +284,31 @@ class RunStore:
     async def save(self, decision: Decision, *, peeked: bool = False, owner: str | None = None) -> str | None:
         """Write the records in order. None, or the job of the one that stands already; none after it is written.
 
-        `peeked`: the records come from a peek at a run that others may claim. Its plan is kept only while nobody has.
+        `peeked`: the records come from a peek at a run that others may claim. They are kept only while nobody has; but
+        an empty plan does no harm.
         `owner`: the claim under which the run is to end; an end by anybody else is refused. None: whoever asks.
         """
         try:
             for record in decision.records:
                 if peeked and isinstance(record, Plan) and record.ops:
-                    await self._plan_unclaimed(decision.run, record)
+                    await self._save_unclaimed(
+                        decision.run, self._items.plan_item(decision.run, record), record.turn + 1
+                    )
+                elif peeked and isinstance(record, FailedAttempt):
+                    failed = self._items.failed_item(decision.run, record)
+                    await self._save_unclaimed(decision.run, failed, len(decision.run.plans))
+                elif peeked and isinstance(record, RunEnded):
+                    await self._end(decision.run, record, _still(decision.run))
                 else:
                     await self._write(decision.run, record, owner)
         except ConditionFailed as standing:
             return str((standing.existing or {}).get("job", ""))
         return None
 
-    async def _plan_unclaimed(self, run: Run, plan: Plan) -> None:
-        """Save a peek's plan and count it in the header, which whoever claims the run must have read."""
-        item = self._items.plan_item(run, plan)
-        owner = Equals("owner", run.owner) if run.owner else LacksAttribute("owner")
+    async def _save_unclaimed(self, run: Run, item: Item, turns: int) -> None:
+        """Save what a peek found, with the number of plans in the header: whoever claims the run must have read it."""
         header = header_key(run)
-        mine = Update(header, Changes(set={"turns": plan.turn + 1}), AllOf((_LIVE, owner)))
+        mine = Update(header, Changes(set={"turns": turns}), AllOf((_LIVE, _still(run))))
         try:
             await self._table.transact([Put(item, Absent()), mine])
         except TransactionFailed as failed:
@@ -338,9 +344,9 @@ class RunStore:
                 changes = Changes(set={"status": RunStatus.RUNNING.value, "started_at": to_ms(record.started_at)})
                 await self._table.update(header_key(run), changes, In("status", (RunStatus.QUEUED.value,)))
             case RunEnded():
-                await self._end(run, record, owner)
+                await self._end(run, record, Equals("owner", owner) if owner else None)
 
-    async def _end(self, run: Run, ended: RunEnded, owner: str | None) -> None:
+    async def _end(self, run: Run, ended: RunEnded, owned: Condition | None) -> None:
         output = await self._values.store(f"runs/{run.run_id}/output", ended.output)
         changes: dict[str, str | int | bool | bytes] = {
             "status": ended.status.value,
@@ -351,8 +357,13 @@ class RunStore:
         }
         if ended.started_at is not None:
             changes["end_started_at"] = to_ms(ended.started_at)
-        mine = (Equals("owner", owner),) if owner else ()
-        await self._table.update(header_key(run), Changes(set=changes), AllOf((_LIVE, *mine)))
+        conditions = (_LIVE,) if owned is None else (_LIVE, owned)
+        await self._table.update(header_key(run), Changes(set=changes), AllOf(conditions))
+
+
+def _still(run: Run) -> Condition:
+    """That nobody has claimed the run since it was read."""
+    return Equals("owner", run.owner) if run.owner else LacksAttribute("owner")
 
 
 def _position(run: Run) -> int:
