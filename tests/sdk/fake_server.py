@@ -126,9 +126,10 @@ class FakeServer:
             if again:
                 jobs.insert(0, (target, attempt + 1))
                 continue
-            by_name = {self.names[step_id]: step_id for step_id in planned}
-            if planned:
-                jobs += [(by_name[name], 0) for name in self.complete_first(list(by_name))]
+            by_name: dict[str, list[str]] = {}
+            for step_id in planned:
+                by_name.setdefault(self.names[step_id], []).append(step_id)
+            jobs += [(step_id, 0) for name in self.complete_first(list(by_name)) for step_id in by_name.get(name, ())]
             if not jobs:
                 jobs.append(("step", 0))
         raise AssertionError("the run does not end")

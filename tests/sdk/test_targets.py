@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 
 from milepost import App, Context, Event, SyncContext
+from milepost._replay.branches import Branch
 from milepost.protocol import hash_step_id
 
 from .fake_server import FakeServer
@@ -32,7 +33,8 @@ async def test_a_call_for_one_step_of_a_sync_function_runs_that_step_alone(app: 
     def f(ctx: SyncContext) -> None:
         ctx.step.parallel([partial(ctx.step.run, n, ran.append, n) for n in "abc"])
 
-    called = await FakeServer(app, "shop-f").call(hash_step_id("c"))
+    third = hash_step_id("c", Branch("/2").use("c"))
+    called = await FakeServer(app, "shop-f").call(third)
     assert (called.reported, ran) == (["StepRun c"], ["c"])
 
 
@@ -58,7 +60,8 @@ async def test_a_planned_step_behind_io_of_the_functions_own_is_waited_for(app: 
 
         await asyncio.gather(ctx.step.run("quick", int), slow())
 
-    assert (await FakeServer(app, "shop-f").call(hash_step_id("slow"))).reported == ["StepRun slow"]
+    planned = hash_step_id("slow", Branch("/tests0").use("slow"))
+    assert (await FakeServer(app, "shop-f").call(planned)).reported == ["StepRun slow"]
 
 
 @pytest.mark.parametrize("is_async", [True, False])

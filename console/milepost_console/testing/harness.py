@@ -141,7 +141,8 @@ class Harness:
                 invoked function is not started.
             result: What the step returns: anything that its body might return.
             error: Raised instead, as by the last attempt of the step; default None.
-            index: Which use of the id in a run, from 0.
+            index: Which use of the id in a run, from 0. Each branch (a task, or a member of `step.parallel`) counts its
+                own.
             required: Closing the harness raises AssertionError if no run used the replacement. Pass False where tests
                 share it.
 

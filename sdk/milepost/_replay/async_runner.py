@@ -11,6 +11,7 @@ from milepost._values.stepping import as_coroutine
 from milepost.errors import Interrupt, StepTimeoutError, UnawaitedStepError
 from milepost.protocol import DISCOVERY
 
+from .branches import Branch, current_branch
 from .execute import Checkpointer, run_step
 from .ops import Op
 from .replay import UNKNOWN, Invocation, Move
@@ -59,6 +60,7 @@ class AsyncRunner:
         self._calls = self._timers = 0
         self._created: list[tuple[Coroutine[object, object, object], object]] = []
         self._most_created = _MOST_CREATED
+        self._main = Branch()
 
     # --- the bridge ------------------------------------------------------------------------------------------------
 
@@ -128,6 +130,7 @@ class AsyncRunner:
     async def _run_function(
         self, invocation: Invocation, function: Callable[[], object], finish: Callable[[object], bytes]
     ) -> None:
+        current_branch.set(self._main)
         try:
             result = await cast("Awaitable[object]", function())
             self._refuse_unawaited(invocation)
@@ -140,6 +143,10 @@ class AsyncRunner:
             if invocation.answer is not None:
                 invocation.warn_interrupt_caught()
             invocation.returned(data)
+
+    def use(self, name: object) -> int:
+        """The number of a use of a step id in the branch that calls it."""
+        return (current_branch.get() or self._main).use(name)
 
     def created(self, made: Coroutine[object, object, object], name: object) -> None:
         """A step was called; whoever called it has yet to await it."""
@@ -165,19 +172,19 @@ class AsyncRunner:
             "write await before the call, or await several together with asyncio.gather"
         )
 
-    def recall(self, name: object, fn: object) -> object:
+    def recall(self, use: int, name: object, fn: object) -> object:
         """The value of a remembered step if nothing must be decided first; else UNKNOWN. See `Invocation.recall`."""
         invocation = self._invocation
         if invocation is None or not self._is_alone(asyncio.current_task(self._loop)):
             return UNKNOWN
-        return invocation.recall(name, fn)
+        return invocation.recall(name, fn, use)
 
-    async def take(self, call: StepCall) -> object:
+    async def take(self, use: int, call: StepCall) -> object:
         """Wait until a step call is decided, then run the step here or return its remembered outcome."""
         invocation = self._invocation
         assert invocation is not None
         try:
-            step = invocation.arrive(call)
+            step = invocation.arrive(call, use)
         except Interrupt:
             if invocation.stuck:
                 # Code that catches every interrupt in a loop would never stop.

@@ -24,6 +24,8 @@ from typing import Any, Final, TypeVar, TypeVarTuple, cast
 
 from milepost.errors import CodeError
 
+from .branches import child_of_task, current_branch
+
 __all__ = ["IdleSelector", "Pool", "Worker", "pool", "run_in_worker"]
 
 T = TypeVar("T")
@@ -98,7 +100,10 @@ class WorkerLoop(asyncio.SelectorEventLoop):
     def create_task(
         self, coro: Generator[object, None, T] | Coroutine[object, None, T], **options: Any
     ) -> asyncio.Task[T]:
-        """As in the base class, and recorded."""
+        """As in the base class, and recorded. In a function it begins a branch, unless it comes with its context."""
+        if options.get("context") is None and (branch := child_of_task(getattr(coro, "cr_code", None))) is not None:
+            options["context"] = context = copy_context()
+            context.run(current_branch.set, branch)
         task = super().create_task(coro, **options)
         self.tasks.add(task)
         return task

@@ -27,6 +27,7 @@ from milepost._values.serializer import adapter_for, returned_type
 from milepost.errors import BadIdError, Interrupt, NestedStepError, RetryAfterError
 from milepost.protocol import DISCOVERY, Opcode, hash_step_id
 
+from .branches import Branch
 from .calls import StepCall
 from .log_gate import LogGate
 from .ops import Answer, Op, Ops, Raised, Returned, complete_op
@@ -83,7 +84,7 @@ class Invocation:
         self.on_answer: Callable[[], None] = lambda: None
         self._saves = saves and call.may_continue and call.mode == "checkpoint" and call.target == DISCOVERY
         self._ends_at = now() + budget
-        self._uses: dict[str, int] = {}
+        self._main = Branch()
         self._arrived: set[str] = set()
         self._open: dict[str, Step] = {}
         self._running: Step | None = None
@@ -106,8 +107,11 @@ class Invocation:
 
     # --- step calls of the function's code ------------------------------------------------------------------------
 
-    def arrive(self, call: StepCall) -> Step:
-        """Accept a step call. Raises Interrupt if the invocation has its answer, NestedStepError in a step's body."""
+    def arrive(self, call: StepCall, use: int | None = None) -> Step:
+        """Accept a step call; `use` is the number of the use of its name, by default the next of the function itself.
+
+        Raises Interrupt if the invocation has its answer, NestedStepError in a step's body.
+        """
         outer = in_body.get()
         if self.answer is not None:
             self._refused += 1
@@ -117,8 +121,7 @@ class Invocation:
                 f"step {call.name!r} is called inside the body of step {outer.call.name!r} {self.call.place}: "
                 "call it in the function itself, before or after that step"
             )
-        index = self._uses.get(call.name, 0)
-        self._uses[call.name] = index + 1
+        index = self._main.use(call.name) if use is None else use
         step = Step(hash_step_id(call.name, index), index, call)
         if step.id in self._arrived or step.id in self._resolved:
             raise self._same_id(call.name, index)
@@ -127,7 +130,7 @@ class Invocation:
             args = tuple(cast("list[object]", given)) if isinstance(given, list) else (given,)
             step.call = call = call._replace(args=args)
         if self.rehearsal is not None and (step.id not in self.call.memos or step.id in self._inputs):
-            step.call = replaced(call, index, self.rehearsal)
+            step.call = replaced(call, step.nth, self.rehearsal)
         self._arrived.add(step.id)
         self._open[step.id] = step
         return step
@@ -227,7 +230,7 @@ class Invocation:
         self._reach(step.id)
         return True
 
-    def recall(self, name: object, fn: object) -> object:
+    def recall(self, name: object, fn: object, use: int) -> object:
         """The value of a step that is called at an idle moment; or UNKNOWN, and then nothing has changed.
 
         A shortcut for `arrive`, `follows` and `outcome` in the most frequent case of a replay: the next remembered
@@ -239,8 +242,7 @@ class Invocation:
         place = self._first_left()
         if len(order) - len(resolved) - (not self.live) <= 0 or type(name) is not str or in_body.get() is not None:
             return UNKNOWN
-        index = self._uses.get(name, 0)
-        step_id = hash_step_id(name, index)
+        step_id = hash_step_id(name, use)
         if order[place] != step_id or step_id in self._arrived:
             return UNKNOWN
         if not callable(fn) or adapter_for(returned_type(fn)) is not None:
@@ -251,7 +253,6 @@ class Invocation:
         fields = cast("dict[str, object]", memo)
         if len(fields) != 1 or "data" not in fields:
             return UNKNOWN
-        self._uses[name] = index + 1
         resolved.add(step_id)
         self._next = place + 1
         self._reach(step_id)

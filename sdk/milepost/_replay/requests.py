@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from .branches import MOST_USES
 from .calls import StepCall
 
 if TYPE_CHECKING:
@@ -25,6 +26,11 @@ class Step:
     wake: Callable[[], None] = field(default=lambda: None)
     runs_here: bool = False
     """This invocation runs the body."""
+
+    @property
+    def nth(self) -> int:
+        """Which use of the id it is in its branch, from 0."""
+        return self.index % MOST_USES
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,5 +65,5 @@ class CallRequest:
 
     def what(self, step: Step) -> str:
         """The step as errors name it."""
-        nth = f" (use {step.index + 1})" if step.index else ""
+        nth = f" (use {step.nth + 1})" if step.nth else ""
         return f"step {step.call.name!r}{nth} of function {self.function_id!r}, run {self.run_id},"

@@ -6,8 +6,7 @@ not depend on the time or on random numbers.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
@@ -18,7 +17,8 @@ from milepost._values.durations import Duration
 from milepost._values.events import ReceivedEvent, Sendable
 from milepost._values.json_types import EventData
 
-from .calls import invoke_call, run_call, send_call, sleep_call, sleep_until_call, wait_call
+from .branches import STEP_TOOLS
+from .calls import StepCall, invoke_call, run_call, send_call, sleep_call, sleep_until_call, wait_call
 from .replay import UNKNOWN
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["Steps", "SyncSteps"]
 
 P = ParamSpec("P")
-Q = ParamSpec("Q")
 T = TypeVar("T")
 T1 = TypeVar("T1")
 T2 = TypeVar("T2")
@@ -39,18 +38,24 @@ D = TypeVar("D")
 # ruff: noqa: A002, ASYNC109 - `id` is the public word for a step's name; the server enforces timeouts
 
 
-def tracked(method: Callable[Q, Coroutine[Any, Any, T]]) -> Callable[Q, Coroutine[Any, Any, T]]:
-    """A step tool whose calls the runner knows, so that one that is never awaited is not skipped in silence."""
+async def _run(
+    runner: AsyncRunner,
+    use: int,
+    id: str,
+    fn: Callable[..., object],
+    args: tuple[object, ...],
+    kwargs: Mapping[str, object],
+) -> object:
+    known = runner.recall(use, id, fn)
+    return known if known is not UNKNOWN else await runner.take(use, run_call(id, fn, args, kwargs))
 
-    @functools.wraps(method)
-    def call(*args: Q.args, **kwargs: Q.kwargs) -> Coroutine[Any, Any, T]:
-        made = method(*args, **kwargs)
-        # Not a method of Steps: users would see it.
-        runner = cast("Steps", args[0])._runner  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-        runner.created(made, args[1] if len(args) > 1 else kwargs.get("id"))
-        return made
 
-    return call
+async def _take(runner: AsyncRunner, use: int, call: Callable[[], StepCall]) -> object:
+    # The arguments are checked when the step is awaited.
+    return await runner.take(use, call())
+
+
+STEP_TOOLS.update((_run.__code__, _take.__code__))
 
 
 class Steps:
@@ -97,8 +102,7 @@ class Steps:
     async def run(self, id: str, fn: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T: ...
     @overload
     async def run(self, id: str, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
-    @tracked
-    async def run(self, id: str, fn: Callable[..., object], *args: object, **kwargs: object) -> object:
+    def run(self, id: str, fn: Callable[..., object], *args: object, **kwargs: object) -> Coroutine[Any, Any, object]:
         """Run your code until it succeeds once, and remember its result.
 
         Args:
@@ -119,31 +123,27 @@ class Steps:
         such as a model, a dataclass or a datetime, it is read back as that type. Raises StepError if the step failed
         for good.
         """
-        known = self._runner.recall(id, fn)
-        return known if known is not UNKNOWN else await self._runner.take(run_call(id, fn, args, kwargs))
+        return self._called(id, _run(self._runner, self._runner.use(id), id, fn, args, kwargs))
 
-    @tracked
-    async def sleep(self, id: str, duration: Duration) -> None:
+    def sleep(self, id: str, duration: Duration) -> Coroutine[Any, Any, None]:
         """Sleep for a timedelta, a string such as `"1h30m"`, or seconds; at most 366 days. No code runs meanwhile."""
-        await self._runner.take(sleep_call(id, duration))
+        return self._taken(id, lambda: sleep_call(id, duration))
 
-    @tracked
-    async def sleep_until(self, id: str, until: datetime | str) -> None:
+    def sleep_until(self, id: str, until: datetime | str) -> Coroutine[Any, Any, None]:
         """Sleep until an aware datetime, or ISO 8601 text with an offset. A moment in the past ends at once."""
-        await self._runner.take(sleep_until_call(id, until))
+        return self._taken(id, lambda: sleep_until_call(id, until))
 
     @overload
-    async def wait_for_event(
+    def wait_for_event(
         self, id: str, event: Event[D], *, timeout: Duration, if_: str | None = None, match: str | None = None,
         lookback: Duration | None = None,
-    ) -> ReceivedEvent[D] | None: ...  # fmt: skip
+    ) -> Coroutine[Any, Any, ReceivedEvent[D] | None]: ...  # fmt: skip
     @overload
-    async def wait_for_event(
+    def wait_for_event(
         self, id: str, event: str, *, timeout: Duration, if_: str | None = None, match: str | None = None,
         lookback: Duration | None = None,
-    ) -> ReceivedEvent[EventData] | None: ...  # fmt: skip
-    @tracked
-    async def wait_for_event(
+    ) -> Coroutine[Any, Any, ReceivedEvent[EventData] | None]: ...  # fmt: skip
+    def wait_for_event(
         self,
         id: str,
         event: str | AnyEvent,
@@ -152,7 +152,7 @@ class Steps:
         if_: str | None = None,
         match: str | None = None,
         lookback: Duration | None = None,
-    ) -> ReceivedEvent[object] | None:
+    ) -> Coroutine[Any, Any, ReceivedEvent[object] | None]:
         """Wait for an event; returns None if none arrives in time.
 
         Args:
@@ -174,11 +174,13 @@ class Steps:
         Raises EventMismatchError if the data of the event does not match the model of its `Event`, and BadTriggerError
         if that model, or the one of the event that started the run, does not have the path of `match`.
         """
-        call = wait_call(id, event, timeout=timeout, if_=if_, match=match, lookback=lookback, triggers=self._triggers)
-        return cast("ReceivedEvent[object] | None", await self._runner.take(call))
+        triggers = self._triggers
+        return self._taken(
+            id,
+            lambda: wait_call(id, event, timeout=timeout, if_=if_, match=match, lookback=lookback, triggers=triggers),
+        )
 
-    @tracked
-    async def invoke(
+    def invoke(
         self,
         id: str,
         function: Function[object, T] | FunctionRef[T],
@@ -186,7 +188,7 @@ class Steps:
         timeout: Duration | None = None,
         *,
         cancel_with_parent: bool = True,
-    ) -> T:
+    ) -> Coroutine[Any, Any, T]:
         """Call another function and wait for its result.
 
         Args:
@@ -202,15 +204,19 @@ class Steps:
         Raises StepError if the function failed, was cancelled, does not exist or took too long, and EventMismatchError
         if `data` does not match its model.
         """
-        return cast(
-            "T",
-            await self._runner.take(invoke_call(id, function, data, timeout, cancel_with_parent=cancel_with_parent)),
-        )
+        return self._taken(id, lambda: invoke_call(id, function, data, timeout, cancel_with_parent=cancel_with_parent))
 
-    @tracked
-    async def send_event(self, id: str, events: Sendable | Sequence[Sendable]) -> list[str]:
+    def send_event(self, id: str, events: Sendable | Sequence[Sendable]) -> Coroutine[Any, Any, list[str]]:
         """Send one event or several; returns their ids in order. A retry uses the same ids and starts no second run."""
-        return cast("list[str]", await self._runner.take(send_call(id, events, self._send)))
+        return self._taken(id, lambda: send_call(id, events, self._send))
+
+    def _taken(self, id: str, call: Callable[[], StepCall]) -> Coroutine[Any, Any, Any]:
+        return self._called(id, _take(self._runner, self._runner.use(id), call))
+
+    def _called(self, id: str, made: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
+        """A step belongs to the branch that called it, wherever it is awaited; one that never is must be noticed."""
+        self._runner.created(made, id)
+        return made
 
 
 class SyncSteps:
@@ -255,16 +261,17 @@ class SyncSteps:
     def run(self, id: str, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
     def run(self, id: str, fn: Callable[..., object], *args: object, **kwargs: object) -> object:
         """Run your code until it succeeds once, and remember its result. See `Steps.run`."""
-        known = self._runner.recall(id, fn)
-        return known if known is not UNKNOWN else self._runner.take(run_call(id, fn, args, kwargs))
+        use = self._runner.use(id)
+        known = self._runner.recall(use, id, fn)
+        return known if known is not UNKNOWN else self._runner.take(use, run_call(id, fn, args, kwargs))
 
     def sleep(self, id: str, duration: Duration) -> None:
         """Sleep for a while. See `Steps.sleep`."""
-        self._runner.take(sleep_call(id, duration))
+        self._runner.take(self._runner.use(id), sleep_call(id, duration))
 
     def sleep_until(self, id: str, until: datetime | str) -> None:
         """Sleep until a moment. See `Steps.sleep_until`."""
-        self._runner.take(sleep_until_call(id, until))
+        self._runner.take(self._runner.use(id), sleep_until_call(id, until))
 
     @overload
     def wait_for_event(
@@ -288,7 +295,7 @@ class SyncSteps:
     ) -> ReceivedEvent[object] | None:
         """Wait for an event; returns None if none arrives in time. See `Steps.wait_for_event`."""
         call = wait_call(id, event, timeout=timeout, if_=if_, match=match, lookback=lookback, triggers=self._triggers)
-        return cast("ReceivedEvent[object] | None", self._runner.take(call))
+        return cast("ReceivedEvent[object] | None", self._runner.take(self._runner.use(id), call))
 
     def invoke(
         self,
@@ -301,12 +308,15 @@ class SyncSteps:
     ) -> T:
         """Call another function and wait for its result. See `Steps.invoke`."""
         return cast(
-            "T", self._runner.take(invoke_call(id, function, data, timeout, cancel_with_parent=cancel_with_parent))
+            "T",
+            self._runner.take(
+                self._runner.use(id), invoke_call(id, function, data, timeout, cancel_with_parent=cancel_with_parent)
+            ),
         )
 
     def send_event(self, id: str, events: Sendable | Sequence[Sendable]) -> list[str]:
         """Send one event or several; returns their ids in order. A retry uses the same ids and starts no second run."""
-        return cast("list[str]", self._runner.take(send_call(id, events, self._send)))
+        return cast("list[str]", self._runner.take(self._runner.use(id), send_call(id, events, self._send)))
 
     @overload
     def parallel(self, branches: tuple[Callable[[], T1], Callable[[], T2]]) -> tuple[T1, T2]: ...

@@ -23,6 +23,7 @@ from milepost._values.current import in_body
 from milepost._values.stepping import as_coroutine, step_through
 from milepost.errors import CodeError, Interrupt, NestedStepError, StepTimeoutError
 
+from .branches import Branch
 from .execute import Checkpointer, run_step
 from .ops import Op
 from .replay import UNKNOWN, Invocation, Move
@@ -40,8 +41,9 @@ T = TypeVar("T")
 class _Branch:
     """A line of execution: the function itself, or one branch of a `parallel`."""
 
-    def __init__(self, work: Callable[[], object] | None = None) -> None:
+    def __init__(self, work: Callable[[], object] | None = None, numbers: Branch | None = None) -> None:
         self.work = work
+        self.numbers = numbers or Branch()
         self.baton = threading.Semaphore(0)
         self.started = work is None
         self.thread_id = threading.get_ident() if work is None else 0
@@ -127,14 +129,18 @@ class SyncRunner:
         """Run a coroutine that never suspends."""
         return step_through(work)
 
-    def recall(self, name: object, fn: object) -> object:
+    def use(self, name: object) -> int:
+        """The number of a use of a step id in the branch that runs."""
+        return self._current.numbers.use(name)
+
+    def recall(self, use: int, name: object, fn: object) -> object:
         """The value of a remembered step if nothing must be decided first; else UNKNOWN. See `Invocation.recall`."""
         invocation = self._invocation
         if invocation is None or self._ready or self._current.thread_id != threading.get_ident():
             return UNKNOWN
-        return invocation.recall(name, fn)
+        return invocation.recall(name, fn, use)
 
-    def take(self, call: StepCall) -> object:
+    def take(self, use: int, call: StepCall) -> object:
         """Wait until a step call is decided, then run the step here or return its remembered outcome."""
         invocation = self._invocation
         assert invocation is not None
@@ -145,7 +151,7 @@ class SyncRunner:
                 "code started: call steps in the function itself, and use step.parallel for several at once"
             )
         try:
-            step = invocation.arrive(call)
+            step = invocation.arrive(call, use)
         except Interrupt:
             if invocation.stuck:
                 # Code that catches every interrupt in a loop would never stop: answer without it, and block its
@@ -171,7 +177,7 @@ class SyncRunner:
         if self._stopped:
             raise Interrupt
         parent = self._current
-        branches = [_Branch(work) for work in works]
+        branches = [_Branch(work, parent.numbers.begin()) for work in works]
         for branch in branches:
             branch.parent = parent
         parent.waits_for = branches
