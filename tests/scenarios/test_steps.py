@@ -316,6 +316,31 @@ async def test_loops_may_repeat_a_step_id():
         assert bodies == [0, 1, 3]
 
 
+@pytest.mark.parametrize("mode", ["step", "checkpoint"])
+async def test_a_loop_that_changes_while_a_run_sleeps_fails_it_instead_of_swapping_results(mode: Any):
+    def version(items: list[str]) -> App:
+        app = App("a")
+
+        @app.function(id="f", trigger=Event("go"), mode=mode)
+        async def f(ctx: Context) -> list[str]:
+            found = [await ctx.step.run("fetch", str.upper, item) for item in items]
+            await ctx.step.sleep("nap", 60)
+            return found
+
+        return app
+
+    async with rig(version(["a", "b"])) as r:
+        await r.send("go")
+        await r.serve(version(["x", "a", "b"]))
+        await r.send("go")
+        await r.wind(120)
+        whole, swapped = sorted(await r.runs(), key=lambda run: run["status"])
+        assert (whole["status"], whole["output"]) == ("Completed", ["X", "A", "B"])
+        assert (swapped["status"], swapped["error"]["name"]) == ("Failed", "NonDeterminismError")
+        assert "use 1 of step 'fetch' in function 'a-f'" in swapped["error"]["message"]
+        assert [span["output"] for span in whole["trace"] if span["name"] == "fetch"] == ["X", "A", "B"]
+
+
 async def test_a_value_comes_back_from_json_the_first_time_too():
     app = App("a")
     seen: list[object] = []

@@ -91,7 +91,7 @@ class FakeServer:
     async def save(self, ops: Sequence[Mapping[str, Any]]) -> None:
         """Take steps as a checkpointer."""
         for op in ops:
-            self.remember(op["id"], {"data": op["data"]}, op["displayName"])
+            self.remember(op["id"], _memo(op), op["displayName"])
 
     async def run(self, most: int = 60) -> Called:
         """Call until the run has ended; gives the last call."""
@@ -113,7 +113,7 @@ class FakeServer:
                     case "RunComplete":
                         return called
                     case "StepRun":
-                        self.remember(op["id"], {"data": op["data"]}, op["displayName"])
+                        self.remember(op["id"], _memo(op), op["displayName"])
                     case "StepError":
                         again = True
                     case "StepFailed":
@@ -151,3 +151,9 @@ class FakeServer:
     def reported(self) -> list[list[str]]:
         """What each call reported."""
         return [call.reported for call in self.calls]
+
+
+def _memo(op: Mapping[str, Any]) -> Json:
+    """What Milepost's server gives back of a step."""
+    mark = op["userland"].get("mark")
+    return {"data": op["data"], **({"mark": mark} if mark else {})}

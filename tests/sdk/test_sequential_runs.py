@@ -134,7 +134,9 @@ async def test_every_use_of_an_id_is_a_separate_step(app: App) -> None:
     await server.run()
     assert server.result == [0, 1, 2]
     first = [call.ops[0] for call in server.calls]
-    assert [op["userland"] for op in first] == [{"id": "same", "index": i} for i in range(3)]
+    assert [{key: op["userland"][key] for key in ("id", "index")} for op in first] == [
+        {"id": "same", "index": i} for i in range(3)
+    ]
     assert len({op["id"] for op in first}) == 3
 
 

@@ -6,6 +6,7 @@ Payloads are printed only with --show-payloads; errors of user code always are.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -44,6 +45,8 @@ STEP_WIDTH: Final = 28
 ID_LETTERS: Final = 6
 _MAX_PAYLOAD: Final = 2000
 _MAX_MESSAGE: Final = 300
+_MARK: Final = re.compile(r',"mark":"[0-9a-f]{8}"\}$')
+"""What the engine keeps with a step's result for itself."""
 
 
 def length(span: timedelta) -> str:
@@ -212,7 +215,9 @@ def _reasons(skipped: Mapping[str, str]) -> str:
 
 
 def _stored_text(stored: Stored) -> str:
-    return f"({stored.size} bytes)" if isinstance(stored, BlobRef) else stored.decode("utf-8", "replace")
+    return (
+        f"({stored.size} bytes)" if isinstance(stored, BlobRef) else _MARK.sub("}", stored.decode("utf-8", "replace"))
+    )
 
 
 def _stored_error(stored: Stored) -> str:

@@ -45,7 +45,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class ReportedOp:
-    """One op that an invocation reported. `data` is JSON text; `error` has name, message, stack."""
+    """One op that an invocation reported. `data` is JSON text; `error` has name, message, stack.
+
+    `mark` says something of the arguments of a step's code; our SDK gets it back with the result.
+    """
 
     step_id: str
     kind: Opcode
@@ -55,6 +58,7 @@ class ReportedOp:
     opts: Mapping[str, Json] = field(default_factory=dict)
     started_at: datetime | None = None
     ended_at: datetime | None = None
+    mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ def close_result(run: Run, op: ReportedOp, *, job: str, attempt: int, call: Call
     if failed:
         memo: Stored = error_memo(op.error or {"name": "Error", "message": "the step failed without an error message"})
     elif isinstance(op.data, bytes):
-        memo = b'{"data":' + op.data + b"}"
+        memo = b'{"data":%s%s}' % (op.data, b',"mark":"%s"' % op.mark.encode() if op.mark else b"")
     else:
         memo = op.data
     planned = run.open_op(op.step_id)

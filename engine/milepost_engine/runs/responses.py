@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final, cast
@@ -27,6 +28,7 @@ __all__ = ["problem_input", "read_answer", "read_ops"]
 
 _COMPLETE_ID: Final = hash_step_id("complete")
 _SAYS_NOTHING: Final = frozenset({Opcode.NONE, Opcode.DISCOVERY_REQUEST})
+_MARK: Final = re.compile("[0-9a-f]{8}")
 _UNCOUNTED: Final = frozenset({ProblemKind.THROTTLED})
 _FINAL: Final = frozenset({ProblemKind.TOO_LARGE})
 _MAX_ERROR_NESTING: Final = MAX_NESTING + 10
@@ -120,12 +122,18 @@ def _op(raw: Json) -> ReportedOp | None:
         kind, data = Opcode.STEP_FAILED, b"null"
         error = {**failure_text("OutputTooDeep", f"Step {name!r} {_step_too_deep()}"), "noRetry": True}
     problem = _shallow(cast("Mapping[str, Json]", error)) if isinstance(error, Mapping) else None
-    return ReportedOp(step_id, kind, name, data, problem, kept, started, ended)
+    return ReportedOp(step_id, kind, name, data, problem, kept, started, ended, _mark(raw))
 
 
 def _userland_id(raw: Mapping[str, Json]) -> Json:
     userland = raw.get("userland")
     return userland.get("id") if isinstance(userland, Mapping) else None
+
+
+def _mark(raw: Mapping[str, Json]) -> str:
+    userland = raw.get("userland")
+    mark = userland.get("mark") if isinstance(userland, Mapping) else None
+    return mark if isinstance(mark, str) and _MARK.fullmatch(mark) else ""
 
 
 def _timing(timing: Json) -> tuple[datetime | None, datetime | None]:

@@ -172,12 +172,14 @@ class AsyncRunner:
             "write await before the call, or await several together with asyncio.gather"
         )
 
-    def recall(self, use: int, name: object, fn: object) -> object:
+    def recall(
+        self, use: int, name: object, fn: object, args: tuple[object, ...], kwargs: Mapping[str, object]
+    ) -> object:
         """The value of a remembered step if nothing must be decided first; else UNKNOWN. See `Invocation.recall`."""
         invocation = self._invocation
         if invocation is None or not self._is_alone(asyncio.current_task(self._loop)):
             return UNKNOWN
-        return invocation.recall(name, fn, use)
+        return invocation.recall(name, fn, use, args, kwargs)
 
     async def take(self, use: int, call: StepCall) -> object:
         """Wait until a step call is decided, then run the step here or return its remembered outcome."""

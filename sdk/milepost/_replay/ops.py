@@ -16,7 +16,7 @@ __all__ = ["Answer", "Op", "Ops", "Raised", "Returned", "complete_op", "join_ops
 
 @dataclass(frozen=True, slots=True)
 class Op:
-    """One op. `data` is JSON text; `index` counts uses of the name from 0."""
+    """One op. `data` is JSON text; `index` numbers uses of the name; `mark` is that of its arguments."""
 
     id: str
     opcode: Opcode
@@ -28,6 +28,7 @@ class Op:
     failure: Failure | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
+    mark: str = ""
 
     def head(self) -> dict[str, object]:
         """The JSON object without `data`."""
@@ -37,7 +38,7 @@ class Op:
             "name": self.wire_name or self.name,
             "displayName": self.name,
             "opts": dict(self.opts),
-            "userland": {"id": self.name, "index": self.index},
+            "userland": {"id": self.name, "index": self.index, **({"mark": self.mark} if self.mark else {})},
         }
         if self.failure is not None:
             wire["error"] = self.failure.to_wire()

@@ -28,7 +28,7 @@ def read_result(request: CallRequest, step: Step, memo: object) -> object:
     """The value of `{"data": …}`, or the error of `{"error": …}` raised."""
     if isinstance(memo, _MAPPING):
         fields = cast("Mapping[str, object]", memo)
-        if step.call.adapter is None and len(fields) == 1 and "data" in fields:
+        if step.call.adapter is None and "data" in fields and "name" not in fields:
             return fields["data"]  # the most frequent case: a replay comes here for each step
         if "error" in fields and "name" not in fields:
             error = fields["error"]

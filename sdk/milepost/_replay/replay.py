@@ -19,17 +19,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from enum import Enum
+from types import MappingProxyType
 from typing import Final, cast
 
 from milepost._values.current import after_step, in_body
 from milepost._values.failure import Failure, is_final
 from milepost._values.serializer import adapter_for, returned_type
-from milepost.errors import BadIdError, Interrupt, NestedStepError, RetryAfterError
+from milepost.errors import BadIdError, Interrupt, NestedStepError, NonDeterminismError, RetryAfterError
 from milepost.protocol import DISCOVERY, Opcode, hash_step_id
 
 from .branches import Branch
 from .calls import StepCall
 from .log_gate import LogGate
+from .marks import Marks, mark_of
 from .ops import Answer, Op, Ops, Raised, Returned, complete_op
 from .outcomes import READERS, is_input, read_result
 from .rehearsal import Rehearsal, replaced
@@ -41,6 +43,7 @@ UNKNOWN: Final = object()
 """No value: the step must arrive, and be decided at an idle moment."""
 
 
+_NONE: Final[Mapping[str, object]] = MappingProxyType({})
 _MAX_REFUSED: Final = 10
 """Step calls that are refused, once there is an answer, before the function counts as stuck."""
 
@@ -85,6 +88,7 @@ class Invocation:
         self._saves = saves and call.may_continue and call.mode == "checkpoint" and call.target == DISCOVERY
         self._ends_at = now() + budget
         self._main = Branch()
+        self._marks = Marks()
         self._arrived: set[str] = set()
         self._open: dict[str, Step] = {}
         self._running: Step | None = None
@@ -154,7 +158,22 @@ class Invocation:
             if call.unresolved is not None:
                 self.warn(f"{self.call.what(step)} {call.unresolved}")
             return READERS[call.opcode](self.call, step, memo)
+        if isinstance(memo, dict) and "mark" in memo:
+            self._check_mark(step, cast("dict[str, object]", memo))
         return read_result(self.call, step, memo)
+
+    def _check_mark(self, step: Step, memo: Mapping[str, object]) -> None:
+        """Raise NonDeterminismError if the result belongs to a call with other arguments."""
+        call = step.call
+        use = self._marks.find_other(call.name, step.index, call.args, call.kwargs, memo)
+        if not use:
+            return
+        raise NonDeterminismError(
+            f"use {use} of step {call.name!r} {self.call.place}, was recorded with other arguments than it has now: "
+            "the code or its data has changed while the run was in progress, and results would go to the wrong calls. "
+            f"Keep the order of the calls, or give each an id of its own, such as f'{call.name} {{item}}'; then replay "
+            "the run"
+        )
 
     # --- idle moments -------------------------------------------------------------------------------------------
 
@@ -230,7 +249,9 @@ class Invocation:
         self._reach(step.id)
         return True
 
-    def recall(self, name: object, fn: object, use: int) -> object:
+    def recall(
+        self, name: object, fn: object, use: int, args: tuple[object, ...] = (), kwargs: Mapping[str, object] = _NONE
+    ) -> object:
         """The value of a step that is called at an idle moment; or UNKNOWN, and then nothing has changed.
 
         A shortcut for `arrive`, `follows` and `outcome` in the most frequent case of a replay: the next remembered
@@ -251,7 +272,9 @@ class Invocation:
         if not isinstance(memo, dict):
             return UNKNOWN
         fields = cast("dict[str, object]", memo)
-        if len(fields) != 1 or "data" not in fields:
+        if "data" not in fields:
+            return UNKNOWN
+        if len(fields) != 1 and (len(fields) != 2 or self._marks.find_other(name, use, args, kwargs, fields)):
             return UNKNOWN
         resolved.add(step_id)
         self._next = place + 1
@@ -462,6 +485,7 @@ class Invocation:
             failure=failure,
             started_at=started_at,
             ended_at=ended_at,
+            mark=mark_of(step.call.args, step.call.kwargs) if opcode is Opcode.STEP_RUN else "",
         )
 
     def _same_id(self, name: str, index: int) -> BadIdError:

@@ -46,7 +46,7 @@ async def _run(
     args: tuple[object, ...],
     kwargs: Mapping[str, object],
 ) -> object:
-    known = runner.recall(use, id, fn)
+    known = runner.recall(use, id, fn, args, kwargs)
     return known if known is not UNKNOWN else await runner.take(use, run_call(id, fn, args, kwargs))
 
 
@@ -262,7 +262,7 @@ class SyncSteps:
     def run(self, id: str, fn: Callable[..., object], *args: object, **kwargs: object) -> object:
         """Run your code until it succeeds once, and remember its result. See `Steps.run`."""
         use = self._runner.use(id)
-        known = self._runner.recall(use, id, fn)
+        known = self._runner.recall(use, id, fn, args, kwargs)
         return known if known is not UNKNOWN else self._runner.take(use, run_call(id, fn, args, kwargs))
 
     def sleep(self, id: str, duration: Duration) -> None:

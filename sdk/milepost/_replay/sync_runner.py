@@ -133,12 +133,14 @@ class SyncRunner:
         """The number of a use of a step id in the branch that runs."""
         return self._current.numbers.use(name)
 
-    def recall(self, use: int, name: object, fn: object) -> object:
+    def recall(
+        self, use: int, name: object, fn: object, args: tuple[object, ...], kwargs: Mapping[str, object]
+    ) -> object:
         """The value of a remembered step if nothing must be decided first; else UNKNOWN. See `Invocation.recall`."""
         invocation = self._invocation
         if invocation is None or self._ready or self._current.thread_id != threading.get_ident():
             return UNKNOWN
-        return invocation.recall(name, fn, use)
+        return invocation.recall(name, fn, use, args, kwargs)
 
     def take(self, use: int, call: StepCall) -> object:
         """Wait until a step call is decided, then run the step here or return its remembered outcome."""
