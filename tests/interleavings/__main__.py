@@ -9,7 +9,7 @@ from .explore import Explored, Limits, explore, words_of
 from .setting import FAULTS, Setup
 from .stories import STORIES
 
-_SIMPLE = ("none", "twice", "again", "crash", "lost", "late")
+_SIMPLE = ("none", "twice", "again", "crash", "lost", "late", "torn")
 
 
 def main() -> int:

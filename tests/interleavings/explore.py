@@ -18,13 +18,17 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from milepost_engine.ports import Target
+from milepost_engine.core.ids import to_ms
+from milepost_engine.ports import Put, Target
+from milepost_engine.store.messages import WatchRun, encode
+from milepost_engine.timers import LOOK_AHEAD, SWEEP_AFTER
 
 from .choices import cost_of
 from .footprint import Footprint
 from .ledger import Finding
 from .outcome import judge_end
-from .setting import Base, Sent, Setup
+from .setting import START, TICK, Base, Sent, Setup
+from .state import asleep_in, state_of
 from .threads import Action
 from .words import Words
 from .world import World
@@ -219,8 +223,8 @@ class _Search:
 
     def _is_known(self, world: World) -> bool:
         """Whether a state was entered before with all threads awake that are awake now."""
-        asleep = world.asleep()
-        state = world.state()
+        asleep = asleep_in(world)
+        state = state_of(world)
         met = self._seen.get(state)
         if met is None:
             self.found.states += 1
@@ -262,17 +266,34 @@ def base_of(setup: Setup) -> Base:
     task = world.loop.create_task(_begin(world))
     world.loop.drain()
     run_id, function_id, snapshot = task.result()
-    world.items.writes = 0
+    world.run_id, world.function_id = run_id, function_id
     words = Words(setup.story.steps, run_id, function_id)
-    queue = tuple(Sent(words.message(each.body), each.body, each.due) for each in world.queue)
+    queue = tuple(Sent(words.message(each.body), each.body, each.due) for each in (*world.queue, *_later(world)))
+    world.items.writes = 0
     names = {message.name: 1 for message in queue}
     now, sends, left = world.clock.now(), setup.story.sends, setup.faults.counts()
     return Base(run_id, function_id, world.items, queue, snapshot, now, sends, names, left)
 
 
+def _later(world: World) -> list[Sent]:
+    """What the timers do while the run is explored: the sweeper's check of it, and ticks."""
+    story, found = world.setup.story, list[Sent]()
+    if story.watch_after is not None:
+        watch = encode(WatchRun(world.run_id, world.function_id, message_id="watch"))
+        found.append(Sent("watch", watch, START + story.watch_after))
+    for place, after in enumerate(story.ticks):
+        found.append(Sent("tick", f'{TICK},"place":{place}}}', START + after))
+    if story.ticks:
+        # Ticks have run every minute before.
+        for name, at in (("timers", to_ms(START + LOOK_AHEAD) // 60_000), ("sweep", to_ms(START - SWEEP_AFTER))):
+            world.items.write(Put({"pk": "CLOCK", "sk": name, "at": at}))
+    return found
+
+
 async def _begin(world: World) -> tuple[str, str, object]:
     engine, story = world.workers[0].engine, world.setup.story
-    await engine.registry.sync(story.app.manifest("http://local/a"), Target("inprocess", story.app.id))
+    target = Target("lambda" if story.reports else "inprocess", story.app.id, reports=story.reports)
+    await engine.registry.sync(story.app.manifest("http://local/a"), target)
     await engine.accept({"name": "go", "data": {}}, seed=(1_800_000_000_000, b"0123456789"))
     await engine.handle(world.queue.pop().body)
     function_id = f"{story.app.id}-f"

@@ -21,19 +21,26 @@ __all__ = ["Call", "NoBlobs", "Ports", "Randomness", "StandingClock", "World"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Call:
-    """A call of a port. A sort key of None stands for a whole partition; `label` says in words what is called."""
+    """A call of a port. A sort key of None stands for a whole partition; `label` says in words what is called.
+
+    `ends_body`: it is no call, but the end of a body. `torn` reads so many items of a query now, and returns what reads
+    the others and puts them together.
+    """
 
     label: Callable[[], str]
     effect: Callable[[], Any]
     reads: tuple[tuple[str, str | None], ...] = ()
     writes: tuple[Place, ...] = ()
     sends: bool = False
+    ends_body: bool = False
+    torn: Callable[[int], Callable[[], Page]] | None = None
 
 
 class World(Protocol):
     """What the ports need of the explored world."""
 
     words: Words
+    records_of: str
 
     async def halt(self, call: Call) -> Any: ...
 
@@ -51,7 +58,7 @@ class World(Protocol):
 
 
 class Ports:
-    """Implements Table and Queue. A query is never torn: it sees all items at one moment."""
+    """Implements Table and Queue. A query sees all items at one moment, unless it is torn on purpose."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -105,10 +112,20 @@ class Ports:
     ) -> Page:
         assert after is None, "no story has more items than a page holds"
         world = self._world
+
+        def read() -> Page:
+            return world.query(partition, first, last, limit, newest_first=newest_first)
+
+        def torn(count: int) -> Callable[[], Page]:
+            begun = read().items[:count]
+            mark = str(begun[-1]["sk"])
+            return lambda: Page([*begun, *(item for item in read().items if str(item["sk"]) > mark)])
+
         call = Call(
             lambda: f"query {world.words.item(Key(partition, ''))}",
-            lambda: world.query(partition, first, last, limit, newest_first=newest_first),
+            read,
             reads=((partition, None),),
+            torn=torn if partition == world.records_of else None,
         )
         page: Page = await world.halt(call)
         return page

@@ -10,8 +10,14 @@ from typing import Any, Final
 from .stories import Send, Story
 from .table import Items
 
-__all__ = ["FAULTS", "START", "Base", "Faults", "Sent", "Setup"]
+__all__ = ["CALL", "FAULTS", "START", "TICK", "WATCH", "Base", "Faults", "Sent", "Setup"]
 
+CALL: Final = '{"t":"call"'
+"""How the text of an invocation that was handed over begins."""
+TICK: Final = '{"t":"tick"'
+"""How the text of a tick of the timers begins."""
+WATCH: Final = '{"t":"watch"'
+"""How the text of the sweeper's message begins."""
 START: Final = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
 
@@ -24,6 +30,8 @@ class Faults:
     `crashes`  a worker loses everything in its memory, and its messages are redelivered
     `lost`     a write takes effect, but its caller sees an error
     `late`     a message that is due is overtaken by time: messages due later are delivered first
+    `torn`     a read of the run's records is served in two pages, and anything may happen between them
+    `dropped`  a worker loses everything in its memory, and its messages are never delivered again
     """
 
     twice: int = 0
@@ -31,6 +39,8 @@ class Faults:
     crashes: int = 0
     lost: int = 0
     late: int = 0
+    torn: int = 0
+    dropped: int = 0
 
     def counts(self) -> dict[str, int]:
         """How often each fault may happen, by name."""
@@ -44,6 +54,8 @@ FAULTS: Final[Mapping[str, Faults]] = {
     "crash": Faults(crashes=1),
     "lost": Faults(lost=1),
     "late": Faults(late=1),
+    "torn": Faults(torn=1),
+    "dropped": Faults(dropped=1),
     "crash2": Faults(crashes=2),
     "crash+twice": Faults(crashes=1, twice=1),
     "crash+late": Faults(crashes=1, late=1),
@@ -81,6 +93,21 @@ class Sent:
     receives: int = 0
     copy: str = ""
     waited_for: bool = True
+
+    @property
+    def is_call(self) -> bool:
+        """Whether it is an invocation that was handed over to the app, and no message of the work queue."""
+        return self.body.startswith(CALL)
+
+    @property
+    def is_check(self) -> bool:
+        """Whether it is the sweeper's, or a tick: what rescues runs is not what is dropped."""
+        return self.is_tick or self.body.startswith(WATCH)
+
+    @property
+    def is_tick(self) -> bool:
+        """Whether it is a tick of the timers, and no message of the work queue."""
+        return self.body.startswith(TICK)
 
     @property
     def identity(self) -> tuple[str, int, str]:

@@ -10,10 +10,10 @@ import asyncio
 import contextlib
 import contextvars
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
-__all__ = ["TASKS", "SteppedLoop", "abandon"]
+__all__ = ["TASKS", "SteppedLoop"]
 
 TASKS: contextvars.ContextVar[list[asyncio.Task[Any]] | None] = contextvars.ContextVar("TASKS", default=None)
 """Collects the tasks that one invocation of user code starts."""
@@ -39,6 +39,7 @@ class SteppedLoop(asyncio.AbstractEventLoop):
         self._ready: deque[_Handle] = deque()
         self.idlers: dict[Callable[[], bool], None] = {}
         self.errors: list[dict[str, Any]] = []
+        self._tasks: list[tuple[asyncio.Task[Any], contextvars.Context]] = []
 
     def drain(self) -> None:
         """Run everything that is ready, and everything that follows from it."""
@@ -76,9 +77,10 @@ class SteppedLoop(asyncio.AbstractEventLoop):
         return asyncio.Future(loop=self)
 
     def create_task(self, coro: Any, *, name: str | None = None, context: Any = None, **_: Any) -> Any:
+        context = context or contextvars.copy_context()
         task: asyncio.Task[Any] = asyncio.Task(coro, loop=self, name=name, context=context)
-        started = context.get(TASKS) if context is not None else TASKS.get()
-        if started is not None:
+        self._tasks.append((task, context))
+        if (started := context.get(TASKS)) is not None:
             started.append(task)
         return task
 
@@ -94,17 +96,16 @@ class SteppedLoop(asyncio.AbstractEventLoop):
     def is_closed(self) -> bool:
         return False
 
+    def abandon(self) -> None:
+        """Close tasks that will never be run again, so that the interpreter does not complain about them later."""
+        for task, context in self._tasks:
+            if not task.done():
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
+                coro = task.get_coro()
+                if isinstance(coro, Coroutine):
+                    # Cleanup code that awaits something cannot run any more.
+                    with contextlib.suppress(RuntimeError, ValueError):
+                        context.run(coro.close)
+
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         self.errors.append(context)
-
-
-def abandon(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Close tasks that will never be run again, so that the interpreter does not complain about them later."""
-    for task in tasks:
-        if not task.done():
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
-            coro = task.get_coro()
-            if isinstance(coro, Coroutine):
-                # Cleanup code that awaits something cannot run any more.
-                with contextlib.suppress(RuntimeError, ValueError):
-                    coro.close()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 
 from milepost import App, Context
@@ -40,7 +41,9 @@ class Send:
 class Story:
     """`steps` are the names of all steps; `sends` happen in this order.
 
-    `replays_from`: what is explored is a replay from this step, of a run that has ended.
+    `replays_from`: what is explored is a replay from this step, of a run that has ended. `reports`: calls are handed
+    over to the app, which reports its answers. `watch_after`: when the sweeper checks the run. `ticks`: when timers
+    move what is due to the queue.
     """
 
     name: str
@@ -48,6 +51,19 @@ class Story:
     steps: tuple[str, ...]
     sends: tuple[Send, ...] = ()
     replays_from: str = ""
+    reports: bool = False
+    watch_after: timedelta | None = None
+    ticks: tuple[timedelta, ...] = ()
+
+    @property
+    def is_swept(self) -> bool:
+        """Whether the sweeper may check the run, so that it matters how long bodies last."""
+        return self.watch_after is not None or bool(self.ticks)
+
+    @property
+    def long_bodies(self) -> bool:
+        """Whether the end of a body is a scheduling point: what else its worker does while it runs depends on it."""
+        return self.is_swept or self.reports
 
 
 STORIES: Final[dict[str, Callable[[], Story]]] = {}
@@ -179,6 +195,21 @@ def naps() -> Story:
         return {"charge": await ctx.step.run("charge", work, "charge")}
 
     return _story("naps", f, "nap a, nap b, charge")
+
+
+@story
+def naps_then_step() -> Story:
+    """Two sleeps end together, and a step follows one: the peek plans it, the message of the last may run it."""
+
+    async def f(ctx: Context) -> dict[str, object]:
+        async def branch() -> str:
+            await ctx.step.sleep("nap a", "1m")
+            return await ctx.step.run("x", work, "x")
+
+        x, _ = await asyncio.gather(branch(), ctx.step.sleep("nap b", "1m"))
+        return {"x": x}
+
+    return _story("naps_then_step", f, "nap a, nap b, x")
 
 
 @story

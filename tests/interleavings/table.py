@@ -112,6 +112,10 @@ class Items:
         made = self._prints[place] = hash((place, _print_of(item)))
         self.fingerprint = (self.fingerprint + made) & _MASK
 
+    def count(self, pk: str) -> int:
+        """How many items a partition has."""
+        return sum(each == pk for each, _ in self.items)
+
     def partition(self, pk: str) -> Iterable[tuple[str, Item]]:
         """The items of a partition, by sort key."""
         return sorted((sk, item) for (each, sk), item in self.items.items() if each == pk)

@@ -43,6 +43,8 @@ COMPLETE: Final[dict[tuple[str, str], int]] = {
     **{(name, faults): 1 for name in _DISTURBED for faults in ("none", "late")},
     **{(name, faults): 0 for name in _DISTURBED for faults in ("twice", "again", "crash", "lost")},
     **{(name, "none"): 0 for name in _SIDE_BY_SIDE},
+    **{(name, "torn"): 1 for name in ("step_beside_nap", "wait_timeout", "naps")},
+    **{(name, "torn"): 0 for name in ("join2", "join2_retry", "loop_of_waits")},
     ("retry", "lost"): 2,
     ("sleep_step", "again"): 2,
     **{("step_beside_nap", faults): 1 for faults in ("none", "twice", "late")},
@@ -59,8 +61,14 @@ COMPLETE: Final[dict[tuple[str, str], int]] = {
 """Up to how many pre-emptions nothing may be left out of a case."""
 
 
-@pytest.mark.parametrize("faults", SIMPLE_FAULTS)
-@pytest.mark.parametrize("name", STORIES)
+_CASES: Final = [
+    *((name, faults) for name in STORIES for faults in SIMPLE_FAULTS),
+    *((name, faults) for name, faults in COMPLETE if faults == "torn"),
+    *((name, "torn") for name in ("join3", "branches2", "race", "race_steps", "step_beside_wait")),
+]
+
+
+@pytest.mark.parametrize(("name", "faults"), _CASES)
 def test_no_schedule_breaks_a_promise(name: str, faults: str, *, thorough: bool, record_property: Record) -> None:
     due = COMPLETE.get((name, faults))
     setup = Setup(STORIES[name](), FAULTS[faults])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from milepost_engine.engine import Engine
@@ -13,7 +14,7 @@ from .ports import Call
 from .setting import Sent
 from .stories import Send
 
-__all__ = ["Action", "AnswerLost", "Crash", "Deliver", "Go", "Lose", "Outside", "Point", "Thread", "Worker"]
+__all__ = ["Action", "AnswerLost", "Crash", "Deliver", "Go", "Lose", "Outside", "Point", "Tear", "Thread", "Worker"]
 
 
 class AnswerLost(Exception):
@@ -34,14 +35,15 @@ class Point:
 class Thread:
     """One message being handled by one worker.
 
-    `history` stands for everything that its code has seen so far. `fresh`: its worker had nothing else to do when it
-    received the message, and it has made no call yet. `asleep`: what its next call touches, while nothing has happened
-    that this depends on.
+    `history` stands for everything that its code has seen so far, `began` for when its worker received the message.
+    `fresh`: its worker had nothing else to do then, and it has made no call yet. `asleep`: what its next call touches,
+    while nothing has happened that this depends on.
     """
 
     message: Sent
     worker: Worker
     fresh: bool
+    began: datetime
     task: asyncio.Task[None] | None = None
     points: list[Point] = field(default_factory=list)
     history: int = 0
@@ -55,6 +57,11 @@ class Thread:
     @property
     def identity(self) -> tuple[str, int, str]:
         return self.message.identity
+
+    @property
+    def has_reported(self) -> bool:
+        """Whether it has served a call that was handed over: its bodies are over when what it reports is recorded."""
+        return self.message.is_call and self.task is not None and self.task.done() and self.task.exception() is None
 
     @property
     def label(self) -> str:
@@ -106,8 +113,18 @@ class Deliver(NamedTuple):
     fault: str = ""
 
 
+class Tear(NamedTuple):
+    """A thread reads the first items of a run, up to a place; the others are a call of their own."""
+
+    thread: Thread
+    place: int
+
+
 class Crash(NamedTuple):
+    """`fault`: "crashes", or "dropped" when the messages of the worker are gone with it."""
+
     worker: Worker
+    fault: str = "crashes"
 
 
 class Outside(NamedTuple):
@@ -116,4 +133,4 @@ class Outside(NamedTuple):
     send: Send
 
 
-Action = Go | Lose | Deliver | Crash | Outside
+Action = Go | Lose | Tear | Deliver | Crash | Outside

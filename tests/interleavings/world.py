@@ -24,7 +24,6 @@ Which choices are left out, and why nothing is lost
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import hashlib
 from collections import Counter
@@ -37,19 +36,30 @@ from milepost.protocol import hash_step_id
 from milepost_engine.adapters.local.invoke_inprocess import InProcessInvoker
 from milepost_engine.core.run import Outcome, RunStatus
 from milepost_engine.engine import Engine, EngineSettings
-from milepost_engine.ports import ConditionFailed, Item, Key, Page, Put, TransactionFailed, Update, Write
+from milepost_engine.ports import (
+    MAX_DELAY_SECONDS,
+    ConditionFailed,
+    Item,
+    Key,
+    Page,
+    Put,
+    TransactionFailed,
+    Update,
+    Write,
+)
 from milepost_engine.store.messages import CancelRun
 
 from .choices import actions_of, overtaken_by
 from .fingerprint import Fingerprints
 from .footprint import Footprint
+from .handling import Handing, failure_of, handling_of
 from .ledger import Finding, Ledger, perform
 from .ports import Call, NoBlobs, Ports, Randomness, StandingClock
 from .setting import START, Base, Sent, Setup
-from .stepped_loop import SteppedLoop, abandon
+from .stepped_loop import SteppedLoop
 from .stories import Send
 from .table import Items, Place
-from .threads import Action, AnswerLost, Crash, Deliver, Go, Lose, Outside, Point, Thread, Worker
+from .threads import Action, AnswerLost, Crash, Deliver, Go, Lose, Outside, Point, Tear, Thread, Worker
 from .user_code import SteppedApp
 from .words import Words
 
@@ -57,6 +67,7 @@ __all__ = ["World"]
 
 THREAD: contextvars.ContextVar[Thread | None] = contextvars.ContextVar("THREAD", default=None)
 _MOST_RECEIVES: Final = 5
+_WEEK: Final = 604_800.0
 _SEED_MS: Final = 1_800_000_000_000
 
 
@@ -85,7 +96,6 @@ class World:
         self.crashable: Worker | None = None
         self._outside_draws = 0
         self._prints = Fingerprints()
-        self._tasks: list[asyncio.Task[Any]] = []
         self.repeats = False
         self.workers = [Worker(f"worker {place + 1}", self._engine()) for place in range(setup.workers)]
         perform(self)
@@ -93,23 +103,30 @@ class World:
     def _engine(self) -> Engine:
         """An engine that knows nothing yet."""
         ports = Ports(self)
-        invoker = InProcessInvoker(
-            {self.setup.story.app.id: SteppedApp(self.setup.story.app, self.loop, self.clock.now, self._calling)}
-        )
+        invoker = InProcessInvoker({self.setup.story.app.id: self.app()})
         engine = Engine.build(
             table=ports,
             blobs=NoBlobs(),
             queue=ports,
-            invokers={"inprocess": invoker},
+            invokers={"inprocess": invoker, "lambda": invoker},
+            handovers={"lambda": Handing(self)},
             clock=self.clock,
-            random_source=Randomness(self._draw),
-            settings=EngineSettings(registry_max_age=timedelta(days=400)),
+            random_source=Randomness(self.draw),
+            settings=EngineSettings(
+                # Where the sweeper checks but no tick moves timers, the queue holds every message.
+                longest_delay_seconds=_WEEK if self.setup.story.watch_after else MAX_DELAY_SECONDS,
+                registry_max_age=timedelta(days=400),
+            ),
         )
         invoker.checkpointer = engine.checkpointer
         if self.base is not None:
             # The registry does not change while a run is explored, so that it need not be read for each schedule.
             engine.registry._snapshot, engine.registry._read_at = self.base.snapshot, START
         return engine
+
+    def app(self) -> SteppedApp:
+        """A process that serves user code."""
+        return SteppedApp(self.setup.story.app, self.loop, self.clock.now, self._calling)
 
     def rest(self) -> Base | None:
         """The world as it is now, to start from again; None while a message is being handled."""
@@ -130,7 +147,7 @@ class World:
 
     def close(self) -> None:
         """Let go of what has not ended."""
-        abandon(self._tasks)
+        self.loop.abandon()
 
     # --- calls of the ports ---------------------------------------------------------------------------------------
 
@@ -146,14 +163,15 @@ class World:
         return await point.done
 
     def _switches(self, call: Call) -> bool:
-        return self.setup.every_call or any(map(self._is_of_run, (*call.reads, *call.writes)))
+        return self.setup.every_call or call.ends_body or any(map(self._is_of_run, (*call.reads, *call.writes)))
 
     def _is_point(self, call: Call) -> bool:
-        breakable = (call.writes or call.sends) and (self.left["crashes"] or self.left["lost"])
+        breakable = (call.writes or call.sends) and any(self.left[each] for each in ("crashes", "dropped", "lost"))
         return bool(breakable) or self._switches(call)
 
     def _is_of_run(self, place: tuple[str, str | None]) -> bool:
-        return place[0] == self.records_of or place == self.header_place
+        partition = place[0]
+        return partition == self.records_of or place == self.header_place or partition == "CLOCK"
 
     def _perform(self, call: Call) -> Any:
         self.footprint.note(call)
@@ -164,7 +182,7 @@ class World:
         if thread is not None and self.trace is not None:
             self._say(f"  {thread.worker.name}, {thread.message.label}: calls user code ({self.words.step(target)})")
 
-    def _draw(self) -> tuple[str, int]:
+    def draw(self) -> tuple[str, int]:
         thread = THREAD.get()
         if thread is None:
             self._outside_draws += 1
@@ -236,6 +254,8 @@ class World:
         thread.bodies += 1
         self._say(f"    {thread.worker.name}, {thread.message.label}: BODY {name} BEGINS (number {body.number})")
         thread.in_body = True
+        if self.setup.story.long_bodies:
+            await self.halt(Call(lambda: f"body {name} ends", lambda: None, ends_body=True))
         if fails:
             raise RuntimeError("fails on purpose")
         # What it returns tells the delivery that ran it: a body before a crash is as if it had never been.
@@ -275,8 +295,10 @@ class World:
                 self._go(thread, lost=True)
             case Deliver(message, worker, fault):
                 self._deliver(message, worker, fault)
-            case Crash(worker):
-                self._crash(worker)
+            case Tear(thread, place):
+                self._tear(thread, place)
+            case Crash(worker, fault):
+                self._crash(worker, fault)
             case Outside(send):
                 self._happen(send)
         self.loop.drain()
@@ -302,7 +324,7 @@ class World:
         self.footprint.worker = thread.worker
         thread.fresh, thread.asleep = False, None
         point = thread.points.pop(0)
-        known = 0 if self.repeats else self._known(thread.worker)
+        known = 0 if self.repeats else self.known(thread.worker)
         token = THREAD.set(thread)
         result: object = None
         error: Exception | None = None
@@ -329,6 +351,20 @@ class World:
         else:
             point.done.set_exception(error)
 
+    def _tear(self, thread: Thread, place: int) -> None:
+        """Read the first items of a query; the others are read when the thread continues."""
+        self._spend("torn")
+        self.current = thread
+        thread.fresh, thread.asleep = False, None
+        point = thread.points[0]
+        assert point.call.torn is not None
+        self._say(f"  {thread.worker.name}, {thread.message.label}: {point.call.label()}, the first {place} of them")
+        rest = replace(point.call, effect=point.call.torn(place), torn=None)
+        thread.points[0] = replace(point, call=rest, after_body=False)
+        if not self.repeats:
+            first = sorted(self.items.partition(self.records_of))[:place]
+            thread.history = hash((thread.history, "torn", repr(first)))
+
     @property
     def has_ended(self) -> bool:
         status = self.status
@@ -343,7 +379,7 @@ class World:
             copy = replace(message, receives=0 if fault == "twice" else 1, copy=f" ({fault})", waited_for=False)
             self.queue.append(copy)
         handed = replace(message, receives=message.receives + 1)
-        thread = Thread(handed, worker, fresh=not worker.threads and not fault)
+        thread = Thread(handed, worker, not worker.threads and not fault, self.clock.moment)
         self.current, self.crashable = thread, worker
         worker.threads.append(thread)
         self.footprint.everything |= not message.about_run
@@ -352,9 +388,7 @@ class World:
         self._say(f"{worker.name} receives {handed.label}{marks} at +{(self.clock.moment - START).total_seconds():g} s")
         context = contextvars.copy_context()
         context.run(THREAD.set, thread)
-        handling = worker.engine.handle(handed.body, redelivered=handed.receives > 1)
-        thread.task = self.loop.create_task(handling, context=context)
-        self._tasks.append(thread.task)
+        thread.task = self.loop.create_task(handling_of(self, worker, handed), context=context)
 
     def _pass_time(self, message: Sent) -> None:
         if message.due <= self.clock.now():
@@ -367,14 +401,23 @@ class World:
         self.clock.moment = message.due
         self.footprint.everything = True
 
-    def _crash(self, worker: Worker) -> None:
-        self._spend("crashes")
-        self._say(f"{worker.name} CRASHES while handling {', '.join(t.message.label for t in worker.threads)}")
+    def _crash(self, worker: Worker, fault: str) -> None:
+        self._spend(fault)
+        gone = ", and nothing comes back" if fault == "dropped" else ""
+        self._say(f"{worker.name} CRASHES while handling {', '.join(t.message.label for t in worker.threads)}{gone}")
         for thread in worker.threads:
             self.ledger.leave(thread)
-            self.queue.append(thread.message.returned())
+            if not gone or thread.message.is_check:
+                self._return(thread.message)
         self.workers = [Worker(each.name, self._engine()) if each is worker else each for each in self.workers]
         self.current = None
+
+    def _return(self, message: Sent) -> None:
+        """A message whose handling has failed is delivered again; a call that was handed over is reported instead."""
+        if message.is_call:
+            self.enqueue(failure_of(message), 0.0)
+        else:
+            self.queue.append(message.returned())
 
     def _happen(self, send: Send) -> None:
         """Something from outside: it is accepted and processed at once, by an engine of its own."""
@@ -385,9 +428,9 @@ class World:
         engine = self._engine()
         if send.cancels:
             cancel = CancelRun(self.run_id, self.function_id, outcome=Outcome.API)
-            self._tasks.append(self.loop.create_task(engine.sender.send(cancel)))
+            self.loop.create_task(engine.sender.send(cancel))
             return
-        self._tasks.append(self.loop.create_task(self._process(engine, send)))
+        self.loop.create_task(self._process(engine, send))
 
     async def _process(self, engine: Engine, send: Send) -> None:
         first = len(self.queue)
@@ -405,7 +448,8 @@ class World:
                 if worker.threads:
                     self.crashable = worker
                 self.footprint.writes.update(("ledger", b.name) for b in self.ledger.running if b.by is thread)
-                self.ledger.leave(thread)
+                if not thread.has_reported:
+                    self.ledger.leave(thread)
                 self._finish(thread)
 
     def _finish(self, thread: Thread) -> None:
@@ -416,41 +460,11 @@ class World:
         if problem is None:
             return
         if thread.message.receives < _MOST_RECEIVES:
-            self.queue.append(thread.message.returned())
+            self._return(thread.message)
         if not isinstance(problem, AnswerLost):
             self._breaks("a handler raised", thread.message.name, repr(problem)[:200])
 
-    # --- what a state is ------------------------------------------------------------------------------------------
-
-    def state(self) -> int:
-        """Equal for states from which the same can happen; which threads are asleep is left out."""
-        return hash((
-            self.items.fingerprint,
-            frozenset((message.identity, message.due, message.waited_for) for message in self.queue),
-            self.clock.moment,
-            tuple(sorted(map(self._worker_print, self.workers))),
-            tuple(self.left.values()),
-            frozenset((body.name, body.by.body, body.by.redelivered) for body in self.ledger.running),
-            len(self.outside),
-        ))  # fmt: skip
-
-    def asleep(self) -> frozenset[tuple[str, int, str]]:
-        """The threads that need not continue yet."""
-        return frozenset(thread.identity for thread in self.threads if thread.asleep is not None)
-
-    def _worker_print(self, worker: Worker) -> int:
-        threads = frozenset(
-            (
-                thread.identity,
-                thread.history,
-                tuple(point.switches for point in thread.points),
-                thread is self.current,
-                thread.saw_end,
-                thread.fresh,
-            )
-            for thread in worker.threads
-        )
-        return hash((threads, self._known(worker), worker is self.crashable and bool(self.left["crashes"])))
+    # --- what the search asks -------------------------------------------------------------------------------------
 
     @property
     def threads(self) -> list[Thread]:
@@ -470,7 +484,7 @@ class World:
         for thread, history in zip(self.threads, histories, strict=True):
             thread.history = history
 
-    def _known(self, worker: Worker) -> int:
+    def known(self, worker: Worker) -> int:
         """What a worker knows of its runs: the one thing that is read inside the orchestrator."""
         if worker.known is None:
             live = worker.engine.orchestrator.live
