@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -420,3 +420,77 @@ def sleep_step() -> Story:
 @story
 def sleep_cancel() -> Story:
     return _story("sleep_cancel", _sleeping, "nap, charge", _CANCEL)
+
+
+# --- the sweeper and the tick -----------------------------------------------------------------------------------------
+
+_WATCH: Final = timedelta(minutes=16)
+"""A tick puts a watch on a run within a minute after it has become a quarter of an hour old."""
+
+
+@story
+def sequence_watched() -> Story:
+    return replace(sequence(), name="sequence_watched", watch_after=_WATCH)
+
+
+@story
+def sleep_watched() -> Story:
+    return replace(sleep_step(), name="sleep_watched", watch_after=_WATCH)
+
+
+@story
+def join2_watched() -> Story:
+    return replace(join2(), name="join2_watched", watch_after=_WATCH)
+
+
+@story
+def retry_watched() -> Story:
+    return replace(retry(), name="retry_watched", watch_after=_WATCH)
+
+
+@story
+def nap_ticked() -> Story:
+    """A sleep that the queue cannot hold: one tick moves its timer to the queue, and the next checks it once more.
+
+    The run is old by then, so that the ticks put a watch on it as well. Those after the sleep are late ones.
+    """
+
+    async def f(ctx: Context) -> dict[str, object]:
+        await ctx.step.sleep("nap", "20m")
+        return {"charge": await ctx.step.run("charge", work, "charge")}
+
+    made = _story("nap_ticked", f, "nap, charge")
+    return replace(made, ticks=tuple(timedelta(minutes=minutes) for minutes in (18.5, 19.5, 45, 90)))
+
+
+# --- calls that are handed over ---------------------------------------------------------------------------------------
+
+
+@story
+def sequence_reported() -> Story:
+    return replace(sequence(), name="sequence_reported", reports=True)
+
+
+@story
+def sequence_checkpoint_reported() -> Story:
+    return replace(sequence_checkpoint(), name="sequence_checkpoint_reported", reports=True)
+
+
+@story
+def join2_reported() -> Story:
+    return replace(join2(), name="join2_reported", reports=True)
+
+
+@story
+def retry_reported() -> Story:
+    return replace(retry(), name="retry_reported", reports=True)
+
+
+@story
+def wait_timeout_reported() -> Story:
+    return replace(wait_timeout(), name="wait_timeout_reported", reports=True)
+
+
+@story
+def sequence_cancel_reported() -> Story:
+    return replace(sequence_cancel(), name="sequence_cancel_reported", reports=True)

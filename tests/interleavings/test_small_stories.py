@@ -19,7 +19,7 @@ from .stories import STORIES
 Record = Callable[[str, object], None]
 
 SIMPLE_FAULTS: Final = ("none", "twice", "again", "crash", "lost", "late")
-SECONDS: Final = 0.6
+SECONDS: Final = 0.5
 SECONDS_THOROUGH: Final = 10.0
 SECONDS_OF: Final = {("step_beside_wait", "none"): 8.0, ("loop_of_waits", "again"): 9.0}
 """Cases in which a broken rule shows late."""
@@ -35,6 +35,9 @@ _DISTURBED: Final = (
 )  # fmt: skip
 _SIDE_BY_SIDE: Final = ("join2", "join2_checkpoint", "join2_cancel", "join2_retry", "race", "race_waits", "race_steps")
 _LOOPS: Final = ("loop_of_waits", "loop_of_waits_checkpoint")
+_WATCHED: Final = ("sequence_watched", "sleep_watched", "retry_watched")
+_REPORTED: Final = ("sequence_reported", "sequence_checkpoint_reported", "retry_reported")
+_REPORTED_DISTURBED: Final = ("sequence_cancel_reported", "wait_timeout_reported")
 _FAMILIES: Final = ("invoke_cancel", "invoke_cancel_checkpoint")
 
 COMPLETE: Final[dict[tuple[str, str], int]] = {
@@ -43,9 +46,23 @@ COMPLETE: Final[dict[tuple[str, str], int]] = {
     **{(name, faults): 1 for name in _DISTURBED for faults in ("none", "late")},
     **{(name, faults): 0 for name in _DISTURBED for faults in ("twice", "again", "crash", "lost")},
     **{(name, "none"): 0 for name in _SIDE_BY_SIDE},
+    **{(name, faults): 1 for name in _WATCHED for faults in ("none",)},
+    **{(name, faults): 0 for name in _WATCHED for faults in ("dropped", "late", "twice")},
+    **{("sleep_watched", faults): 0 for faults in ("crash", "lost", "again")},
+    ("join2_watched", "none"): 0,
+    ("nap_ticked", "none"): 1,
+    **{("nap_ticked", faults): 0 for faults in ("twice", "crash", "lost", "late", "dropped")},
+    **{(name, faults): 3 for name in _REPORTED for faults in ("none", "crash", "late")},
+    **{(name, faults): 0 for name in _REPORTED for faults in ("twice", "again")},
+    **{(name, "lost"): 0 for name in _REPORTED},
+    ("sequence_reported", "lost"): 1,
+    **{(name, faults): 1 for name in _REPORTED_DISTURBED for faults in ("none", "late")},
+    **{(name, faults): 0 for name in _REPORTED_DISTURBED for faults in ("twice", "again", "crash", "lost")},
+    ("join2_reported", "none"): 1,
+    ("join2_reported", "late"): 0,
     **{(name, "torn"): 1 for name in ("step_beside_nap", "wait_timeout", "naps")},
-    **{(name, "torn"): 0 for name in ("join2", "join2_retry", "loop_of_waits")},
-    ("retry", "lost"): 2,
+    **{(name, "torn"): 0 for name in ("join2", "loop_of_waits")},
+    ("retry", "lost"): 1,
     ("sleep_step", "again"): 2,
     **{("step_beside_nap", faults): 1 for faults in ("none", "twice", "late")},
     **{("step_beside_nap", faults): 0 for faults in ("again", "crash", "lost")},
@@ -63,8 +80,11 @@ COMPLETE: Final[dict[tuple[str, str], int]] = {
 
 _CASES: Final = [
     *((name, faults) for name in STORIES for faults in SIMPLE_FAULTS),
+    # A message is dropped where the sweeper checks, and a read is torn where others write.
+    *((name, "dropped") for name in (*_WATCHED, "join2_watched", "nap_ticked")),
     *((name, faults) for name, faults in COMPLETE if faults == "torn"),
-    *((name, "torn") for name in ("join3", "branches2", "race", "race_steps", "step_beside_wait")),
+    *((name, "torn") for name in ("join2_retry", "join3", "branches2", "race_steps", "step_beside_wait")),
+    *((name, "torn") for name in ("race", "join2_watched")),
 ]
 
 

@@ -78,8 +78,8 @@ class CancelOn:
 class Run:
     """A run at one moment. `with_record` adds a record; `view` says what follows from the records.
 
-    `owner` is the run's current claim, `claimed_by` the message that made it. `retention` is what its app asked for;
-    `kept_until` is when its stored header expires. `chain`: see `chain_at`.
+    `owner` is the run's current claim, `claimed_by` the message that made it, at `claimed_at`. `retention` is what its
+    app asked for; `kept_until` is when its stored header expires. `chain`: see `chain_at`.
     """
 
     run_id: str
@@ -106,6 +106,7 @@ class Run:
     origin_run_id: str = ""
     owner: str = ""
     claimed_by: str = ""
+    claimed_at: datetime | None = None
     cancel_on: tuple[CancelOn, ...] = ()
     target: Mapping[str, Json] = field(default_factory=dict)
     view: View = field(default_factory=View)

@@ -21,6 +21,7 @@ from milepost_engine.store.wait_matching import WaitIndex
 
 from .endings import Endings
 from .ownership import Lease
+from .sweeper import may_be_at_work
 
 __all__ = ["Acting"]
 
@@ -88,11 +89,27 @@ class Acting:
         if not (lease.redelivered or lease.sweeps):
             return ""
         if invoke.job.startswith(DISCOVERY):
-            return run.owner if lease.sweeps or run.claimed_by == lease.message.message_id else ""
+            if lease.sweeps or run.claimed_by != lease.message.message_id:
+                return run.owner if lease.sweeps else ""
+            return run.owner if await self.withdraws(lease, run, run.owner) else None
         claim = await self.runs.step_claim(run, invoke.job)
         if claim is None:
             return ""
-        return claim.owner if lease.sweeps or claim.message_id == lease.message.message_id else None
+        if lease.sweeps:
+            return None if may_be_at_work(run, claim, self.clock.now()) else claim.owner
+        if claim.message_id != lease.message.message_id:
+            return None
+        over = claim.attempt < invoke.attempt
+        return claim.owner if over or await self.withdraws(lease, run, claim.owner) else None
+
+    async def withdraws(self, lease: Lease, run: Run, claim: str) -> bool:
+        """Whether a redelivered message may use its claim again: not when the call under it has begun at the app."""
+        if not (lease.redelivered and run.target.get("reports")) or lease.withdrawn == claim:
+            return True
+        if not await self.runs.withdraw_call(run, claim):
+            return False
+        lease.withdrawn = claim
+        return True
 
     async def _open_wait(self, run: Run, command: OpenWait) -> set[str]:
         """Open a wait; its step, if an event for it has been received already."""

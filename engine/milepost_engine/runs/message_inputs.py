@@ -42,7 +42,7 @@ from milepost_engine.store.runs import RunStore
 
 from .endings import Endings
 from .ownership import Lease
-from .reports import answer_of
+from .reports import answer_of, overtaken
 from .retention import extend_retention
 from .sweeper import Found, check, next_check
 
@@ -101,7 +101,8 @@ class MessageInputs:
             return RunResumed("") if run.owner == report.owner else None
         answer = await answer_of(run, report, self.blobs, self.clock.now())
         if answer is None:
-            return None
+            # Another report of the same discovery was recorded, and relies on who has the claim by now.
+            return RunResumed("") if overtaken(run, report.token) else None
         if answer.call.target == DISCOVERY:
             lease.basis = run
             return answer
@@ -111,7 +112,13 @@ class MessageInputs:
         return None if superseded and isinstance(answer, InvocationFailed) else answer
 
     async def _watched(self, lease: Lease) -> Input | None:
-        """The sweeper's check of a run that has lived long: ask again for what is overdue, or check again later."""
+        """The sweeper's check of a run that has lived long: ask again for what is overdue, or check again later.
+
+        Nothing is overdue while this process has another message about the run, which it may take any time to handle:
+
+            message 1   calls: charge ········ 20 minutes ········ charged ──────────────────── records it
+            message 2                                               the sweeper: quiet for 20 minutes, no call
+        """
         run = lease.run
         if run.status.ended:
             return None
@@ -120,7 +127,7 @@ class MessageInputs:
         await self.sender.send_at(WatchRun(run.run_id, run.function_id), following)
         known = lease.live.kept_until or run.kept_until or self.runs.keep_until(run)
         lease.live.kept_until = await extend_retention(self.runs, self.events, run, known, alive_at=following)
-        if lease.live.calls:
+        if lease.live.at_work:
             return None
         found = check(run, now)
         if found is not Found.WELL and (cancelled := await self.endings.cancelled_parent(run)):
@@ -134,7 +141,7 @@ class MessageInputs:
 def _job(lease: Lease, message: DoJob) -> Input | None:
     """A job is due while it is the next attempt of an open step, or of the discovery that the run stands at.
 
-    A peek that was overtaken is made as the run stands now.
+    A peek that was overtaken is made as the run stands now, and so is a discovery under the current claim on the run.
     """
     run, job = lease.run, message.job
     if not job.startswith(DISCOVERY):
@@ -142,7 +149,8 @@ def _job(lease: Lease, message: DoJob) -> Input | None:
         return RunResumed(job) if due else None
     if job == run.discovery_job:
         return RunResumed(job) if message.attempt == run.attempt_of(job) else None
-    return RunResumed("") if run.view.open else None
+    current = bool(message.succeeds) and message.succeeds == run.owner
+    return RunResumed("") if run.view.open or current else None
 
 
 def _matched(step_id: str, event: Event) -> EventMatched:

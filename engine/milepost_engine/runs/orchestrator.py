@@ -28,7 +28,7 @@ from milepost_engine.observe import Observer
 from milepost_engine.ports import Clock, Slots, Unbounded
 from milepost_engine.store.events import EventStore
 from milepost_engine.store.messages import DoJob, RunMessage
-from milepost_engine.store.runs import ClaimResult, Liveness, RunStore
+from milepost_engine.store.runs import ClaimResult, Liveness, RunStore, StepClaim
 
 from .acting import Acting
 from .invocations import Invocations
@@ -37,6 +37,7 @@ from .ownership import NEXT, Lease, LiveRun, Next, Saved
 from .reports import rebased
 from .requests import build_call, is_peek
 from .retention import extend_retention
+from .sweeper import may_be_at_work
 
 __all__ = ["Orchestrator"]
 
@@ -75,7 +76,12 @@ class Orchestrator:
             lease = Lease(live, message, redelivered)
             if (redelivered or not _knows(live, message)) and await lease.read(self.runs) is None:
                 return  # erased, or retention removed it
-            await self._drive(lease, await self.inputs.input_of(lease), deadline)
+            given = await self.inputs.input_of(lease)
+            live.at_work += 1
+            try:
+                await self._drive(lease, given, deadline)
+            finally:
+                live.at_work -= 1
         finally:
             live.holders -= 1
             if live.holders == 0:
@@ -248,12 +254,16 @@ class Orchestrator:
             return await self._claim_step(lease, run, invoke)
         if is_peek(run, invoke.job) or lease.may_call(run, invoke):
             return ClaimResult.MINE
+        again = not lease.claim and run.claimed_by == lease.message.message_id
+        if again and not await self.acting.withdraws(lease, run, run.owner):
+            return ClaimResult.LOST
         owner = self.invocations.fresh_id()
         # A step that a discovery has seen by now gives no right any more: whoever made that discovery continues.
         closed = lease.closed and closed_unseen(run, lease.message.message_id)
-        claimed = await self.runs.claim_run(run, owner, lease.claimant(run.owner), closed=closed)
+        now = self.clock.now()
+        claimed = await self.runs.claim_run(run, owner, lease.claimant(run.owner, now), closed=closed)
         if claimed is ClaimResult.MINE:
-            lease.owns(owner, invoke)
+            lease.owns(owner, invoke, now)
             if lease.redelivered or lease.sweeps or lease.joins:
                 # Whoever had the run before, or its other branches, may have written something since it was read.
                 lease.joins, lease.unverified = False, True
@@ -264,15 +274,25 @@ class Orchestrator:
     async def _claim_step(self, lease: Lease, run: Run, invoke: Invoke) -> ClaimResult:
         if lease.step == (invoke.job, invoke.attempt):
             return ClaimResult.MINE
-        owner = self.invocations.fresh_id()
-        known = await self.runs.step_claim(run, invoke.job) if lease.sweeps else None
-        claimant = lease.claimant(known.owner if known else "")
+        owner, now = self.invocations.fresh_id(), self.clock.now()
+        known = await self._known_claim(lease, run, invoke.job)
+        if known is not None and lease.sweeps and may_be_at_work(run, known, now):
+            return ClaimResult.LOST
+        again = known is not None and (known.message_id, known.attempt) == (lease.message.message_id, invoke.attempt)
+        if known is not None and again and not await self.acting.withdraws(lease, run, known.owner):
+            return ClaimResult.LOST
+        claimant = lease.claimant(known.owner if known else "", now)
         if not await self.runs.claim_step(run, invoke.job, invoke.attempt, owner, claimant):
             return ClaimResult.LOST
         lease.step, lease.step_claim = (invoke.job, invoke.attempt), owner
         # Where somebody had the claim before, the step may have been closed since the run was read.
         lease.fresh = lease.fresh and not lease.redelivered and invoke.attempt == 0 and not lease.sweeps
         return ClaimResult.MINE
+
+    async def _known_claim(self, lease: Lease, run: Run, job: str) -> StepClaim | None:
+        """The claim on a step, where more must be known of it than a conditional write can compare."""
+        looks = lease.sweeps or (lease.redelivered and run.target.get("reports"))
+        return await self.runs.step_claim(run, job) if looks else None
 
     def _is_anothers(self, lease: Lease, run: Run, invoke: Invoke, liveness: Liveness) -> bool:
         """Whether the run has another owner than this message knows (law 3)."""
@@ -301,11 +321,7 @@ class Orchestrator:
         discovers, peeks = call.target == DISCOVERY, is_peek(run, call.job)
         owner = (lease.claim or run.owner) if discovers else lease.step_claim
         self.observer.invoked(run, call)
-        lease.live.calls += 1
-        try:
-            answer = await self.invocations.make(run, call, owner, lease.live.texts)
-        finally:
-            lease.live.calls -= 1
+        answer = await self.invocations.make(run, call, owner, lease.live.texts)
         if answer is None or not discovers:
             return answer  # None: handed over, and its report continues
         if run.checkpoint and not peeks:

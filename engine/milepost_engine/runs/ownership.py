@@ -101,14 +101,14 @@ NEXT: Final[Mapping[tuple[Part, Saved], Next]] = {
 class LiveRun:
     """One run in the hands of this process.
 
-    `holders` counts the messages about it, `calls` the invocations under way; `kept_until` is when retention may remove
-    it; `texts` are its memoised steps as calls carry them.
+    `holders` counts the messages about it, `at_work` those among them that may have a claim on it; `kept_until` is when
+    retention may remove it; `texts` are its memoised steps as calls carry them.
     """
 
     run_id: str
     function_id: str
     run: Run | None = None
-    calls: int = 0
+    at_work: int = 0
     holders: int = 0
     written: list[Record] = field(default_factory=list)
     kept_until: datetime | None = None
@@ -127,7 +127,7 @@ class LiveRun:
     def _take_in(self, fresh: Run, mark: int) -> Run:
         """The run as read just now, and what was written since the reading began."""
         if self.run is not None and _knows_more(self.run, fresh, self.written[mark:]):
-            self.run = changed(self.run, owner=fresh.owner, claimed_by=fresh.claimed_by)
+            self.run = changed(self.run, owner=fresh.owner, claimed_by=fresh.claimed_by, claimed_at=fresh.claimed_at)
             return self.run
         for record in self.written[mark:]:
             fresh = _with(fresh, record)
@@ -156,8 +156,9 @@ class Lease:
     """One message's part in a run: what it may do there.
 
     `claim` is the claim under which it owns the run, `step_claim` the one under which it may call the planned step
-    `step`. `closed`: it has closed a step, so it may be the one to claim what follows; `joins`: that was the last of
-    several branches, whose results it may not know. `sweeps`: it was sent because the holder of a claim is overdue,
+    `step`. `withdrawn` is one that it made when it was delivered before: no call that it handed over then will begin.
+    `closed`: it has closed a step, so it may be the one to claim what follows; `joins`: that was the last of several
+    branches, whose results it may not know. `sweeps`: it was sent because the holder of a claim is overdue,
     and may succeed it. `basis` is the run as the call in progress knows it: its answer is about that, whatever was
     closed since. `unverified`: the run is to be read again before the claim on it is used; `claim_before` is one that
     did not stand that test.
@@ -171,6 +172,7 @@ class Lease:
     claimed_for: tuple[str, int] = ("", 0)
     step: tuple[str, int] | None = None
     step_claim: str = ""
+    withdrawn: str = ""
     closed: bool = False
     joins: bool = False
     unverified: bool = False
@@ -204,8 +206,8 @@ class Lease:
             case _:
                 return False
 
-    def claimant(self, owner: str) -> Claimant:
-        """Who asks for a claim. `owner` holds it now, as far as is known: a sweep may succeed it."""
+    def claimant(self, owner: str, now: datetime) -> Claimant:
+        """Who asks for a claim, and when. `owner` holds it now, as far as is known: a sweep may succeed it."""
         succeeds: str | None = None
         match self.message:
             case DoJob():
@@ -216,7 +218,8 @@ class Lease:
                 succeeds = owner or None
             case _:
                 pass
-        return Claimant(self.message.message_id, self.redelivered, self.claim or self.claim_before or succeeds)
+        succeeds = self.claim or self.claim_before or succeeds
+        return Claimant(self.message.message_id, self.redelivered, succeeds, now, self.withdrawn)
 
     async def read(self, runs: RunStore) -> Run | None:
         """Read the run again; None when it is gone."""
@@ -224,20 +227,21 @@ class Lease:
         self.fresh = fresh is not None
         return fresh
 
-    def owns(self, owner: str, invoke: Invoke) -> None:
+    def owns(self, owner: str, invoke: Invoke, now: datetime) -> None:
         """The run is this message's now, under a claim, to begin with for one attempt of a job."""
         self.claim, self.claimed_for = owner, (invoke.job, invoke.attempt)
-        self.live.run = changed(self.run, owner=owner, claimed_by=self.message.message_id)
+        self.live.run = changed(self.run, owner=owner, claimed_by=self.message.message_id, claimed_at=now)
 
     def may_call(self, run: Run, invoke: Invoke) -> bool:
         """Whether the claim that the lease has holds for a discovery.
 
-        A further attempt of a checkpointing invocation asks for a claim of its own: the attempt before may still be
-        under way, and would pass for this one.
+        A further attempt of an invocation that checkpoints or is handed over asks for a claim of its own: the attempt
+        before may still be under way, and would pass for this one.
         """
         if self.unverified:
             return self._verify(invoke)
-        again = run.checkpoint and invoke.attempt > 0 and self.claimed_for != (invoke.job, invoke.attempt)
+        alone = run.checkpoint or bool(run.target.get("reports"))
+        again = alone and invoke.attempt > 0 and self.claimed_for != (invoke.job, invoke.attempt)
         return bool(self.claim) and not again
 
     def asks_anew(self) -> None:

@@ -1,14 +1,15 @@
 """The app's side of an asynchronous invocation: check that it is still wanted, run, report the answer.
 
 What may go wrong:
-    delivered twice    the second finds the run moved on and does nothing; before that it runs the step as well
+    delivered twice    the second finds that the first has begun, and does nothing
+    overtaken          its discovery was recorded before it began: it sends a message instead, which continues the run
     cannot report      it fails, and Lambda's failure destination reports that
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from milepost.protocol import Response
@@ -16,11 +17,11 @@ from milepost_engine.core.ids import to_ms, ulid
 from milepost_engine.core.run import Run
 from milepost_engine.observe import Silent
 from milepost_engine.ports import Blobs, Clock, Message, Queue, RandomSource
-from milepost_engine.store.messages import CallToken
+from milepost_engine.store.messages import CallToken, DoJob, encode
 from milepost_engine.store.runs import RunStore
 
 from .checkpoints import CheckpointSession, CheckpointWriter
-from .reports import report_body, wanted
+from .reports import overtaken, report_body, wanted
 
 __all__ = ["Reporter"]
 
@@ -47,7 +48,10 @@ class Reporter:
     ) -> bool:
         """Call user code and report what it answers; False when that is not wanted any more."""
         run = await self.runs.load(token.run, token.fn)
-        if run is None or not wanted(run, token) or not await self._begins(run, token):
+        if run is None or not (wanted(run, token) or overtaken(run, token)) or not await self._begins(run, token):
+            return False
+        if not wanted(run, token):
+            await self._resume(token, seconds_left)
             return False
         checkpointer = self._checkpointer(run)
         await self._report(token, checkpointer, await call(checkpointer), seconds_left)
@@ -59,7 +63,7 @@ class Reporter:
             claim = await self.runs.step_claim(run, token.job)
             if claim is None or claim.owner != token.owner:
                 return False
-        return await self.runs.begin_call(run, token.job, token.attempt, token.owner)
+        return await self.runs.begin_call(run, token.owner)
 
     def _checkpointer(self, run: Run) -> CheckpointWriter:
         """Saves steps with the run as it was read, so that a later owner's invocation is not disturbed."""
@@ -74,13 +78,35 @@ class Reporter:
     async def _report(
         self, token: CallToken, checkpointer: CheckpointWriter, response: Response, seconds_left: Callable[[], float]
     ) -> None:
-        """Put the report on the queue, however often that takes while there is time."""
-        name = ulid(to_ms(self.clock.now()), self.random_source.random_bytes(10))
+        name = self._fresh_id()
+
+        async def report() -> str:
+            return await report_body(token, await self._left_at(token, checkpointer), response, self.blobs, name)
+
+        await self._send(seconds_left, report)
+
+    async def _resume(self, token: CallToken, seconds_left: Callable[[], float]) -> None:
+        """Have the run continue where it stands by now, under the claim that the call was made under.
+
+        job        claims, hands its call over ──────────────────────────────────── call: begins, is overtaken
+        a report                              (late) records the same discovery ── claims: too late
+        """
+        job = DoJob(token.run, token.fn, job=token.job, attempt=token.attempt, succeeds=token.owner)
+        body = encode(replace(job, message_id=self._fresh_id()))
+
+        async def written() -> str:
+            return body
+
+        await self._send(seconds_left, written)
+
+    def _fresh_id(self) -> str:
+        return ulid(to_ms(self.clock.now()), self.random_source.random_bytes(10))
+
+    async def _send(self, seconds_left: Callable[[], float], write: Callable[[], Awaitable[str]]) -> None:
+        """Put a message on the queue, however often that takes while there is time."""
         while True:
             try:
-                at = await self._left_at(token, checkpointer)
-                body = await report_body(token, at, response, self.blobs, name)
-                await self.queue.send([Message(body)])
+                await self.queue.send([Message(await write())])
             except ValueError:
                 raise  # no queue will ever take it
             except Exception:

@@ -29,7 +29,7 @@ from milepost_engine.store.messages import CallToken, InvocationReport, encode
 
 from .responses import problem_input, read_answer
 
-__all__ = ["INLINE_REPORT_BYTES", "answer_of", "failure_body", "rebased", "report_body", "wanted"]
+__all__ = ["INLINE_REPORT_BYTES", "answer_of", "failure_body", "overtaken", "rebased", "report_body", "wanted"]
 
 INLINE_REPORT_BYTES: Final = 200_000
 """A larger report leaves its body in a blob. A message may have 1 MiB, but is billed for each 64 KB."""
@@ -44,6 +44,11 @@ def wanted(run: Run, token: CallToken) -> bool:
     if token.discovers:
         return token.job == run.discovery_job and token.owner == run.owner
     return run.open_op(token.job) is not None
+
+
+def overtaken(run: Run, token: CallToken) -> bool:
+    """Whether the run has moved past a discovery that was to be made under what is still the claim on the run."""
+    return not run.status.ended and token.discovers and token.owner == run.owner and token.job != run.discovery_job
 
 
 # --- writing: the app's side, and the side that reports its failure --------------------------------------------------

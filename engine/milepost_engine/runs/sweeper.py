@@ -8,6 +8,7 @@ from typing import Final, cast
 
 from milepost.protocol import Opcode
 from milepost_engine.core.run import Run
+from milepost_engine.store.runs import StepClaim
 
 __all__ = [
     "LATEST_START",
@@ -17,6 +18,7 @@ __all__ = [
     "check",
     "dues",
     "grace_of",
+    "may_be_at_work",
     "next_check",
     "quiet_since",
 ]
@@ -33,8 +35,16 @@ _YOUNG: Final = timedelta(hours=1)
 
 
 def quiet_since(run: Run) -> datetime:
-    """When the run last left a trace, or will be due next."""
-    traces = [run.start_at or run.queued_at, *(step.closed_at for step in run.closed.values())]
+    """When the run last left a trace, or will be due next. A claim is one: whoever made it may be in a step's body.
+
+    messages waited for an hour     worker 1   claims the run ── calls: charge
+                                    sweeper         the run is an hour old: is it lost, or has it just begun?
+    """
+    traces = [
+        run.start_at or run.queued_at,
+        *([run.claimed_at] if run.claimed_at else []),
+        *(step.closed_at for step in run.closed.values()),
+    ]
     traces += [plan.recorded_at for plan in run.plans]
     traces += [tried.next_at for tries in run.failures.values() for tried in tries]
     return max(traces)
@@ -45,6 +55,11 @@ def grace_of(run: Run) -> timedelta:
     if not run.target.get("reports"):
         return WATCH_GRACE
     return WATCH_GRACE + LATEST_START + timedelta(seconds=float(cast("float", run.target["timeout"])))
+
+
+def may_be_at_work(run: Run, claim: StepClaim, now: datetime) -> bool:
+    """Whether who claimed a planned step may still be in its body."""
+    return claim.made_at is not None and now - claim.made_at <= grace_of(run)
 
 
 def dues(run: Run, now: datetime) -> list[datetime]:

@@ -138,8 +138,8 @@ class RunItems:
     def claim_item(self, run: Run, job: str) -> Item:
         return self._base(run, f"C#{job}")
 
-    def begun_item(self, run: Run, job: str, attempt: int, owner: str) -> Item:
-        return self._base(run, f"B#{job}#{attempt:03d}#{owner}")
+    def call_item(self, run: Run, owner: str) -> Item:
+        return self._base(run, f"B#{owner}")
 
     def header_item(self, run: Run) -> Item:
         given = {
@@ -282,6 +282,7 @@ class RunItems:
             origin_run_id=str(item.get("origin_run_id", "")),
             owner=str(item.get("owner", "")),
             claimed_by=str(item.get("claimed_by", "")),
+            claimed_at=_moment(item.get("claimed_at")),
             cancel_on=tuple(CancelOn(*pair) for pair in cast("list[list[str]]", given.get("cancel_on", []))),
             target=cast("Mapping[str, object]", given.get("target", {})),
         )

@@ -6,7 +6,7 @@
     R#<run>           P#<turn>              plan
     R#<run>           A#<job>#<attempt>     failed attempt
     R#<run>           C#<job>               claim on a planned step: who may call user code for it
-    R#<run>           B#<job>#<attempt>#<claim>   an invocation that was handed over has started
+    R#<run>           B#<claim>             the call that was handed over under a claim has begun, or never will
 The headers of a function share a partition, in the order in which its runs began. That is the list of its runs; an
 index would make each change of a header cost more. The header is read first: a worker that acts on it must know at
 least the records that its writer knew.
@@ -29,7 +29,7 @@ from enum import StrEnum
 from typing import Final, Protocol
 
 from milepost.protocol import DISCOVERY, MAX_RETRIES
-from milepost_engine.core.ids import to_ms
+from milepost_engine.core.ids import from_ms, to_ms
 from milepost_engine.core.machine import Decision
 from milepost_engine.core.run import (
     ClosedStep,
@@ -83,15 +83,22 @@ class Liveness:
 
 @dataclass(frozen=True, slots=True)
 class Claimant:
-    """Who asks for a claim: a message, whether it was delivered before, and the claim that it was sent to succeed.
+    """Who asks for a claim, and when: a message, whether it was delivered before, and the claim that it may succeed.
 
     `succeeds` is None for a message that was not sent by the holder of a claim; "" stands for a run or a step that
-    nobody has claimed yet.
+    nobody has claimed yet. `withdrawn` is the message's own claim whose call, if it was handed over, never begins.
     """
 
     message_id: str
     redelivered: bool = False
     succeeds: str | None = None
+    at: datetime | None = None
+    withdrawn: str = ""
+
+    @property
+    def stamp(self) -> Item:
+        """The moment of the claim, as it is stored: the sweeper takes nobody for lost who has just made one."""
+        return {} if self.at is None else {"claimed_at": to_ms(self.at)}
 
 
 class ClaimResult(StrEnum):
@@ -104,11 +111,12 @@ class ClaimResult(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StepClaim:
-    """The claim on a planned step: `owner` names it, `message_id` made it."""
+    """The claim on a planned step: `owner` names it, `message_id` made it at `made_at`."""
 
     owner: str
     message_id: str
     attempt: int
+    made_at: datetime | None = None
 
 
 class Functions(Protocol):
@@ -219,6 +227,7 @@ class RunStore:
           again    the message made the claim itself and is delivered again, so whoever had it is taken for dead:
                        worker 1   claims ── calls discovery #3 ─────────────── sees another owner: stops
                        worker 2            (visibility timeout) claims again ── calls discovery #3
+                   where calls are handed over, only with its call withdrawn: see `withdraw_call`
           handed   the owner sent the message to succeed it
         None of them holds while somebody has planned what the claimant does not know: it must read again.
         """
@@ -226,12 +235,13 @@ class RunStore:
         ways: list[Condition] = [LacksAttribute("owner")]
         if closed:
             ways.append(LessThan("position", position))
-        if claimant.redelivered and claimant.message_id:
-            ways.append(Equals("claimed_by", claimant.message_id))
+        if mine := _made_before(run, claimant, "claimed_by"):
+            ways.append(AllOf(mine))
         if claimant.succeeds:
             ways.append(Equals("owner", claimant.succeeds))
         known = AnyOf((LacksAttribute("turns"), LessThan("turns", len(run.plans) + 1)))
-        changes = Changes(set={"owner": owner, "claimed_by": claimant.message_id, "position": position})
+        made: Item = {"owner": owner, "claimed_by": claimant.message_id, "position": position}
+        changes = Changes(set={**made, **claimant.stamp})
         try:
             await self._table.update(header_key(run), changes, AllOf((_LIVE, AnyOf(tuple(ways)), known)))
         except ConditionFailed as refused:
@@ -244,8 +254,8 @@ class RunStore:
         """Make a message the one that may call user code for an attempt of a planned step; False when another is.
 
         free     nobody has claimed the step, or only an earlier attempt of it
-        again    the message made the claim itself and is delivered again; for this attempt, or for the next one, which
-                 it had yet to ask for when its worker died
+        again    the message made the claim itself and is delivered again; for this attempt, where calls are handed over
+                 with its call withdrawn, or for the next one, which it had yet to ask for when its worker died
         handed   the holder of the claim sent the message to succeed it: a retry, or a call that the platform refused
         """
         item: Item = {
@@ -253,14 +263,17 @@ class RunStore:
             "owner": owner,
             "by": claimant.message_id,
             "attempt": attempt,
+            **claimant.stamp,
         }
         ways: list[Condition] = [Absent()]
         if claimant.succeeds is None:
             ways.append(LessThan("attempt", attempt))
         elif claimant.succeeds:
             ways.append(Equals("owner", claimant.succeeds))
+        if mine := _made_before(run, claimant, "by"):
+            ways.append(AllOf((*mine, LessThan("attempt", attempt + 1))))
         if claimant.redelivered and claimant.message_id:
-            ways.append(AllOf((Equals("by", claimant.message_id), LessThan("attempt", attempt + 1))))
+            ways.append(AllOf((Equals("by", claimant.message_id), LessThan("attempt", attempt))))
         try:
             await self._table.put(item, AnyOf(tuple(ways)))
         except ConditionFailed:
@@ -270,15 +283,32 @@ class RunStore:
     async def step_claim(self, run: Run, job: str) -> StepClaim | None:
         """The claim on a planned step, if anybody made one."""
         item = await self._table.get(Key(records_of(run.run_id), f"C#{job}"))
-        return None if item is None else StepClaim(str(item["owner"]), str(item["by"]), int(item["attempt"]))
+        if item is None:
+            return None
+        made_at = from_ms(int(item["claimed_at"])) if "claimed_at" in item else None
+        return StepClaim(str(item["owner"]), str(item["by"]), int(item["attempt"]), made_at)
 
-    async def begin_call(self, run: Run, job: str, attempt: int, owner: str) -> bool:
-        """Note that an invocation that was handed over begins; False when it began before."""
-        item = self._items.begun_item(run, job, attempt, owner)
+    async def begin_call(self, run: Run, owner: str) -> bool:
+        """Note that the call that was handed over under a claim begins; False when it began before, or is withdrawn."""
         try:
-            await self._table.put(item, Absent())
+            await self._table.put(self._items.call_item(run, owner), Absent())
         except ConditionFailed:
             return False
+        return True
+
+    async def withdraw_call(self, run: Run, owner: str) -> bool:
+        """Keep the call that may have been handed over under a claim from beginning; False when it has begun.
+
+        Both write the same item, so that one of them is first:
+
+            orchestrator         claims, hands over ── dies
+            app                                  begins ──────────────── runs the step ──────────────── reports
+            orchestrator again                           (delivered again) ── withdraws: too late, a report will come
+        """
+        try:
+            await self._table.put({**self._items.call_item(run, owner), "withdrawn": True}, Absent())
+        except ConditionFailed as standing:
+            return "withdrawn" in (standing.existing or {})
         return True
 
     async def save(self, decision: Decision, *, peeked: bool = False, owner: str | None = None) -> str | None:
@@ -290,7 +320,8 @@ class RunStore:
         """
         try:
             for record in decision.records:
-                if peeked and isinstance(record, Plan) and record.ops:
+                # A plan of nothing only harms a call that was handed over: its answer would come too late.
+                if peeked and isinstance(record, Plan) and (record.ops or decision.run.target.get("reports")):
                     await self._save_unclaimed(
                         decision.run, self._items.plan_item(decision.run, record), record.turn + 1
                     )
@@ -364,6 +395,16 @@ class RunStore:
 def _still(run: Run) -> Condition:
     """That nobody has claimed the run since it was read."""
     return Equals("owner", run.owner) if run.owner else LacksAttribute("owner")
+
+
+def _made_before(run: Run, claimant: Claimant, by: str) -> tuple[Condition, ...]:
+    """What holds if a redelivered message made the current claim, and its call is not under way at the app."""
+    if not (claimant.redelivered and claimant.message_id):
+        return ()
+    mine = Equals(by, claimant.message_id)
+    if not run.target.get("reports"):
+        return (mine,)
+    return (mine, Equals("owner", claimant.withdrawn)) if claimant.withdrawn else ()
 
 
 def _position(run: Run) -> int:
