@@ -399,6 +399,53 @@ async def test_a_worker_that_has_lost_the_run_cannot_end_it():
     store.close()
 
 
+class Early:
+    """An app of another SDK: a step beside a sleep; it returns as soon as the step is closed."""
+
+    def __init__(self) -> None:
+        self.returned = 0
+
+    async def invoke(self, target: Target, request: Request) -> Response:
+        if request.query["stepId"] == "a":
+            return Response(206, HEADERS, json.dumps([{"id": "a", "op": "StepRun", "data": 1}]).encode())
+        if json.loads(request.body)["steps"]:
+            self.returned += 1
+            return Response(200, HEADERS, b'"early"')
+        step = {"id": "a", "op": "StepPlanned", "displayName": "a"}
+        return Response(206, HEADERS, json.dumps([step, {"id": "nap", "op": "Sleep", "name": "1d"}]).encode())
+
+
+class EndingInterrupted(Interrupted):
+    """A table on which something happens just before a run ends."""
+
+    async def update(self, key: Key, changes: Changes, when: Any = None) -> Item:
+        if "outcome" in changes.set:
+            await self.happens()
+        return await self.table.update(key, changes, when)
+
+
+@pytest.mark.parametrize("changes_hands", [False, True])
+async def test_a_peek_is_made_anew_when_the_run_changes_hands_before_its_end_is_written(*, changes_hands: bool):
+    store = SqliteStore.open(":memory:", clock=WoundClock(START))
+    letters, sdk, runs = Letters(), Early(), list[str]()
+
+    async def another_claims() -> None:
+        if changes_hands:
+            await store.table.update(Key("F#a-f", runs[0]), Changes(set={"owner": "another"}))
+
+    (engine,) = await engines(1, store, EndingInterrupted(store.table, another_claims), letters, sdk, ours=True)
+    await engine.accept({"name": "go"})
+    while due := letters.take():
+        for body in due:
+            runs += [json.loads(body)["run"]] if "run" in json.loads(body) else []
+            await engine.handle(body)
+    run = await engine.runs.load(runs[0], "a-f")
+    assert run is not None
+    assert run.status.value == "Completed"
+    assert sdk.returned == (2 if changes_hands else 1)
+    store.close()
+
+
 class Held:
     """A table of one process, whose next read or write of a run's records waits to be let go."""
 
