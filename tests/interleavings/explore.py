@@ -21,7 +21,8 @@ from typing import Final, NamedTuple
 from milepost_engine.core.ids import to_ms
 from milepost_engine.ports import Put, Target
 from milepost_engine.store.messages import WatchRun, encode
-from milepost_engine.timers import LOOK_AHEAD, SWEEP_AFTER
+from milepost_engine.timers.due_timers import LOOK_AHEAD
+from milepost_engine.timers.watches import SWEEP_AFTER
 
 from .choices import cost_of
 from .footprint import Footprint

@@ -16,6 +16,7 @@ from pydantic_core import from_json
 from milepost import App, Context
 from milepost._declare.function import Function
 from milepost._declare.triggers import received_event
+from milepost._replay.branches import Branch
 from milepost._replay.calls import StepCall
 from milepost._replay.execute import Checkpointer, run_step
 from milepost._replay.ops import Op
@@ -42,13 +43,18 @@ class _Runner:
         self._invocation = invocation
         self._checkpointer = checkpointer
         self._tasks: list[asyncio.Task[Any]] = []
+        self._branch = Branch()
 
     # --- what steps and bodies ask --------------------------------------------------------------------------------
 
     def created(self, made: object, name: object) -> None:
         """Not noted: the stories await every step."""
 
-    def recall(self, name: object, fn: object) -> object:
+    def use(self, name: object) -> int:
+        """No story uses one name in several branches."""
+        return self._branch.use(name)
+
+    def recall(self, *_: object) -> object:
         return UNKNOWN
 
     async def call(self, fn: Callable[..., Any], /, *args: object, **kwargs: object) -> Any:
@@ -65,10 +71,10 @@ class _Runner:
     async def stop(self) -> None:
         await self._loop.create_future()
 
-    async def take(self, call: StepCall) -> Any:
+    async def take(self, use: int, call: StepCall) -> Any:
         """A step call: wait until it is decided, then run it or give its remembered outcome."""
         try:
-            step = self._invocation.arrive(call)
+            step = self._invocation.arrive(call, use)
         except Interrupt:
             raise asyncio.CancelledError from None
         await self._decided(step)

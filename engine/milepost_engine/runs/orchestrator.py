@@ -194,9 +194,6 @@ class Orchestrator:
         if not decision.records:
             return Saved.NOTHING
         owner = lease.claim_of_answer() if isinstance(given, _ANSWERS) else None
-        if peeked:
-            # It has no claim: it may end the run only while whoever has it is the one that it knew.
-            owner = decision.run.owner or None
         if await self.runs.save(decision, peeked=peeked, owner=owner) is not None:
             return Saved.STOOD
         for record in decision.records:

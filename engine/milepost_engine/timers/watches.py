@@ -21,7 +21,7 @@ from milepost_engine.store.run_items import list_of_runs
 from .cursors import Cursors
 from .due_timers import BEFORE_FIRST_TICK
 
-__all__ = ["Watches"]
+__all__ = ["SWEEP_AFTER", "Watches"]
 
 SWEEP_AFTER: Final = timedelta(minutes=15)
 _LIVE: Final = frozenset({RunStatus.QUEUED.value, RunStatus.RUNNING.value})
