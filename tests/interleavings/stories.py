@@ -223,6 +223,18 @@ def step_beside_nap() -> Story:
     return _story("step_beside_nap", f, "a, nap, end")
 
 
+@story
+def one_branch() -> Story:
+    """The first of a step and a sleep wins, and the sleep does not end while this is explored: one planned step."""
+
+    async def f(ctx: Context) -> dict[str, object]:
+        a, nap = (asyncio.ensure_future(each) for each in (ctx.step.run("a", work, "a"), ctx.step.sleep("nap", "7h")))
+        await asyncio.wait([a, nap], return_when=asyncio.FIRST_COMPLETED)
+        return {"a": a.result()}
+
+    return _story("one_branch", f, "a, nap")
+
+
 async def _flaky(ctx: Context, name: str, failures: int = 1) -> str:
     """A step whose first attempts fail."""
 
@@ -444,6 +456,11 @@ def join2_watched() -> Story:
 
 
 @story
+def one_branch_watched() -> Story:
+    return replace(one_branch(), name="one_branch_watched", watch_after=_WATCH)
+
+
+@story
 def retry_watched() -> Story:
     return replace(retry(), name="retry_watched", watch_after=_WATCH)
 
@@ -474,6 +491,11 @@ def sequence_reported() -> Story:
 @story
 def sequence_checkpoint_reported() -> Story:
     return replace(sequence_checkpoint(), name="sequence_checkpoint_reported", reports=True)
+
+
+@story
+def one_branch_reported() -> Story:
+    return replace(one_branch(), name="one_branch_reported", reports=True)
 
 
 @story

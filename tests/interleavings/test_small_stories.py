@@ -46,6 +46,9 @@ COMPLETE: Final[dict[tuple[str, str], int]] = {
     **{(name, faults): 1 for name in _DISTURBED for faults in ("none", "late")},
     **{(name, faults): 0 for name in _DISTURBED for faults in ("twice", "again", "crash", "lost")},
     **{(name, "none"): 0 for name in _SIDE_BY_SIDE},
+    **{("one_branch", faults): 2 for faults in SIMPLE_FAULTS},
+    **{("one_branch_watched", faults): 1 for faults in ("none", "late", "dropped")},
+    **{("one_branch_reported", faults): 1 for faults in SIMPLE_FAULTS},
     **{(name, faults): 1 for name in _WATCHED for faults in ("none",)},
     **{(name, faults): 0 for name in _WATCHED for faults in ("dropped", "late", "twice")},
     **{("sleep_watched", faults): 0 for faults in ("crash", "lost", "again")},
@@ -78,17 +81,17 @@ COMPLETE: Final[dict[tuple[str, str], int]] = {
 """Up to how many pre-emptions nothing may be left out of a case."""
 
 
-_CASES: Final = [
+CASES: Final = [
     *((name, faults) for name in STORIES for faults in SIMPLE_FAULTS),
     # A message is dropped where the sweeper checks, and a read is torn where others write.
-    *((name, "dropped") for name in (*_WATCHED, "join2_watched", "nap_ticked")),
+    *((name, "dropped") for name in (*_WATCHED, "one_branch_watched", "join2_watched", "nap_ticked")),
     *((name, faults) for name, faults in COMPLETE if faults == "torn"),
     *((name, "torn") for name in ("join2_retry", "join3", "branches2", "race_steps", "step_beside_wait")),
     *((name, "torn") for name in ("race", "join2_watched")),
 ]
 
 
-@pytest.mark.parametrize(("name", "faults"), _CASES)
+@pytest.mark.parametrize(("name", "faults"), CASES)
 def test_no_schedule_breaks_a_promise(name: str, faults: str, *, thorough: bool, record_property: Record) -> None:
     due = COMPLETE.get((name, faults))
     setup = Setup(STORIES[name](), FAULTS[faults])
