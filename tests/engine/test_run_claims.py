@@ -93,12 +93,13 @@ async def test_a_call_that_was_handed_over_begins_once_or_is_withdrawn_for_good(
     async with rig(waiting()) as r:
         await r.send("go")
         run, runs = await only_run(r), r.engine.runs
-        assert await runs.begin_call(run, "claim 1")
-        assert not await runs.begin_call(run, "claim 1")
+        assert await runs.begin_call(run, "claim 1", "one")
+        assert not await runs.begin_call(run, "claim 1", "two")
+        assert await runs.begin_call(run, "claim 1", "one"), "its own note, whose writing was not answered"
         assert not await runs.withdraw_call(run, "claim 1")
         assert await runs.withdraw_call(run, "claim 2")
         assert await runs.withdraw_call(run, "claim 2"), "it may come again, after a crash"
-        assert not await runs.begin_call(run, "claim 2")
+        assert not await runs.begin_call(run, "claim 2", "three")
 
 
 async def test_a_message_for_a_discovery_that_was_recorded_meanwhile_continues_the_run_under_its_claim():

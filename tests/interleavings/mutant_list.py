@@ -236,8 +236,8 @@ MUTANTS: Final = (
     Mutant(
         "a call that was handed over begins once",
         _STORE,
-        "await self._table.put(self._items.call_item(run, owner), Absent())",
-        "await self._table.put(self._items.call_item(run, owner))",
+        'return (standing.existing or {}).get("by") == invocation',
+        "return True",
         _RUN_CLAIMS + "test_a_call_that_was_handed_over_begins_once_or_is_withdrawn_for_good",
     ),
     Mutant(

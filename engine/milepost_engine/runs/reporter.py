@@ -63,7 +63,7 @@ class Reporter:
             claim = await self.runs.step_claim(run, token.job)
             if claim is None or claim.owner != token.owner:
                 return False
-        return await self.runs.begin_call(run, token.owner)
+        return await self.runs.begin_call(run, token.owner, self._fresh_id())
 
     def _checkpointer(self, run: Run) -> CheckpointWriter:
         """Saves steps with the run as it was read, so that a later owner's invocation is not disturbed."""

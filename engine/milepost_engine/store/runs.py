@@ -288,12 +288,15 @@ class RunStore:
         made_at = from_ms(int(item["claimed_at"])) if "claimed_at" in item else None
         return StepClaim(str(item["owner"]), str(item["by"]), int(item["attempt"]), made_at)
 
-    async def begin_call(self, run: Run, owner: str) -> bool:
-        """Note that the call that was handed over under a claim begins; False when it began before, or is withdrawn."""
+    async def begin_call(self, run: Run, owner: str, invocation: str) -> bool:
+        """Note that the call that was handed over under a claim begins; False when it began before, or is withdrawn.
+
+        `invocation` tells the one that begins from another, and a note of its own whose writing was never answered.
+        """
         try:
-            await self._table.put(self._items.call_item(run, owner), Absent())
-        except ConditionFailed:
-            return False
+            await self._table.put({**self._items.call_item(run, owner), "by": invocation}, Absent())
+        except ConditionFailed as standing:
+            return (standing.existing or {}).get("by") == invocation
         return True
 
     async def withdraw_call(self, run: Run, owner: str) -> bool:
