@@ -6,17 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from milepost.protocol import EventName
-
 from .codec import Json, loads
-from .core.ids import short_hash, to_ms
+from .core.ids import short_hash
 from .intake.event_queue import EventQueue
 from .intake.intake import Intake
 from .observe import Observer, Silent
-from .operations.actions import Operations, check_new_data
+from .operations.actions import Operations
 from .operations.erasure import Erasure
 from .operations.queries import Queries
-from .operations.ticks import tick_by_hand
+from .operations.starts import Starts
 from .ports import MAX_DELAY_SECONDS, Blobs, Clock, Handover, Invoker, Queue, RandomSource, Slots, Table, Unbounded
 from .runs.acting import Acting
 from .runs.cancelling import Cancelling
@@ -60,6 +58,7 @@ class Engine:
     orchestrator: Orchestrator
     timers: Timers
     operations: Operations
+    starts: Starts
     queries: Queries
     sender: MessageSender
     waits: WaitIndex
@@ -112,9 +111,10 @@ class Engine:
         queries = Queries(table, runs, events, registry, values, clock)
         erasure = Erasure(table, blobs, runs, events, queries, endings)
         operations = Operations(runs, events, registry, intake, cancelling, erasure, clock, random_source)
+        starts = Starts(table, events, runs, registry, intake, clock)
         return cls(
-            registry, events, runs, EventQueue(events, sender), intake, orchestrator, timers, operations, queries,
-            sender, waits, values, clock, random_source, settings,
+            registry, events, runs, EventQueue(events, sender), intake, orchestrator, timers, operations, starts,
+            queries, sender, waits, values, clock, random_source, settings,
         )  # fmt: skip
 
     async def accept(self, body: Json, *, seed: tuple[int, bytes] | None = None) -> Read:
@@ -164,26 +164,3 @@ class Engine:
         """Where an SDK in this process saves the steps of an invocation that begins now, under a claim on its run."""
         started_at = self.clock.now()
         return CheckpointWriter(lambda: self.checkpoints(run_id, function_id, claim, started_at))
-
-    async def invoke(
-        self, function_id: str, data: Mapping[str, Json], event_id: str, *, at: datetime | None = None
-    ) -> str | None:
-        """Start one function by hand, whatever its triggers; its run id, or None when there is no such function.
-
-        A function with a cron line gets a tick of it, due at `at`, by default now. One that events start as well gets
-        a tick only if `at` is given or there is no data.
-
-        Raises OperationError for data that an event could not bring, and for `at` without a cron line.
-        """
-        spec = (await self.registry.snapshot()).functions.get(function_id)
-        if spec is None:
-            return None
-        now = self.clock.now()
-        name, brought = EventName.INVOKED.value, data
-        if (tick := tick_by_hand(spec, data, at, now)) is not None:
-            name, brought = EventName.CRON.value, {**data, **tick}
-        check_new_data(f"start function {function_id!r}", name, brought)
-        event = Event(event_id, event_id, name, brought, to_ms(now), now, {})
-        await self.events.put_listed(event, spec.retention)
-        run = await self.intake.start(spec, event)
-        return run.run_id if run else None

@@ -5,7 +5,8 @@
     POST /fn/register                 an HTTP app registers             ┐
     GET  /v0/runs/{id}/actions        a run's steps                     │ Authorization: Bearer <hash of a signing key>
     GET  /v0/runs/{id}/batch          a run's events                    │
-    POST /v1/checkpoint/{id}/async    steps of a running invocation     ┘
+    POST /v1/checkpoint/{id}/async    steps of a running invocation     │
+    …    /v1/functions/{id}/runs…     start, show and cancel runs       ┘
 Keys are compared in constant time and read again every five minutes, so they can be changed without a deployment: put
 the new key before the old one, separated by a comma.
 """
@@ -24,6 +25,7 @@ from aws_lambda_powertools.event_handler.exceptions import ServiceError
 from milepost.protocol import Header, bearer
 from milepost_engine.codec import dumps
 from milepost_engine.http.endpoints import Answer, accept_events, register_app, run_events, run_steps, save_checkpoint
+from milepost_engine.http.run_endpoints import answer_run_request
 from milepost_engine.http.webhooks import WebhookRefused, receive_webhook
 from milepost_engine.store.schema import SchemaMismatch
 
@@ -99,6 +101,13 @@ def checkpoint(run_id: str) -> Response[str]:
     """Save steps."""
     here = deployment()
     return _signed(here, save_checkpoint(here.engine, run_id, _body()))
+
+
+@routes.route(r"/v1/functions/.+", method=["GET", "POST"])
+def runs() -> Response[str]:
+    """Start, show or cancel a run."""
+    here, request = deployment(), routes.current_event
+    return _signed(here, answer_run_request(here.engine, request.http_method, request.path, _body()))
 
 
 @routes.exception_handler(SchemaMismatch)  # type: ignore[untyped-decorator]

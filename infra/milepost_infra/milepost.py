@@ -29,6 +29,7 @@ from .orchestrator import Orchestrator, orchestrator_timeout
 from .packing import Assets, WheelAssets
 from .queries import SavedQueries
 from .queues import QueuePair
+from .runs import Runs
 from .table import RunTable
 from .timers import Timers
 
@@ -104,6 +105,7 @@ class Milepost(Construct):
             longest_invocation=longest_invocation, max_concurrency=max_concurrency, memory_mb=orchestrator_memory_mb,
         )  # fmt: skip
         self.timers = Timers(self, "Timers", shared=shared, table=self.table, work=self.work)
+        self.runs = Runs(self, "Runs", shared=shared, table=self.table, blobs=self.blobs, work=self.work)
         self.registrar = ManifestSync(self, "Registrar", shared=shared, table=self.table)
         self.code = KeptCode(self, "Code", registrar=self.registrar.engine, table=self.table, abandoned=abandoned_apps)
         self.api = Api(self, "Api", shared=shared, table=self.table, blobs=self.blobs, work=self.work) if api else None
@@ -145,6 +147,15 @@ class Milepost(Construct):
         """Allow a grantee to send events."""
         return self.bus.grant_put_events_to(grantee)
 
+    def grant_start(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Allow a grantee to start any function from Python (`Function.start`), and to see and cancel any run.
+
+        A Lambda gets the variable MILEPOST_RUNS_FUNCTION too, through which the SDK finds its way.
+        """
+        if isinstance(grantee, lambda_.Function):
+            grantee.add_environment(Variable.RUNS_FUNCTION.value, self.runs.engine.function.function_arn)
+        return self.runs.grant_invoke(grantee)
+
     def include_logs(self, *log_groups: logs.ILogGroup) -> None:
         """Add logs to the saved queries and `milepost logs`. Logs of apps with `entry` are added automatically."""
         self._log_groups += log_groups
@@ -175,7 +186,8 @@ class Milepost(Construct):
         return EngineCode(self.assets.engine(), self.assets.platform, environment, self.log_retention, self.tracing)
 
     def _engines(self) -> list[EngineLambda]:
-        found = [self.intake.engine, self.orchestrator.engine, self.timers.engine, self.registrar.engine]
+        found = [self.intake.engine, self.orchestrator.engine, self.timers.engine, self.runs.engine]
+        found.append(self.registrar.engine)
         return [*found, self.api.engine] if self.api else found
 
     def _watch(self, settings: AlarmSettings | None, topic: sns.ITopic | None) -> None:
@@ -190,6 +202,7 @@ class Milepost(Construct):
             "Intake": self.intake.engine.function,
             "Orchestrator": self.orchestrator.engine.function,
             "Timers": self.timers.engine.function,
+            "Runs": self.runs.engine.function,
         }
         if self.api:
             lambdas["Api"] = self.api.engine.function
@@ -215,6 +228,7 @@ class Milepost(Construct):
             Output.DEAD_LETTERS: ",".join(queue.queue_url for queue in dead),
             Output.RETENTION: f"{retention.to_days():.0f}",
             Output.DASHBOARD: self.dashboard.dashboard_name,
+            Output.RUNS: self.runs.engine.function.function_arn,
         }
         if self.api:
             outputs[Output.API] = self.api.url

@@ -38,6 +38,7 @@ class Variable(StrEnum):
     EVENT_KEY_SECRET = "MILEPOST_EVENT_KEY_SECRET"  # noqa: S105 - a name
     SIGNING_KEY_SECRET = "MILEPOST_SIGNING_KEY_SECRET"  # noqa: S105 - a name
     EVENT_BUS = "MILEPOST_EVENT_BUS"
+    RUNS_FUNCTION = "MILEPOST_RUNS_FUNCTION"
     SERVICE = "POWERTOOLS_SERVICE_NAME"
     NAMESPACE = "POWERTOOLS_METRICS_NAMESPACE"
     TRACING_OFF = "POWERTOOLS_TRACE_DISABLED"
@@ -51,6 +52,7 @@ class Handler(StrEnum):
     TIMERS = "milepost_handlers.timers.handler"
     API = "milepost_handlers.api.handler"
     MANIFEST = "milepost_handlers.manifest.handler"
+    RUNS = "milepost_handlers.runs.handler"
 
 
 class MetricName(StrEnum):
@@ -82,3 +84,4 @@ class Output(StrEnum):
     RETENTION = "MilepostRetentionDays"
     DASHBOARD = "MilepostDashboardName"
     API = "MilepostApiUrl"
+    RUNS = "MilepostRunsFunctionArn"

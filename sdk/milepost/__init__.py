@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ._app import App
     from ._declare.function import Cancel, Function, FunctionRef, Timeouts
     from ._declare.retries import Retries
+    from ._declare.runs import RunHandle
     from ._declare.triggers import Cron, Event
     from ._replay.context import Context, SyncContext
     from ._replay.step_tools import Steps, SyncSteps
@@ -36,6 +37,7 @@ __all__ = [
     "ReceivedEvent",
     "Retries",
     "RetryAfterError",
+    "RunHandle",
     "StepError",
     "Steps",
     "SyncContext",
@@ -61,6 +63,7 @@ _HOMES: Final = {
     "ReceivedEvent": "_values.events",
     "Retries": "_declare.retries",
     "RetryAfterError": "errors",
+    "RunHandle": "_declare.runs",
     "StepError": "errors",
     "Steps": "_replay.step_tools",
     "SyncContext": "_replay.context",

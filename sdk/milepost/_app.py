@@ -22,6 +22,7 @@ from ._declare.function import (
 )
 from ._declare.retries import DEFAULT_RETRIES, Retries, to_retries
 from ._declare.triggers import Cron, Event, Trigger, list_triggers
+from ._send.doors import AppDoors
 from ._send.sender import EventSender
 from ._serve.endpoint import Endpoint
 from ._serve.manifest import registration
@@ -145,6 +146,7 @@ class App:
             max_chain=longest_chain,
             logger=self._settings.logger,
         )
+        self._doors = AppDoors(wiring.runs, self._sender)
         self._webhooks: dict[str, Webhook] = {}
         self._endpoint = Endpoint(self._settings, self._functions, self._webhooks, self._sender)
 
@@ -200,7 +202,7 @@ class App:
             listed = list_triggers(trigger if trigger is not None else triggers)
 
         def register(handler: Handler) -> AnyFunction:
-            function = build_function(self.id, id, handler, listed, options, self._defaults)
+            function = build_function(self.id, id, handler, listed, options, self._defaults, self._doors)
             self._register(function)
             if function.failure_handler is not None:
                 self._register(function.failure_handler)

@@ -4,6 +4,7 @@ MILEPOST_DEV                    1, 0, or the address of a dev server
 MILEPOST_EVENT_URL              where events are sent
 MILEPOST_API_URL                where apps register and save steps; default MILEPOST_EVENT_URL
 MILEPOST_EVENT_BUS              name or ARN of the EventBridge bus for events; used if no URL is set
+MILEPOST_RUNS_FUNCTION          name or ARN of the Lambda that starts and shows runs; used if no URL is set
 MILEPOST_EVENT_KEY              identifies the sender of events
 MILEPOST_SIGNING_KEY            signs calls; MILEPOST_SIGNING_KEY_FALLBACK is also accepted, during key rotation
 """
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from ._send.doors import LambdaApi, RunsApi
 from ._send.http import HttpApi
 from ._send.sender import HttpTransport, Transport
 
@@ -33,6 +35,7 @@ class Wiring:
 
     dev: bool
     api: HttpApi | None
+    runs: RunsApi | None
     transport: Transport | None
     event_key: str | None
     signing_key: str | None
@@ -73,7 +76,10 @@ def wire(
     if api_url is None and isinstance(transport, HttpTransport):
         api_url = transport.base_url
     api = HttpApi(api_url, signing_key=signing, fallback_key=fallback) if api_url is not None else None
-    return Wiring(is_dev, api, transport, key, signing, fallback)
+    runs: RunsApi | None = api
+    if runs is None and (function := environment.get("MILEPOST_RUNS_FUNCTION")):
+        runs = LambdaApi(function)
+    return Wiring(is_dev, api, runs, transport, key, signing, fallback)
 
 
 def _read_dev(value: bool | str) -> tuple[bool, str | None]:  # noqa: FBT001 - as the user wrote it

@@ -3,6 +3,7 @@
     MilepostError
     ├── TransientError            retry: the same call may succeed later
     │   ├── RetryAfterError       raised by your code: retry, but not before a given moment
+    │   ├── ResultTimeoutError    a run has not ended within the timeout of result()
     │   ├── SendError             events or steps could not be delivered
     │   └── StepTimeoutError      an attempt of a step took longer than its timeout=
     ├── FinalError                do not retry: the same call would fail again
@@ -11,7 +12,10 @@
     │   ├── EventLoopError        functions that start each other without end
     │   ├── EventMismatchError    data that does not match the event's model
     │   ├── EventRefusedError     the server refused an event
-    │   └── PayloadTooLargeError  an event, a step result or a response over its limit
+    │   ├── PayloadTooLargeError  an event, a step result or a response over its limit
+    │   ├── RunCancelledError     the run whose result() was asked for was cancelled
+    │   ├── RunFailedError        the run whose result() was asked for failed
+    │   └── RunRefusedError       the server refused to start, show or cancel a run
     ├── CodeError                 fix the code
     │   ├── ConfigError           at import: ids, triggers, retries, durations …
     │   │   ├── BadDurationError, BadIdError, BadRetriesError, BadTriggerError,
@@ -60,7 +64,11 @@ __all__ = [
     "PayloadTooLargeError",
     "RequestError",
     "ReservedEventNameError",
+    "ResultTimeoutError",
     "RetryAfterError",
+    "RunCancelledError",
+    "RunFailedError",
+    "RunRefusedError",
     "SendError",
     "SignatureError",
     "StepError",
@@ -157,6 +165,24 @@ class StepTimeoutError(TransientError, TimeoutError):
     code = "step_timeout"
 
 
+class ResultTimeoutError(TransientError, TimeoutError):
+    """A run has not ended within the `timeout` of `result()`. It is not cancelled: ask again, or `cancel()`.
+
+    Attributes:
+        run_id: Id of the run.
+        function_id: Full id of its function.
+        status: Where the run was last seen: `"Queued"` or `"Running"`.
+    """
+
+    code = "result_timeout"
+
+    def __init__(self, message: str, *, run_id: str = "", function_id: str = "", status: str = "") -> None:
+        super().__init__(message)
+        self.run_id = run_id
+        self.function_id = function_id
+        self.status = status
+
+
 class FinalError(MilepostError):
     """The same call would fail again, so it is not retried."""
 
@@ -242,6 +268,77 @@ class PayloadTooLargeError(FinalError):
     """An event over 3 MiB (1 MB on EventBridge), a result over 4 MiB or a response over 8 MiB, as JSON."""
 
     code = "payload_too_large"
+
+
+class _RunEndedBadly(FinalError):
+    def __init__(
+        self, message: str, *, run_id: str = "", function_id: str = "", name: str = "", data: object = None,
+        stack: str = "", cause: StepError | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(message)
+        self.run_id = run_id
+        self.function_id = function_id
+        self.name = name
+        self.message = message
+        self.data = data
+        self.stack = stack
+        self.cause = cause
+
+
+class RunFailedError(_RunEndedBadly):
+    """The run whose `result()` was asked for failed.
+
+    Attributes:
+        run_id: Id of the run.
+        function_id: Full id of its function.
+        name: Class name of the error that failed the run.
+        message: Its text.
+        data: Its `data`, such as that of `NonRetriableError(data=…)`; else None.
+        stack: Its traceback as text; may be empty.
+        cause: The error that it was raised from, if the server kept it; else None.
+    """
+
+    code = "run_failed"
+
+    def __str__(self) -> str:
+        return (
+            f"run {self.run_id} of function {self.function_id!r} failed: {self.name}: {self.message}. "
+            "Fix the cause, then replay the run"
+        )
+
+
+class RunCancelledError(_RunEndedBadly):
+    """The run whose `result()` was asked for was cancelled: by hand, by an event, by a time limit or with its parent.
+
+    Attributes:
+        run_id: Id of the run.
+        function_id: Full id of its function.
+        name: Always `"RunCancelled"`.
+        message: Why it was cancelled.
+        data, stack, cause: Always empty.
+    """
+
+    code = "run_cancelled"
+
+    def __str__(self) -> str:
+        return (
+            f"run {self.run_id} of function {self.function_id!r} was cancelled: {self.message}. "
+            "If it should run after all, replay it"
+        )
+
+
+class RunRefusedError(FinalError):
+    """The server refused to start, show or cancel a run: the function or the run does not exist, for example.
+
+    Attributes:
+        reason: The code of the refusal, such as `"MP308"`; empty if the server gave none.
+    """
+
+    code = "run_refused"
+
+    def __init__(self, message: str, *, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class CodeError(MilepostError):

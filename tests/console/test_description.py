@@ -215,6 +215,28 @@ def test_runs_are_started_by_hand_as_it_is_described(described: Described):
     described.ask("POST", path, b" " * ((48 << 20) + 1), 413, function_id="story-once")
 
 
+def test_runs_are_started_from_python_as_it_is_described(described: Described):
+    path = "/v1/functions/{function_id}/runs"
+    run_id = described.ask("POST", path, {"data": {"key": "c"}, "id": "1"}, function_id="story-once").json()["run_id"]
+    described.ask("POST", path, {"data": {"key": "c"}}, 409, function_id="story-once")
+    described.ask("POST", path, {"data": 7}, 400, function_id="story-once")
+    described.ask("POST", path, {"id": 7}, 400, function_id="story-once")
+    described.ask("POST", path, b"{", 400, function_id="story-once")
+    described.ask("POST", path, {}, 404, function_id="nothing")
+    described.ask("POST", path, {}, 403, function_id="story-once", headers={"origin": "https://evil.example"})
+    until(lambda: described.server.get(f"/api/runs/{run_id}")["ended_at"])
+    one = path + "/{run_id}"
+    described.ask("GET", one, function_id="story-once", run_id=run_id)
+    described.ask("GET", one, function_id="story-f", run_id=described.failed)
+    described.ask("GET", one, None, 404, function_id="story-f", run_id=run_id)
+    cancel = one + "/cancel"
+    described.ask("POST", cancel, {}, 409, function_id="story-once", run_id=run_id)
+    described.ask("POST", cancel, {"reason": 7}, 400, function_id="story-f", run_id=described.live)
+    described.ask("POST", cancel, {}, 404, function_id="story-f", run_id=NOBODY)
+    started = described.ask("POST", path, {}, function_id="story-f").json()["run_id"]
+    described.ask("POST", cancel, {"reason": "enough"}, function_id="story-f", run_id=started)
+
+
 def test_runs_are_cancelled_replayed_and_erased_as_it_is_described(described: Described):
     cancel, replay, erase = "/api/runs/{run_id}/cancel", "/api/runs/{run_id}/replay", "/api/runs/{run_id}"
     new = described.ask("POST", replay, {}, run_id=described.failed).json()["run_id"]
@@ -359,6 +381,8 @@ def test_every_shape_that_is_named_is_described_and_every_described_one_is_used(
     [
         ("/e/{key}", [{"name": "go"}, [{"name": "go", "ts": 1_700_000_000_000}]], [{}, {"name": "go", "data": 7}, 7]),
         ("/invoke/{slug}", [{}, {"data": {"a": 1}}], [{"data": []}]),
+        ("/v1/functions/{function_id}/runs", [{}, {"data": {"a": 1}, "id": "x"}], [{"data": []}, {"id": 7}]),
+        ("/v1/functions/{function_id}/runs/{run_id}/cancel", [{}, {"reason": "x"}], [{"reason": 7}]),
         ("/fn/register", [{"appName": "a", "url": "http://a/x", "functions": []}], [{}, {"appName": "a"}]),
         ("/v1/checkpoint/{run_id}/async", [{"steps": []}], [{}, {"steps": 7}]),
         ("/", [{"Entries": [{"Source": "a", "DetailType": "b", "Detail": "{}"}]}], [{"Entries": []}]),

@@ -24,8 +24,8 @@ def engine(made: Synthesised) -> dict[str, dict]:
 
 
 def test_there_is_a_lambda_for_each_part_and_for_the_api_only_if_asked_for(plain, full):
-    assert set(engine(plain)) == {"intake", "orchestrator", "timers", "manifest"}
-    assert set(engine(full)) == {"intake", "orchestrator", "timers", "manifest", "api"}
+    assert set(engine(plain)) == {"intake", "orchestrator", "timers", "manifest", "runs"}
+    assert set(engine(full)) == {"intake", "orchestrator", "timers", "manifest", "runs", "api"}
     assert {f"milepost_handlers.{name}.handler" for name in engine(full)} == {handler.value for handler in Handler}
 
 

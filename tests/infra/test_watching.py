@@ -64,8 +64,8 @@ def test_alarms_watch_failed_runs_stuck_runs_and_refused_events(plain):
     }
 
 
-def test_alarms_watch_errors_and_throttles_of_each_lambda_that_moves_runs_and_of_the_api(plain, full):
-    for made, count in ((plain, 3), (full, 4)):
+def test_alarms_watch_errors_and_throttles_of_each_lambda_that_moves_or_starts_runs_and_of_the_api(plain, full):
+    for made, count in ((plain, 4), (full, 5)):
         for metric in ("Errors", "Throttles"):
             assert len(watching(made, metric)) == count, metric
 

@@ -228,7 +228,7 @@ async def test_the_event_of_a_cron_tick_or_a_start_by_hand_shows_its_run():
     app.function(id="f", trigger=Cron("* * * * *"))(_nothing)
     async with rig(app) as r:
         await r.wind(61)
-        await r.engine.invoke("a-f", {}, ulid(to_ms(r.clock.now()), bytes(10)))
+        await r.engine.starts.start("a-f", {}, ulid(to_ms(r.clock.now()), bytes(10)))
         await r.settle()
         for run in await r.runs():
             event: Any = await r.engine.queries.event(run["event_id"])

@@ -277,4 +277,4 @@ async def test_data_for_a_replay_or_a_start_by_hand_has_the_limits_of_an_events_
         await r.send("y")
         run_id = (await r.only_run())["run_id"]
         assert run_id in await refused(r, r.engine.operations.replay(run_id, data=data))
-        assert "'a-f'" in await refused(r, r.engine.invoke("a-f", data, "01KK0000000000000000000000"))
+        assert "'a-f'" in await refused(r, r.engine.starts.start("a-f", data, "01KK0000000000000000000000"))

@@ -115,14 +115,9 @@ def functions_router(backend: Backend) -> APIRouter:
         responses=answers(Started, 400, 404, 409),
     )
     async def trigger(function_id: str, body: TriggerBody | None = None) -> JsonResponse:
-        await spec_of(function_id)
+        how = body or TriggerBody()
         event_id = ulid(to_ms(engine.clock.now()), engine.random_source.random_bytes(10))
-        run_id = await engine.invoke(function_id, body.data if body else {}, event_id, at=body.at if body else None)
-        if run_id is None:
-            message = (
-                f"Function {function_id!r} was not started: its idempotency key was already used in the last 24 hours."
-            )
-            raise Refused(409, "MP309", message)
+        run_id = await engine.starts.start(function_id, how.data, event_id, at=how.at)
         return JsonResponse({"run_id": run_id})
 
     _add_apps(router, backend)

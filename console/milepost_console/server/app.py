@@ -24,6 +24,7 @@ from .pages import add_pages
 from .problems import JsonResponse, add_handlers
 from .protocol import protocol_router
 from .public_api import public_router
+from .started_runs import started_runs_router
 from .stream import stream_router
 from .webhooks import webhooks_router
 
@@ -33,7 +34,7 @@ _PAGES: Final = (
     intake_router, runs_router, logs_router, bulk_router, events_router, functions_router, stream_router,
 )  # fmt: skip
 """Routes for the dashboard and the command line."""
-_SDKS: Final = (eventbridge_router, webhooks_router, protocol_router, public_router)
+_SDKS: Final = (eventbridge_router, webhooks_router, protocol_router, started_runs_router, public_router)
 """Routes for apps and senders. A deployed stack has its own, protected by keys."""
 
 

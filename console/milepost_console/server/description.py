@@ -16,7 +16,16 @@ from pydantic.json_schema import models_json_schema
 
 from .models import Problem, WebhookProblem
 from .problems import JsonResponse
-from .wire_models import CheckpointBody, InvokeBody, PutEventsBody, RegisterBody, RegisterRefused, SentEvent
+from .wire_models import (
+    CancelRunBody,
+    CheckpointBody,
+    InvokeBody,
+    PutEventsBody,
+    RegisterBody,
+    RegisterRefused,
+    SentEvent,
+    StartRunBody,
+)
 
 __all__ = ["ANY_REFUSAL", "TEXT", "TextJson", "answers", "describe", "reference", "schema_of", "takes"]
 
@@ -24,7 +33,8 @@ JSON: Final = "application/json"
 TEXT: Final = "text/plain; charset=utf-8"
 _SCHEMA: Final = "#/components/schemas/{model}"
 _NAMED: Final = (
-    CheckpointBody, InvokeBody, Problem, PutEventsBody, RegisterBody, RegisterRefused, SentEvent, WebhookProblem,
+    CancelRunBody, CheckpointBody, InvokeBody, Problem, PutEventsBody, RegisterBody, RegisterRefused, SentEvent,
+    StartRunBody, WebhookProblem,
 )  # fmt: skip
 """Models that routes use by `reference`, which FastAPI does not see."""
 

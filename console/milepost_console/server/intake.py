@@ -12,9 +12,11 @@ from milepost.protocol import MAX_EVENTS_PER_REQUEST, Header
 from milepost_engine.codec import loads
 from milepost_engine.core.ids import to_ms, ulid
 from milepost_engine.http.endpoints import accept_events
+from milepost_engine.operations.actions import OperationError
 
 from .backend import Backend
 from .description import TextJson, answers, schema_of, takes
+from .problems import bare
 from .protocol import as_response
 from .wire_models import EventsRefused, EventsTaken, InvokeBody, Invoked, InvokeRefused, SentEvent
 
@@ -22,6 +24,8 @@ __all__ = ["intake_router"]
 
 _EVENT: Final = schema_of(SentEvent)
 _EVENTS: Final = {"anyOf": [_EVENT, {"type": "array", "items": _EVENT, "maxItems": MAX_EVENTS_PER_REQUEST}]}
+
+_REFUSED: Final = {"MP308": 404, "MP309": 409}
 
 
 def intake_router(backend: Backend) -> APIRouter:
@@ -62,11 +66,14 @@ def intake_router(backend: Backend) -> APIRouter:
             return answer({"error": "data must be an object", "status": 400}, 400)
         engine = backend.engine
         event_id = ulid(to_ms(engine.clock.now()), engine.random_source.random_bytes(10))
-        if await engine.invoke(slug, data, event_id) is None:
-            if slug in (await engine.registry.snapshot()).functions:
-                used = f"function {slug} was not started: its idempotency key was already used in the last 24 hours"
-                return answer({"error": used, "status": 409}, 409)
-            return answer({"error": f"could not find function with ID: {slug}", "status": 404}, 404)
+        try:
+            await engine.starts.start(slug, data, event_id)
+        except OperationError as refused:
+            if (status := _REFUSED.get(refused.code)) is None:
+                raise
+            unknown = f"could not find function with ID: {slug}"
+            why = unknown if status == 404 else bare(refused.code, refused)
+            return answer({"error": why, "status": status}, status)
         return answer({"id": event_id, "status": 200})
 
     return router

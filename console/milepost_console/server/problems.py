@@ -1,7 +1,7 @@
 """Refusals as HTTP answers: a status, a stable code and a sentence.
 
-MP201 manifest            MP301–MP307 runs and events (engine)
-MP308 no such function    MP309 key already used     MP310 malformed request  MP311 foreign host
+MP201 manifest            MP301–MP309 runs, events and functions (engine)
+MP310 malformed request   MP311 foreign host
 MP312 foreign origin      MP313 missing header       MP314 too large          MP315 no such address
 MP316 expression, filter  MP317 no such webhook      MP318 webhook refused    MP319 not available here
 MP320 internal error      MP321 app cannot be reached or refused to register
@@ -28,7 +28,8 @@ from milepost_engine.store.manifest import ManifestError
 __all__ = ["LOG_IN", "JsonResponse", "Refused", "add_handlers", "bare", "explain_aws_error", "problem_body"]
 
 _STATUS: Final[Mapping[str, int]] = {
-    "MP301": 404, "MP302": 409, "MP303": 409, "MP304": 410, "MP305": 409, "MP306": 404, "MP307": 400, "MP325": 400,
+    "MP301": 404, "MP302": 409, "MP303": 409, "MP304": 410, "MP305": 409, "MP306": 404, "MP307": 400,
+    "MP308": 404, "MP309": 409, "MP310": 400, "MP325": 400,
 }  # fmt: skip
 
 LOG_IN: Final = (

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel, to_pascal
 
 __all__ = [
+    "CancelRunBody",
     "CheckpointBody",
     "DevServerInfo",
     "EventAnswer",
@@ -26,8 +27,11 @@ __all__ = [
     "RegisterRefused",
     "Registered",
     "RunAnswer",
+    "RunOutcome",
     "RunsAnswer",
     "SentEvent",
+    "StartRefused",
+    "StartRunBody",
     "WireEvent",
     "WireRefused",
 ]
@@ -74,6 +78,35 @@ class Invoked(BaseModel):
 class InvokeRefused(BaseModel):
     error: str
     status: int
+
+
+class StartRunBody(BaseModel):
+    """What a run is started with."""
+
+    data: dict[str, Any] = Field(default_factory=dict)
+    id: str = Field(
+        default="", max_length=1024, description="Within 24 hours, an id starts a function at most once; same run."
+    )
+    seed: str = Field(default="", description="`<milliseconds>,<base64 of 10 bytes>`: the same in each try.")
+    chain: int = Field(default=0, description="How many events and starts led to this one.")
+
+
+class CancelRunBody(BaseModel):
+    reason: str = Field(default="", max_length=1000)
+
+
+class RunOutcome(BaseModel):
+    """A run's status, with its output or its error once it has ended."""
+
+    run_id: str
+    function_id: str
+    status: str = Field(description="Queued, Running, Completed, Failed or Cancelled.")
+    output: Any
+    error: Any
+
+
+class StartRefused(InvokeRefused):
+    code: str = Field(examples=["MP308"])
 
 
 class RegisterBody(BaseModel):

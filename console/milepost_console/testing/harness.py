@@ -28,7 +28,8 @@ from milepost_engine.adapters.random_source import SeededRandom
 from milepost_engine.codec import Json, loads
 from milepost_engine.core.run import Run
 from milepost_engine.engine import Engine, EngineSettings
-from milepost_engine.http.endpoints import accept_events
+from milepost_engine.http.endpoints import Answer, accept_events
+from milepost_engine.http.run_endpoints import answer_run_request
 from milepost_engine.operations.queries import RunFilter
 from milepost_engine.ports import Target
 from milepost_engine.runs.checkpoints import CheckpointWriter
@@ -88,7 +89,7 @@ class Harness:
         self.closed = False
         self._apps = apps
         self._longest_invocation = _span(longest_invocation).total_seconds()
-        self._transport = HarnessTransport(self._accept, self.clock)
+        self._transport = HarnessTransport(self._accept, self.clock, self)
         self._stage = Stage(self._transport)
         self._opened = ExitStack()
         self._environment = self._open_environment()
@@ -237,6 +238,35 @@ class Harness:
         await self._survive(begin)
         await self.until_idle()
         return replays[-1]
+
+    async def ask_runs(self, method: str, path: str, body: bytes, *, by_test: bool) -> tuple[int, bytes]:
+        """Answer a request of `Function.start` or of the run that it returned; the SDK calls it."""
+        answers: list[Answer] = []
+
+        async def ask() -> None:
+            answers.append(await answer_run_request(self.engine, method, path, body))
+            await self.clock.advance(MOMENT)
+
+        if not by_test:
+            await ask()  # within a drain, which survives the crashes
+        else:
+            await self.until_idle()
+            await self._survive(ask)
+            await self.until_idle()
+        return answers[-1].status, answers[-1].body
+
+    async def wind_on(self, seconds: float | None) -> None:
+        """Wind the clock to what is due next, at most so many seconds; the SDK calls it for `result()`."""
+        due = await self._next_moment()
+        if seconds is None and due is None:
+            raise failed(
+                "result() would wait for ever: nothing is due, and a run that has not ended waits for an event or for "
+                "code that is not running. Send its event first, or pass result(timeout=…)"
+            )
+        end = None if seconds is None else self.clock.now() + timedelta(seconds=seconds)
+        moments = [moment for moment in (due, end) if moment is not None]
+        await self.clock.advance_to(max(min(moments), self.clock.now()))
+        await self.until_idle()
 
     async def _next_moment(self) -> datetime | None:
         crons: list[datetime | None] = []

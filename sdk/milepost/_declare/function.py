@@ -13,12 +13,15 @@ from typing_extensions import TypedDict, TypeVar
 
 from milepost._values.current import Named, check_text, here, nearest
 from milepost._values.durations import Duration, open_duration, wire_duration
+from milepost._values.serializer import adapter_for, plain_json, returned_type
+from milepost._values.stepping import step_through
 from milepost.errors import BadIdError, BadTriggerError, ConfigError, FlowControlUnsupportedError
 from milepost.middleware import Middleware, Middlewares
 from milepost.protocol import MAX_CHAIN_CEILING, MAX_STEPS_CEILING
 
 from .matching import check_key, check_match, match_condition
 from .retries import DEFAULT_RETRIES, Retries, to_retries
+from .runs import Doors, RunHandle, Startable, start_request
 from .triggers import MAX_TRIGGERS, AnyEvent, Cron, Event, Trigger
 
 __all__ = [
@@ -32,6 +35,7 @@ __all__ = [
     "Timeouts",
     "build_function",
     "check_id",
+    "input_of",
 ]
 
 D_co = TypeVar("D_co", covariant=True, default=object)
@@ -44,6 +48,7 @@ Handler = Callable[[Any], object]
 
 _ID: Final = re.compile(r"^[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,126}[A-Za-z0-9])?$")
 _MAX_CANCELS: Final = 5
+MAX_START_ID_CHARS: Final = 1024
 _FLOW_CONTROL: Final = frozenset({
     "batch", "batch_events", "concurrency", "debounce", "priority", "rate_limit", "singleton", "throttle",
 })  # fmt: skip
@@ -153,6 +158,7 @@ class Function(Generic[D_co, T_co]):
     mode: Mode = "step"
     max_steps: int | None = None
     failure_handler: AnyFunction | None = None
+    doors: Doors | None = field(default=None, repr=False)
 
     @property
     def slug(self) -> str:
@@ -172,17 +178,73 @@ class Function(Generic[D_co, T_co]):
     def __repr__(self) -> str:
         return f"<Function {self.slug}>"
 
+    async def start(self, data: object = None, *, id: str | None = None) -> RunHandle[T_co]:  # noqa: A002 - public word
+        """Start a run of this function, whatever its triggers; returns a handle to the run, without waiting for it.
+
+        Args:
+            data: Its event data: a dict or a model; default an empty object.
+            id: Identifies the start, at most 1,024 characters: within 24 hours, another start of this function with
+                the same id returns the same run. Default: each call starts a run. The retries of a request that was
+                not answered never start a second one.
+
+        Works where the app knows a server: the dev server, a deployed stack, or the harness of a test. Raises
+        EventMismatchError if `data` does not match its model, RunRefusedError if the server does not know the function
+        or its idempotency key has been used, SendError if the server fails or cannot be reached, and ConfigError if the
+        app does not know its server.
+        """
+        started, caller_id, payload = self._started(), _check_start_id(id), self._input(data)
+        return await start_request(started, started.waiting(), payload, caller_id)
+
+    def start_sync(self, data: object = None, *, id: str | None = None) -> RunHandle[T_co]:  # noqa: A002 - as above
+        """The same as `start`, for code without an event loop; blocks until the run is accepted."""
+        started, caller_id, payload = self._started(), _check_start_id(id), self._input(data)
+        return step_through(start_request(started, started.blocking(), payload, caller_id))
+
+    def run(self, run_id: str) -> RunHandle[T_co]:
+        """A handle to a run of this function that was started before, by its id. Sends no request."""
+        return RunHandle(check_text(run_id, "the id of a run"), self._started())
+
+    def _started(self) -> Startable[T_co]:
+        return Startable(self.slug, self.doors, adapter_for(returned_type(self.handler)))
+
+    def _input(self, data: object) -> object:
+        with Named(f"start of function {self.slug!r}"):
+            return input_of(self, data)
+
     def __call__(self, *_args: object, **_options: object) -> NoReturn:
         """Refuse a direct call: nothing would be durable. Raises ConfigError."""
         raise ConfigError(
-            f"function {self.id!r} of app {self.app_id!r} cannot be called directly{here()}: send an event that "
-            "triggers it (await app.send(…)), or call it from another function with await ctx.step.invoke(id, "
-            "function, data). In a test, use milepost.testing.Harness"
+            f"function {self.id!r} of app {self.app_id!r} cannot be called directly{here()}: start it with "
+            "await function.start(data), send an event that triggers it (await app.send(…)), or call it from another "
+            "function with await ctx.step.invoke(id, function, data). In a test, use milepost.testing.Harness"
         )
 
 
 AnyFunction = Function[object, object]
 """A function with data and a result of any type."""
+
+
+def _check_start_id(given: object) -> str | None:
+    if given is None:
+        return None
+    text = check_text(given, "the id of a start")
+    if not 0 < len(text) <= MAX_START_ID_CHARS:
+        raise BadIdError(
+            f"the id of a start has {len(text)} characters: write 1 to {MAX_START_ID_CHARS}, such as an order's number"
+        )
+    return text
+
+
+def input_of(function: AnyFunction | FunctionRef[object], data: object) -> object:
+    """The data for a function that is called or started by its id, validated by its model if it has exactly one."""
+    payload = plain_json({} if data is None else data, f"its call of {function.slug!r}")
+    if not isinstance(payload, dict):
+        raise ConfigError(f"it got data of type {type(data).__name__}: pass an object (a dict or a model)")
+    if isinstance(function, Function):
+        typed = [t for t in function.triggers if isinstance(t, Event) and t.model is not None]
+        if len(typed) == 1:
+            typed[0].validate(cast("dict[str, object]", payload))
+    return cast("object", payload)
 
 
 def check_id(what: str, value: object) -> str:
@@ -243,6 +305,7 @@ def build_function(
     triggers: Sequence[Trigger],
     options: FunctionOptions,
     defaults: FunctionOptions,
+    doors: Doors | None = None,
 ) -> AnyFunction:
     """Check all options and create the function. Raises ConfigError, which names it."""
     where = f"function {id!r} of app {app_id!r}"
@@ -275,6 +338,7 @@ def build_function(
         middleware=middleware,
         mode=mode,
         max_steps=max_steps,
+        doors=doors,
         failure_handler=_failure_function(app_id, id, failure, options, defaults) if failure is not None else None,
     )
     check_paths(function)

@@ -11,14 +11,14 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final, NamedTuple, cast
 
-from milepost._declare.function import AnyFunction, Function, FunctionRef, event_name
+from milepost._declare.function import AnyFunction, Function, FunctionRef, event_name, input_of
 from milepost._declare.matching import check_match, match_condition
 from milepost._declare.retries import Retries
 from milepost._declare.triggers import AnyEvent, Event, Trigger, received_event
 from milepost._values.current import Named, check_text, here
 from milepost._values.durations import Duration, open_duration, wire_duration, wire_moment
 from milepost._values.events import Sendable
-from milepost._values.serializer import Adapter, adapter_for, dropped, plain_json, returned_type
+from milepost._values.serializer import Adapter, adapter_for, dropped, returned_type
 from milepost.errors import BadIdError, ConfigError
 from milepost.protocol import Opcode
 
@@ -152,7 +152,7 @@ def invoke_call(
                 f"it got {given!r} to call: pass a function of this app, or FunctionRef(app_id, function_id)"
             )
         slug = check_text(function.slug, "the id of the function", BadIdError)
-        opts: dict[str, object] = {"function_id": slug, "payload": {"data": _payload(function, data)}}
+        opts: dict[str, object] = {"function_id": slug, "payload": {"data": input_of(function, data)}}
         opts["cancel_with_parent"] = cancel_with_parent
         if timeout is not None:
             opts["timeout"] = wire_duration(open_duration(timeout, "the timeout"))
@@ -160,18 +160,6 @@ def invoke_call(
     adapter = adapter_for(returns) if returns is not None else None
     unresolved = dropped(returns) if adapter is None and returns is not None else None
     return StepCall(name, Opcode.INVOKE_FUNCTION, opts, adapter=adapter, unresolved=unresolved)
-
-
-def _payload(function: AnyFunction | FunctionRef[object], data: object) -> object:
-    """The data for an invoked function, validated by its model if exactly one of its triggers has one."""
-    payload = plain_json({} if data is None else data, f"its call of {function.slug!r}")
-    if not isinstance(payload, dict):
-        raise ConfigError(f"it got data of type {type(data).__name__}: pass an object (a dict or a model)")
-    if isinstance(function, Function):
-        typed = [t for t in function.triggers if isinstance(t, Event) and t.model is not None]
-        if len(typed) == 1:
-            typed[0].validate(cast("dict[str, object]", payload))
-    return cast("object", payload)
 
 
 def send_call(name: str, events: Sendable | Sequence[Sendable], send: Callable[..., object]) -> StepCall:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from pydantic_core import from_json, to_json
 
-from milepost._values.current import Named, here
+from milepost._values.current import Named, here, in_run
 from milepost._values.events import Sendable, wire_event
 from milepost._values.json_types import JsonObject
 from milepost._values.serializer import plain_json
@@ -161,6 +161,10 @@ class EventSender:
             # The blocks may end in any order: two harnesses may use the same app.
             self._defaults.remove(transport)
 
+    def current_default(self) -> Transport | None:
+        """The transport of the innermost `default` block; None outside of them."""
+        return self._defaults[-1] if self._defaults else None
+
     def _current_transport(self) -> Transport | None:
         return self._defaults[-1] if self._defaults and not self._given else self._transport
 
@@ -189,7 +193,7 @@ class EventSender:
             wired = [_plain_event(event) for event in changed]
         wired = chained(wired, self._max_chain, self._logger)
         ids: list[str] = []
-        for number, batch in enumerate(self._batches(wired, seed or self._fresh_seed)):
+        for number, batch in enumerate(self._batches(wired, seed or self.fresh_seed)):
             try:
                 ids += await hand_over(partial(transport.send, batch))
             except (SendError, EventRefusedError) as error:
@@ -212,7 +216,15 @@ class EventSender:
             room -= size
         return [EventBatch(tuple(group), seed(number)) for number, group in enumerate(groups)]
 
-    def _fresh_seed(self, _: int) -> str:
+    def place_in_chain(self, what: str) -> int:
+        """The place in its chain of what a run starts; 0 outside of runs. Raises EventLoopError beyond the limit."""
+        run = in_run.get()
+        if run is not None:
+            chained([{"name": what}], self._max_chain, self._logger)
+        return 0 if run is None else run.call.chain + 1
+
+    def fresh_seed(self, _: int = 0) -> str:
+        """A seed that no other request has."""
         return _seed(round(self._now().timestamp() * 1000), os.urandom(10))
 
 
