@@ -335,6 +335,23 @@ class App:
 
         return asgi_app(self, self._settings.unguarded)
 
+    def mount(self, web: object, path: str = "/api/milepost") -> None:
+        """Serve the app at a path of your web application.
+
+        Args:
+            web: A FastAPI or Starlette application, a Flask application or blueprint, or Django's list `urlpatterns`.
+            path: The path, without parameters; a slash at its end makes no difference, and no redirect.
+
+        Calls are checked as by `asgi()`: without a signing key, and outside of dev mode, each is refused with status
+        500 and the code `signing_key_missing`, and a warning is logged now. Raises ConfigError for another object or
+        a path that is not one.
+        """
+        from ._serve.mounting import mount_app  # noqa: PLC0415 - needed only here
+
+        mount_app(self, f"milepost-{self.id}", web, path)
+        if unguarded := self._settings.unguarded:
+            self._settings.logger().warning("milepost: %s", unguarded)
+
     def lambda_handler(self, state_store: Callable[[str, str, str], RunStateStore] | None = None) -> LambdaHandler:
         """The app as a Lambda handler, for `lambda:Invoke` and Function URLs: `handler = app.lambda_handler()`.
 
