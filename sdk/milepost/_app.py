@@ -54,16 +54,16 @@ __all__ = ["App", "FunctionDecorator"]
 
 T = TypeVar("T")
 D = TypeVar("D")
-D_co = TypeVar("D_co", covariant=True)
+D_fn = TypeVar("D_fn")
 
 
-class FunctionDecorator(Protocol[D_co]):
+class FunctionDecorator(Protocol[D_fn]):
     """The decorator that `App.function(…)` returns, for `async def f(ctx: Context)` or `def f(ctx: SyncContext)`."""
 
     @overload
-    def __call__(self, handler: Callable[[Context[D_co]], Coroutine[object, None, T]], /) -> Function[D_co, T]: ...
+    def __call__(self, handler: Callable[[Context[D_fn]], Coroutine[object, None, T]], /) -> Function[D_fn, T]: ...
     @overload
-    def __call__(self, handler: Callable[[SyncContext[D_co]], T], /) -> Function[D_co, T]: ...
+    def __call__(self, handler: Callable[[SyncContext[D_fn]], T], /) -> Function[D_fn, T]: ...
 
 
 class App:
@@ -165,6 +165,8 @@ class App:
         self, *, id: str, trigger: Cron | str, **options: Unpack[FunctionOptions]
     ) -> FunctionDecorator[EventData]: ...
     @overload
+    def function(self, *, id: str, input: type[D], **options: Unpack[FunctionOptions]) -> FunctionDecorator[D]: ...
+    @overload
     def function(
         self, *, id: str, triggers: Sequence[Trigger | str] = (), **options: Unpack[FunctionOptions]
     ) -> FunctionDecorator[Any]: ...
@@ -174,6 +176,7 @@ class App:
         id: str | None = None,  # noqa: A002 - the public word
         trigger: Trigger | str | None = None,
         triggers: Sequence[Trigger | str] | None = None,
+        input: type[object] | None = None,  # noqa: A002 - as above
         **options: Unpack[FunctionOptions],
     ) -> object:
         """Register a function: a decorator for `async def f(ctx: Context)` or `def f(ctx: SyncContext)`.
@@ -184,6 +187,8 @@ class App:
             trigger: What starts the function: an `Event`, a `Cron`, or a string, the name of an event. With an `Event`
                 that has a model, `ctx` is `Context[Model]`.
             triggers: Several triggers, at most 10; an empty list for a function that is only invoked.
+            input: The model of the data of a function without triggers, which is only invoked or started: `ctx` is
+                `Context[Model]`, and callers are checked against it.
             **options: `name`, shown instead of the id; `retries`, a number or `Retries`; `on_failure`, a function that
                 is called when a run has failed; `cancel_on`, one `Cancel` or up to 5; `timeouts`; `idempotency`, an
                 expression: events with the same value start only one run in 24 hours, and one without a value always
@@ -202,7 +207,9 @@ class App:
             listed = list_triggers(trigger if trigger is not None else triggers)
 
         def register(handler: Handler) -> AnyFunction:
-            function = build_function(self.id, id, handler, listed, options, self._defaults, self._doors)
+            function = build_function(
+                self.id, id, handler, listed, options, self._defaults, doors=self._doors, input=input
+            )
             self._register(function)
             if function.failure_handler is not None:
                 self._register(function.failure_handler)

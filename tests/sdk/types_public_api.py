@@ -23,6 +23,7 @@ from milepost import (
     NewEvent,
     ReceivedEvent,
     Retries,
+    RunHandle,
     SyncContext,
     Timeouts,
 )
@@ -60,6 +61,24 @@ def tax(cents: int) -> int:
     return cents
 
 
+@app.function(id="only-invoked", input=Order)
+async def only_invoked(ctx: Context[Order]) -> Receipt:
+    return Receipt(number=len(ctx.event.data.id))
+
+
+assert_type(only_invoked, Function[Order, Receipt])
+
+
+async def starting() -> None:
+    run = await only_invoked.start(Order(id="1"), id="1")
+    assert_type(run, RunHandle[Receipt])
+    assert_type(await run.result(timeout="1m"), Receipt)
+    assert_type(only_invoked.start_sync({"id": "1"}).result_sync(), Receipt)
+    assert_type(await run.cancel(), bool)
+    await only_invoked.start(Receipt(number=1))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await only_invoked.start("order")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
 @app.function(id="a", trigger=ORDER, retries=2, cancel_on=[Cancel("order/cancelled")], timeouts=Timeouts(finish="1h"))
 async def typed(ctx: Context[Order]) -> Receipt:
     assert_type(ctx.event, ReceivedEvent[Order])
@@ -82,6 +101,15 @@ async def typed(ctx: Context[Order]) -> Receipt:
     assert_type(await ctx.step.invoke("child", synchronous), str)
     assert_type(await ctx.step.invoke("other", FunctionRef("app", "fn", Receipt)), Receipt)
     assert_type(await ctx.step.send_event("notify", [ORDER.create(ctx.event.data)]), list[str])
+    options = ctx.step.options(retries=3, timeout="30s")
+    assert_type(await options.run("checked", charge, ctx.event.data, 5), Receipt)
+    assert_type(await options.run("checked too", tax, cents=5), int)
+    await options.run("wrong", charge, "order", 5)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await options.run("wrong", tax)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    assert_type(await ctx.step.invoke("typed", only_invoked, ctx.event.data), Receipt)
+    assert_type(await ctx.step.invoke("mapping", only_invoked, {"id": "1"}), Receipt)
+    await ctx.step.invoke("wrong", only_invoked, Receipt(number=1))  # type: ignore[misc]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await ctx.step.invoke("wrong", only_invoked, "order")  # type: ignore[misc]  # pyright: ignore[reportArgumentType, reportCallIssue]
     await ctx.step.run("wrong", charge, "order", 5)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
     return receipt
 
@@ -95,6 +123,10 @@ def synchronous(ctx: SyncContext) -> str:
     assert_type(ctx.step.run("tax", tax, 5), int)
     assert_type(ctx.step.run("charge", charge, Order(id="1"), 5), Receipt)
     assert_type(ctx.step.run("in time", tax, 5, timeout=timedelta(seconds=30)), int)
+    assert_type(ctx.step.options(timeout=60).run("checked", charge, Order(id="1"), 5), Receipt)
+    ctx.step.options(timeout=60).run("wrong", tax, "5")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    assert_type(ctx.step.invoke("typed", only_invoked, Order(id="1")), Receipt)
+    ctx.step.invoke("wrong", only_invoked, 5)  # type: ignore[misc]  # pyright: ignore[reportArgumentType, reportCallIssue]
     both = ctx.step.parallel((lambda: ctx.step.run("a", tax, 1), lambda: ctx.step.run("b", str)))
     assert_type(both, tuple[int, str])
     many = ctx.step.parallel([lambda: ctx.step.run("a", tax, 1)])

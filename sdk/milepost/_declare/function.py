@@ -17,7 +17,7 @@ from milepost._values.serializer import adapter_for, plain_json, returned_type
 from milepost._values.stepping import step_through
 from milepost.errors import BadIdError, BadTriggerError, ConfigError, FlowControlUnsupportedError
 from milepost.middleware import Middleware, Middlewares
-from milepost.protocol import MAX_CHAIN_CEILING, MAX_STEPS_CEILING
+from milepost.protocol import MAX_CHAIN_CEILING, MAX_STEPS_CEILING, EventName
 
 from .matching import check_key, check_match, match_condition
 from .retries import DEFAULT_RETRIES, Retries, to_retries
@@ -38,7 +38,7 @@ __all__ = [
     "input_of",
 ]
 
-D_co = TypeVar("D_co", covariant=True, default=object)
+D = TypeVar("D", default=Any)
 T_co = TypeVar("T_co", covariant=True, default=Any)
 
 Mode = Literal["step", "checkpoint"]
@@ -139,7 +139,7 @@ class FunctionOptions(TypedDict, total=False):
 
 
 @dataclass(frozen=True, eq=False)
-class Function(Generic[D_co, T_co]):
+class Function(Generic[D, T_co]):
     """A registered function of an app, as `App.function` returns it. Pass it to `ctx.step.invoke` to call it.
 
     `Function[D, T]` has event data of type D and a result of type T.
@@ -159,6 +159,7 @@ class Function(Generic[D_co, T_co]):
     max_steps: int | None = None
     failure_handler: AnyFunction | None = None
     doors: Doors | None = field(default=None, repr=False)
+    input: Event[D] | None = None
 
     @property
     def slug(self) -> str:
@@ -178,7 +179,7 @@ class Function(Generic[D_co, T_co]):
     def __repr__(self) -> str:
         return f"<Function {self.slug}>"
 
-    async def start(self, data: object = None, *, id: str | None = None) -> RunHandle[T_co]:  # noqa: A002 - public word
+    async def start(self, data: D | Mapping[str, object] | None = None, *, id: str | None = None) -> RunHandle[T_co]:  # noqa: A002 - public word
         """Start a run of this function, whatever its triggers; returns a handle to the run, without waiting for it.
 
         Args:
@@ -195,7 +196,7 @@ class Function(Generic[D_co, T_co]):
         started, caller_id, payload = self._started(), _check_start_id(id), self._input(data)
         return await start_request(started, started.waiting(), payload, caller_id)
 
-    def start_sync(self, data: object = None, *, id: str | None = None) -> RunHandle[T_co]:  # noqa: A002 - as above
+    def start_sync(self, data: D | Mapping[str, object] | None = None, *, id: str | None = None) -> RunHandle[T_co]:  # noqa: A002 - as above
         """The same as `start`, for code without an event loop; blocks until the run is accepted."""
         started, caller_id, payload = self._started(), _check_start_id(id), self._input(data)
         return step_through(start_request(started, started.blocking(), payload, caller_id))
@@ -220,7 +221,7 @@ class Function(Generic[D_co, T_co]):
         )
 
 
-AnyFunction = Function[object, object]
+AnyFunction = Function[Any, object]
 """A function with data and a result of any type."""
 
 
@@ -241,7 +242,8 @@ def input_of(function: AnyFunction | FunctionRef[object], data: object) -> objec
     if not isinstance(payload, dict):
         raise ConfigError(f"it got data of type {type(data).__name__}: pass an object (a dict or a model)")
     if isinstance(function, Function):
-        typed = [t for t in function.triggers if isinstance(t, Event) and t.model is not None]
+        declared = (function.input,) if function.input is not None else function.triggers
+        typed = [t for t in declared if isinstance(t, Event) and t.model is not None]
         if len(typed) == 1:
             typed[0].validate(cast("dict[str, object]", payload))
     return cast("object", payload)
@@ -276,7 +278,7 @@ def refuse_unknown(where: str, options: Mapping[str, object]) -> None:
         )
     unknown = sorted(options.keys() - FunctionOptions.__annotations__.keys())
     if unknown:
-        known = [*FunctionOptions.__annotations__, "id", "trigger", "triggers"]
+        known = [*FunctionOptions.__annotations__, "id", "input", "trigger", "triggers"]
         raise ConfigError(f"{where} has options that do not exist: {', '.join(unknown)}{nearest(unknown, known)}")
 
 
@@ -305,7 +307,9 @@ def build_function(
     triggers: Sequence[Trigger],
     options: FunctionOptions,
     defaults: FunctionOptions,
+    *,
     doors: Doors | None = None,
+    input: type[object] | None = None,  # noqa: A002 - the public word
 ) -> AnyFunction:
     """Check all options and create the function. Raises ConfigError, which names it."""
     where = f"function {id!r} of app {app_id!r}"
@@ -325,6 +329,7 @@ def build_function(
         idempotency = _check_key(checked.get("idempotency"))
         middleware = Middlewares(checked.get("middleware", ())).members
         max_steps = _check_max_steps(checked.get("max_steps"))
+        brought = _check_input(input, listened)
     function = Function(
         app_id=app_id,
         id=id,
@@ -339,6 +344,7 @@ def build_function(
         mode=mode,
         max_steps=max_steps,
         doors=doors,
+        input=brought,
         failure_handler=_failure_function(app_id, id, failure, options, defaults) if failure is not None else None,
     )
     check_paths(function)
@@ -388,6 +394,18 @@ def _check_triggers(where: str, triggers: Sequence[Trigger]) -> tuple[Trigger, .
             f"{where} has crons with different catch_up: a function has one policy, so split it in two"
         )
     return checked
+
+
+def _check_input(model: type[object] | None, triggers: Sequence[Trigger]) -> Event[object] | None:
+    """The model of a function that is only invoked or started, as the event that such a run gets."""
+    if model is None:
+        return None
+    if triggers:
+        raise ConfigError(
+            "it has input= and a trigger: input= is for functions that are only invoked or started; give the model to "
+            "the trigger, Event(name, Model)"
+        )
+    return Event(EventName.INVOKED.value, model)
 
 
 def _check_cancels(cancels: Cancel | Sequence[Cancel]) -> tuple[Cancel, ...]:

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 from milepost._declare.function import Function, FunctionRef
 from milepost._declare.retries import Retries
 from milepost._declare.triggers import AnyEvent, Event, Trigger
+from milepost._values.current import here
 from milepost._values.durations import Duration
 from milepost._values.events import ReceivedEvent, Sendable
 from milepost._values.json_types import EventData
+from milepost.errors import ConfigError
 
 from .branches import STEP_TOOLS
 from .calls import StepCall, invoke_call, run_call, send_call, sleep_call, sleep_until_call, wait_call
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from .async_runner import AsyncRunner
     from .sync_runner import SyncRunner
 
-__all__ = ["Steps", "SyncSteps"]
+__all__ = ["StepOptions", "Steps", "SyncStepOptions", "SyncSteps"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -125,6 +127,18 @@ class Steps:
         """
         return self._called(id, _run(self._runner, self._runner.use(id), id, fn, args, kwargs))
 
+    def options(self, *, retries: Retries | int | None = None, timeout: Duration | None = None) -> StepOptions:
+        """Options for steps: `await ctx.step.options(retries=3).run(id, fn, *args)`.
+
+        The same as `step.run(id, fn, *args, retries=3)`, but there type checkers cannot compare the arguments with the
+        parameters of `fn`; here they do.
+
+        Args:
+            retries: A number of retries or `Retries`; default: those of the function.
+            timeout: The longest time that an attempt may take, more than zero; default: no limit.
+        """
+        return StepOptions(self, retries, timeout)
+
     def sleep(self, id: str, duration: Duration) -> Coroutine[Any, Any, None]:
         """Sleep for a timedelta, a string such as `"1h30m"`, or seconds; at most 366 days. No code runs meanwhile."""
         return self._taken(id, lambda: sleep_call(id, duration))
@@ -180,10 +194,20 @@ class Steps:
             lambda: wait_call(id, event, timeout=timeout, if_=if_, match=match, lookback=lookback, triggers=triggers),
         )
 
+    @overload
+    def invoke(
+        self, id: str, function: Function[D, T], data: D | Mapping[str, object] | None = None,
+        timeout: Duration | None = None, *, cancel_with_parent: bool = True,
+    ) -> Coroutine[Any, Any, T]: ...  # fmt: skip
+    @overload
+    def invoke(
+        self, id: str, function: Function[EventData, T] | FunctionRef[T], data: object = None,
+        timeout: Duration | None = None, *, cancel_with_parent: bool = True,
+    ) -> Coroutine[Any, Any, T]: ...  # fmt: skip
     def invoke(
         self,
         id: str,
-        function: Function[object, T] | FunctionRef[T],
+        function: Function[Any, T] | FunctionRef[T],
         data: object = None,
         timeout: Duration | None = None,
         *,
@@ -265,6 +289,10 @@ class SyncSteps:
         known = self._runner.recall(use, id, fn, args, kwargs)
         return known if known is not UNKNOWN else self._runner.take(use, run_call(id, fn, args, kwargs))
 
+    def options(self, *, retries: Retries | int | None = None, timeout: Duration | None = None) -> SyncStepOptions:
+        """Options for steps, whose arguments type checkers then compare. See `Steps.options`."""
+        return SyncStepOptions(self, retries, timeout)
+
     def sleep(self, id: str, duration: Duration) -> None:
         """Sleep for a while. See `Steps.sleep`."""
         self._runner.take(self._runner.use(id), sleep_call(id, duration))
@@ -297,10 +325,20 @@ class SyncSteps:
         call = wait_call(id, event, timeout=timeout, if_=if_, match=match, lookback=lookback, triggers=self._triggers)
         return cast("ReceivedEvent[object] | None", self._runner.take(self._runner.use(id), call))
 
+    @overload
+    def invoke(
+        self, id: str, function: Function[D, T], data: D | Mapping[str, object] | None = None,
+        timeout: Duration | None = None, *, cancel_with_parent: bool = True,
+    ) -> T: ...  # fmt: skip
+    @overload
+    def invoke(
+        self, id: str, function: Function[EventData, T] | FunctionRef[T], data: object = None,
+        timeout: Duration | None = None, *, cancel_with_parent: bool = True,
+    ) -> T: ...  # fmt: skip
     def invoke(
         self,
         id: str,
-        function: Function[object, T] | FunctionRef[T],
+        function: Function[Any, T] | FunctionRef[T],
         data: object = None,
         timeout: Duration | None = None,
         *,
@@ -336,3 +374,51 @@ class SyncSteps:
         bound to a thread only inside a step. Raises NestedStepError inside the body of a step.
         """
         return self._runner.parallel(branches)
+
+
+class StepOptions:
+    """Options for steps; made by `Steps.options`."""
+
+    __slots__ = ("_options", "_steps")
+
+    def __init__(self, steps: Steps, retries: Retries | int | None, timeout: Duration | None) -> None:
+        given = {"retries": retries, "timeout": timeout}
+        self._steps: Any = steps
+        self._options = {name: value for name, value in given.items() if value is not None}
+
+    @overload
+    async def run(self, id: str, fn: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @overload
+    async def run(self, id: str, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+    def run(self, id: str, fn: Callable[..., object], *args: object, **kwargs: object) -> Coroutine[Any, Any, object]:
+        """Run your code with these options. See `Steps.run`."""
+        return cast("Coroutine[Any, Any, object]", self._steps.run(id, fn, *args, **_joined(id, kwargs, self._options)))
+
+
+class SyncStepOptions:
+    """Options for steps; made by `SyncSteps.options`."""
+
+    __slots__ = ("_options", "_steps")
+
+    def __init__(self, steps: SyncSteps, retries: Retries | int | None, timeout: Duration | None) -> None:
+        given = {"retries": retries, "timeout": timeout}
+        self._steps: Any = steps
+        self._options = {name: value for name, value in given.items() if value is not None}
+
+    @overload
+    def run(self, id: str, fn: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @overload
+    def run(self, id: str, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+    def run(self, id: str, fn: Callable[..., object], *args: object, **kwargs: object) -> object:
+        """Run your code with these options. See `Steps.run`."""
+        return cast("object", self._steps.run(id, fn, *args, **_joined(id, kwargs, self._options)))
+
+
+def _joined(id: str, kwargs: Mapping[str, object], options: Mapping[str, object]) -> dict[str, object]:
+    """The keyword arguments of a step with its options. Raises ConfigError for a word that is given twice."""
+    for word in kwargs.keys() & options.keys():
+        raise ConfigError(
+            f"step {id!r}{here()}: {word}= is given to step.options and to run: for an argument of the step's code, "
+            f"pass functools.partial(fn, {word}=…)"
+        )
+    return {**kwargs, **options}

@@ -282,9 +282,9 @@ class _Serving:
     def _make_context(self, runner: AsyncRunner | SyncRunner, invocation: Invocation) -> AnyContext:
         function, call, events = self._function, self._call, self._body.events
         where = f"function {function.slug!r}, run {call.run_id},"
+        brought = function.triggers if function.input is None else (function.input,)
         received = tuple(
-            received_event(raw, find_events(function.triggers, str(raw.get("name") or "")), where)
-            for raw in events or ({},)
+            received_event(raw, find_events(brought, str(raw.get("name") or "")), where) for raw in events or ({},)
         )
         logger = run_logger(self._settings.logger(), invocation, self._settings.written)
         common = (received[0], received, call.run_id, call.attempt, call.max_attempts or 0, function.slug, logger)
