@@ -13,6 +13,7 @@ try:
 
     from milepost_console.testing.crashes import Crashed
     from milepost_console.testing.harness import Harness
+    from milepost_console.testing.records import AttemptRecord, ErrorRecord, RunRecord, StepRecord
 except ModuleNotFoundError as missing:
     raise ModuleNotFoundError(
         f"milepost.testing needs the package {missing.name!r}: pip install 'milepost[dev]'", name=missing.name
@@ -21,7 +22,7 @@ except ModuleNotFoundError as missing:
 if TYPE_CHECKING:
     from milepost_console.testing.aws import AwsHarness
 
-__all__ = ["AwsHarness", "Crashed", "Harness"]
+__all__ = ["AttemptRecord", "AwsHarness", "Crashed", "ErrorRecord", "Harness", "RunRecord", "StepRecord"]
 
 
 def __getattr__(name: str) -> object:

@@ -4,7 +4,7 @@
         await h.send("order/created", {"order_id": "7"})
         await h.advance("3d")
         run = await h.only_run("shop-fulfil-order")
-        assert run["status"] == "Completed"
+        assert run.status == "Completed"
 Nothing is patched: this is the production engine on other adapters.
 """
 
@@ -15,13 +15,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Final, Self, cast
+from typing import Any, Final, Self, cast, overload
 
 from pydantic_core import to_json
 
-from milepost import App
+from milepost import App, Function, NewEvent, ReceivedEvent
 from milepost.protocol import parse_duration
-from milepost.sending import EventBatch
+from milepost.sending import EventBatch, RecordingTransport
 from milepost.serving import Replacement
 from milepost_engine.adapters.clock import WoundClock
 from milepost_engine.adapters.random_source import SeededRandom
@@ -37,11 +37,15 @@ from milepost_engine.runs.checkpoints import CheckpointWriter
 from .crashes import Crashed, Deaths
 from .environment import Environment, MemoryEnvironment
 from .failing import failed
+from .records import RunRecord
 from .stage import Stage, untimed
 from .transport import HarnessTransport
 
 __all__ = ["Harness"]
 
+AnyFunction = Function[Any, object]
+Sendable = NewEvent[object] | ReceivedEvent[object] | Mapping[str, object]
+"""What `app.send` takes."""
 _MAX_LIVES: Final = 50
 LONGEST_INVOCATION: Final = timedelta(seconds=30)
 MOMENT: Final = 0.001
@@ -52,6 +56,17 @@ def _span(given: str | float | timedelta) -> timedelta:
     if isinstance(given, str):
         return parse_duration(given)
     return given if isinstance(given, timedelta) else timedelta(seconds=given)
+
+
+def _slug(function: str | AnyFunction) -> str:
+    return function if isinstance(function, str) else function.slug
+
+
+async def _wired(events: Sendable | Sequence[Sendable]) -> Sequence[Mapping[str, object]]:
+    """Events as an app sends them, checked by the same code."""
+    recorder = RecordingTransport()
+    await App("harness", dev=False, transport=recorder).send(events)
+    return recorder.events
 
 
 class _UntimedCheckpointer:
@@ -161,12 +176,38 @@ class Harness:
         """
         self._begin_life(half_operation)
 
-    async def send(self, name: str, data: Mapping[str, object] | None = None, **more: object) -> str:
-        """Send an event, run everything that is due, and return the event's id. Raises ValueError for a bad event."""
+    @overload
+    async def send(self, event: str, data: Mapping[str, object] | None = None, **more: object) -> str: ...
+    @overload
+    async def send(self, event: Sendable | Sequence[Sendable]) -> list[str]: ...
+    async def send(
+        self, event: str | Sendable | Sequence[Sendable], data: Mapping[str, object] | None = None, **more: object
+    ) -> str | list[str]:
+        """Send events, and run everything that is due.
+
+        Args:
+            event: The name of an event; returns its id. Or whatever `app.send` takes, such as `ORDER.create(…)` or a
+                list of events; returns their ids.
+            data: The data of the event with that name.
+            **more: Its `id` and `ts`.
+
+        Raises ValueError for an event that a server does not accept; what `app.send` refuses raises as it does there.
+        """
+        # Anything else is refused as a name, as a server refuses it.
+        if isinstance(event, NewEvent | ReceivedEvent | Mapping | Sequence) and not isinstance(event, str):
+            if data is not None or more:
+                raise TypeError("send takes data, id and ts only with the name of an event: put them into the event")
+            return await self._send_wired(await _wired(event))
         try:
-            raw = to_json({"name": name, "data": {} if data is None else data, **more})
+            raw = to_json({"name": event, "data": {} if data is None else data, **more})
         except ValueError as error:
-            raise ValueError(f"event {name!r} has data that JSON cannot represent: {error}") from None
+            raise ValueError(f"event {event!r} has data that JSON cannot represent: {error}") from None
+        return (await self._send_raw(raw))[-1]
+
+    async def _send_wired(self, events: Sequence[Mapping[str, object]]) -> list[str]:
+        return await self._send_raw(to_json(list(events))) if events else []
+
+    async def _send_raw(self, raw: bytes) -> list[str]:
         # The same in each life of the process, like a client that resends an unanswered request.
         self._sent += 1
         entropy = base64.b64encode(SeededRandom(1_000_000 + self._sent).random_bytes(10)).decode()
@@ -174,12 +215,12 @@ class Harness:
         accepted: list[str] = []
 
         async def accept() -> None:
-            accepted.extend(await self._receive(raw, seed))
+            accepted[:] = await self._receive(raw, seed)
 
         await self._accept_deferred()
         await self._survive(accept)
         await self.until_idle()
-        return accepted[-1]
+        return accepted
 
     async def advance(self, span: str | float | timedelta) -> None:
         """Wind the clock forward ("3d", seconds, timedelta): sleeps and timeouts end, retries and crons run."""
@@ -203,24 +244,24 @@ class Harness:
             if not self._transport.deferred:
                 return
 
-    async def runs(self, function_id: str | None = None) -> list[dict[str, Any]]:
-        """The runs, newest first, each with its complete trace."""
-        where = RunFilter(functions=(function_id,) if function_id else ())
-        found: list[dict[str, Any]] = []
+    async def runs(self, function: str | AnyFunction | None = None) -> list[RunRecord]:
+        """The runs of a function (or its full id), by default of all, newest first, each with its complete trace."""
+        where = RunFilter(functions=(_slug(function),) if function else ())
+        found: list[RunRecord] = []
 
         async def read() -> None:
             found.clear()
             rows = cast("list[dict[str, str]]", (await self.engine.queries.list_runs(where, limit=1000))["runs"])
-            found.extend([run for row in rows if (run := await self.engine.queries.run(row["run_id"]))])
+            found.extend([RunRecord(run) for row in rows if (run := await self.engine.queries.run(row["run_id"]))])
 
         await self._survive(read)
         return found
 
-    async def only_run(self, function_id: str | None = None) -> dict[str, Any]:
+    async def only_run(self, function: str | AnyFunction | None = None) -> RunRecord:
         """The only run. Raises AssertionError when there is none or more than one."""
-        runs = await self.runs(function_id)
+        runs = await self.runs(function)
         if len(runs) != 1:
-            raise failed(f"{len(runs)} runs, expected one: {[(r['function_id'], r['status']) for r in runs]}")
+            raise failed(f"{len(runs)} runs, expected one: {[(run.function_id, run.status) for run in runs]}")
         return runs[0]
 
     async def replay(
