@@ -312,5 +312,6 @@ async def test_functions_that_start_each_other_for_ever_are_stopped():
     async with Harness(app) as h:
         await again.start()
         runs = await h.runs()
-        assert [run["status"] for run in runs] == ["Failed", "Completed", "Completed", "Completed"]
-        assert runs[0]["error"]["name"] == "EventLoopError"
+        # Runs of one millisecond may be listed in either order.
+        assert sorted(run.status for run in runs) == ["Completed", "Completed", "Completed", "Failed"]
+        assert [run.error.name for run in runs if run.error] == ["EventLoopError"]
