@@ -152,14 +152,18 @@ class Invocation:
 
     def outcome(self, step: Step) -> object:
         """The remembered value of a step, or its error raised."""
-        memo, call = self.call.memos[step.id], step.call
+        call = step.call
+        memo: object = self.call.memos[step.id]
         after_step.set((call.name, step.id))
         if call.body is None:
             if call.unresolved is not None:
                 self.warn(f"{self.call.what(step)} {call.unresolved}")
             return READERS[call.opcode](self.call, step, memo)
-        if isinstance(memo, dict) and "mark" in memo:
-            self._check_mark(step, cast("dict[str, object]", memo))
+        if isinstance(memo, dict):
+            fields = cast("dict[str, object]", memo)
+            if "mark" in fields:
+                self._check_mark(step, fields)
+            return read_result(self.call, step, fields)
         return read_result(self.call, step, memo)
 
     def _check_mark(self, step: Step, memo: Mapping[str, object]) -> None:
