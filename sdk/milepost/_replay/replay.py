@@ -278,7 +278,9 @@ class Invocation:
         fields = cast("dict[str, object]", memo)
         if "data" not in fields:
             return UNKNOWN
-        if len(fields) != 1 and (len(fields) != 2 or self._marks.find_other(name, use, args, kwargs, fields)):
+        if len(fields) != 1 and (
+            len(fields) != 2 or "mark" not in fields or self._marks.find_other(name, use, args, kwargs, fields)
+        ):
             return UNKNOWN
         resolved.add(step_id)
         self._next = place + 1
