@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Final, cast
 
 from milepost.protocol import Opcode
+from milepost_engine.core.outstanding import When, discovery_follows
 from milepost_engine.core.run import Run
 from milepost_engine.store.runs import StepClaim
 
@@ -84,7 +85,8 @@ def check(run: Run, now: datetime) -> Found:
     quiet = now - quiet_since(run)
     if quiet <= grace_of(run):
         return Found.WELL
-    if run.in_flight or not dues(run, now):
+    # A discovery may be lost beside a sleep that lasts for months.
+    if run.in_flight or discovery_follows(run) is When.NOW or not dues(run, now):
         return Found.OVERDUE
     return Found.UNCERTAIN if quiet < _YOUNG and not _only_sleeps(run) else Found.WELL
 
@@ -98,7 +100,7 @@ def next_check(run: Run, now: datetime) -> datetime:
     """
     ahead = dues(run, now)
     soonest = min(ahead, default=now) + WATCH_GRACE
-    if ahead and _only_sleeps(run):
+    if ahead and _only_sleeps(run) and discovery_follows(run) is not When.NOW:
         return min(soonest, now + WATCH_LONGEST)
     after_quiet = now + max(WATCH_GRACE, now - quiet_since(run))
     moments = [after_quiet, now + WATCH_LONGEST, *([soonest] if ahead else [])]
