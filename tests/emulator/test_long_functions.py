@@ -50,7 +50,9 @@ def test_a_long_step_runs_to_its_end_and_one_that_dies_is_tried_again(patient: C
 def test_a_deployment_leaves_the_configuration_of_the_version_that_runs_are_pinned_to(patient: Cloud):
     patient.deploy(apps="patient", revision="2")
     client = patient.client("lambda")
-    (name,) = [one["FunctionName"] for one in client.list_functions()["Functions"] if "Patient" in one["FunctionName"]]
+    (name,) = [
+        one["FunctionName"] for one in client.list_functions()["Functions"] if "Apppatient" in one["FunctionName"]
+    ]
     found = client.list_function_event_invoke_configs(FunctionName=name)["FunctionEventInvokeConfigs"]
     assert sorted(one["FunctionArn"].rpartition(":")[2] for one in found) == ["1", "2"]
     assert {one["MaximumRetryAttempts"] for one in found} == {0}
