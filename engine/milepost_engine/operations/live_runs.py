@@ -6,17 +6,14 @@ import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, cast
+from typing import Final
 
-from milepost_engine.codec import loads
-from milepost_engine.core.run import RunStatus
-from milepost_engine.ports import Clock, Item, Table
+from milepost_engine.ports import Clock, Table
 from milepost_engine.store.registry import Registry
-from milepost_engine.store.run_items import list_of_runs
+from milepost_engine.store.run_items import address_of, is_live, list_of_runs
 
 __all__ = ["LiveRuns", "NotCountedInTime", "PinnedRun"]
 
-_LIVE: Final = frozenset({RunStatus.QUEUED.value, RunStatus.RUNNING.value})
 _PAGE: Final = 1000
 _FUNCTIONS_AT_ONCE: Final = 8
 
@@ -75,15 +72,12 @@ class LiveRuns:
             found += [
                 PinnedRun(str(item["sk"]), function_id)
                 for item in page.items
-                if item["status"] in _LIVE and item["app_id"] not in without and _is_on(item, addresses)
+                if is_live(item) and item["app_id"] not in without and _is_on(address_of(item), addresses)
             ]
             after = page.next
             if after is None:
                 return
 
 
-def _is_on(item: Item, addresses: Collection[str]) -> bool:
-    given = cast("dict[str, object]", loads(str(item["given"])))
-    target = cast("dict[str, object]", given.get("target") or {})
-    address = str(target.get("address", ""))
+def _is_on(address: str, addresses: Collection[str]) -> bool:
     return any(address == each or address.startswith(f"{each}:") for each in addresses)

@@ -31,7 +31,16 @@ from milepost_engine.ports import Item, Key
 from .lifetimes import lifetime
 from .values import Values
 
-__all__ = ["DEFAULT_RETENTION", "RunItems", "function_of", "header_key", "list_of_runs", "records_of"]
+__all__ = [
+    "DEFAULT_RETENTION",
+    "RunItems",
+    "address_of",
+    "function_of",
+    "header_key",
+    "is_live",
+    "list_of_runs",
+    "records_of",
+]
 
 DEFAULT_RETENTION: Final = timedelta(days=30)
 
@@ -53,6 +62,17 @@ def header_key(run: Run) -> Key:
 def function_of(header: Item) -> str:
     """The function id in a header's key."""
     return str(header["pk"])[2:]
+
+
+def is_live(header: Item) -> bool:
+    """Whether a run has not ended."""
+    return not RunStatus(str(header["status"])).ended
+
+
+def address_of(header: Item) -> str:
+    """The address that a run calls; empty if it is not pinned to one."""
+    target = cast("Mapping[str, object]", _mapping(str(header["given"])).get("target", {}))
+    return str(target.get("address", ""))
 
 
 class RunItems:

@@ -7,16 +7,15 @@ leaves the rest to the queue: a message says where to continue.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from milepost_engine.core.ids import first_ulid, to_ms
-from milepost_engine.core.run import RunStatus
 from milepost_engine.ports import Clock, Table
 from milepost_engine.store.messages import MessageSender, SweepRuns, WatchRun
 from milepost_engine.store.registry import Registry
-from milepost_engine.store.run_items import list_of_runs
+from milepost_engine.store.run_items import is_live, list_of_runs
 
 from .cursors import Cursors
 from .due_timers import BEFORE_FIRST_TICK
@@ -24,7 +23,6 @@ from .due_timers import BEFORE_FIRST_TICK
 __all__ = ["SWEEP_AFTER", "Watches"]
 
 SWEEP_AFTER: Final = timedelta(minutes=15)
-_LIVE: Final = frozenset({RunStatus.QUEUED.value, RunStatus.RUNNING.value})
 _FUNCTIONS_AT_ONCE: Final = 16
 
 
@@ -79,8 +77,8 @@ class Watches:
             limit=self.page_size,
             after=part.after or None,
         )
-        found = [WatchRun(str(item["sk"]), part.function_id) for item in page.items if item["status"] in _LIVE]
+        found = [WatchRun(str(item["sk"]), part.function_id) for item in page.items if is_live(item)]
         await self.sender.send(*found)
         if page.next is None:
             return len(found), None
-        return len(found), SweepRuns(function_id=part.function_id, first=part.first, last=part.last, after=page.next)
+        return len(found), replace(part, after=page.next)
